@@ -1,0 +1,159 @@
+"""The command line: arguments to a configuration, a configuration to a command, errors in one line.
+
+torch and mlflow are imported once the arguments are known to be good, so that help and refusals are quick.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+import kd
+from kd.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from kd.config import Config
+
+NEGATED = "no_"
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+COMMANDS = {
+    "teacher": ("TeacherConfig", "Train the generalist on all classes."),
+    "student": ("StudentConfig", "Distil the generalist into one small net on all classes."),
+    "specialist": ("SpecialistConfig", "Train one specialist for each class group, guided by the generalist."),
+    "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
+    "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the runs under way end as KILLED, as after Ctrl-C."""
+
+
+class _Commands(click.Group):
+    """The subcommands, each built when it is asked for: pydantic takes longer to import than ``kd --help`` may."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        return _command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def config_class(command: str) -> type["Config"]:
+    """Return the configuration of one command."""
+    return cast("type[Config]", getattr(importlib.import_module("kd.config"), COMMANDS[command][0]))
+
+
+def _command(name: str) -> click.Command:
+    config = config_class(name)
+    params: list[click.Parameter] = [
+        click.Option(["--config", "config_file"], metavar="FILE", help="YAML file of settings; flags win over it.")
+    ]
+    for field, info in config.model_fields.items():
+        params += _options(field, info)
+    callback = click.pass_context(lambda ctx, **values: _run(name, ctx, values))
+    return click.Command(name, params=params, callback=callback, help=COMMANDS[name][1])
+
+
+def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
+    """Return the flags of one field. They take text: the configuration parses and bounds it."""
+    from kd.config import canonical  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
+
+    flag = f"--{field.replace('_', '-')}"
+    default, extra = info.default, info.json_schema_extra
+    text = canonical(default)
+    shown = f"{info.description}  [default: {text}]" if text else info.description
+    if not isinstance(default, bool):
+        metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
+        names = [flag, str(extra["flag"])] if isinstance(extra, dict) else [flag]
+        return [click.Option([*names, field], default=text, metavar=metavar, help=shown)]
+    # mlflow run passes `--control true`, a person types `--control` or `--no-control`.
+    return [
+        click.Option([flag, field], is_flag=False, flag_value="true", default=text, metavar="[true|false]", help=shown),
+        click.Option([flag.replace("--", "--no-", 1), f"{NEGATED}{field}"], is_flag=True, hidden=True),
+    ]
+
+
+def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
+    from kd.config import load_settings  # noqa: PLC0415 - as above
+
+    file = values.pop("config_file")
+    for field in [name for name in values if name.startswith(NEGATED)]:
+        if values.pop(field):
+            values[field.removeprefix(NEGATED)] = "false"
+    if file:
+        settings = load_settings(file)
+        values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
+    config = config_class(name).parse(values)
+    commands = importlib.import_module("kd.commands")
+    cast("Callable[[Config], None]", getattr(commands, name))(config)
+
+
+def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
+    """Return the fields that win over a settings file: those typed by the user.
+
+    ``mlflow run`` passes every declared parameter, so there a value that is the default counts as not typed.
+    """
+    defaults = config_class(name)().params()
+    under_mlflow = "MLFLOW_RUN_ID" in os.environ
+    return [
+        field
+        for field, value in values.items()
+        if click.core.ParameterSource.COMMANDLINE
+        in {ctx.get_parameter_source(field), ctx.get_parameter_source(f"{NEGATED}{field}")}
+        and not (under_mlflow and value == defaults[field])
+    ]
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 130 or 143 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    _log_to_terminal()
+    group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
+    group = click.version_option(kd.__version__, prog_name="kd")(group)
+    try:
+        group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+    except click.ClickException as error:
+        _exit(f"kd: {error.format_message()}", EXIT_BAD_INPUT)
+    except UserError as error:
+        _exit(f"kd: {error}", EXIT_BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort) as error:
+        cause = error if isinstance(error, Terminated) else error.__cause__
+        code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED
+        _exit("kd: stopped; the same command goes on from the last finished epoch", code)
+
+
+def _log_to_terminal() -> None:
+    """Send kd's own lines to the terminal, as plain text."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("kd")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _exit(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

@@ -1,0 +1,40 @@
+"""What a person sees of a training: a bar on a terminal, one line an epoch otherwise."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+log = logging.getLogger("kd")
+
+
+class Progress:
+    """Tells of one training's epochs as they end."""
+
+    def __init__(self, name: str, epochs: int, done: int = 0) -> None:
+        self._name = name
+        self._epochs = epochs
+        self._bar = tqdm(
+            desc=name, total=epochs, initial=done, unit="epoch", dynamic_ncols=True, disable=not sys.stderr.isatty()
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+
+    def update(self, epoch: Mapping[str, float]) -> None:
+        """Tell of an epoch by its metrics."""
+        figures = (
+            f"loss {epoch['train_loss']:.3f}, val accuracy {epoch.get('val_own_accuracy', epoch['val_accuracy']):.2%}, "
+            f"{epoch['images_per_second']:.0f} images/s"
+        )
+        if self._bar.disable:
+            log.info("%s: epoch %d/%d: %s", self._name, epoch["epoch"], self._epochs, figures)
+        else:
+            self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update()

@@ -1,0 +1,176 @@
+"""Intervals and tests behind every reported number: a difference without its spread is not reported.
+
+Accuracies and their differences are fractions here; ``format_interval`` shows them in percent.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+CONFIDENCE = 0.95
+MOST_DECIMALS = 6
+
+Values = Sequence[float] | npt.NDArray[np.floating]
+Correct = npt.NDArray[np.bool_]  # (n,) which images were answered correctly
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval over n observations (images or seeds). The bounds are NaN where n is too small."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval at all: one seed alone has none."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether zero is not ruled out. An unknown interval rules nothing out."""
+        return not (self.low > 0 or self.high < 0)
+
+
+def wilson_interval(correct: int, n: int) -> Interval:
+    """Return the share of correct answers with Wilson's score interval (Wilson 1927), which stays inside [0, 1].
+
+    Raises ValueError where there is no trial or correct is not in [0, n].
+    """
+    if n < 1 or not 0 <= correct <= n:
+        msg = f"correct must be in [0, n] and n at least 1: correct={correct}, n={n}"
+        raise ValueError(msg)
+    bounds = stats.binomtest(int(correct), int(n)).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(correct / n, float(bounds.low), float(bounds.high), int(n))
+
+
+def t_interval(values: Values) -> Interval:
+    """Return the mean over seeds with Student's t interval.
+
+    One value has NaN bounds, equal values have zero width. Raises ValueError where values (n,) are empty, not finite,
+    or not one-dimensional.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or len(sample) == 0 or not np.isfinite(sample).all():
+        msg = f"a t interval needs at least one value, all of them finite: {sample.tolist()}"
+        raise ValueError(msg)
+    n = len(sample)
+    if n == 1:
+        return Interval(float(sample[0]), math.nan, math.nan, 1)
+    if np.ptp(sample) == 0:  # the rounding of a mean would give equal values a spread
+        return Interval(float(sample[0]), float(sample[0]), float(sample[0]), n)
+    mean = float(sample.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(sample))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(a: Values, b: Values) -> Interval:
+    """Return the t interval of a - b, where a (n,) and b (n,) are values of the same seeds in the same order.
+
+    Raises ValueError where they differ in length, are empty, or are not finite.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        msg = f"paired values need one partner each: {first.shape} against {second.shape}"
+        raise ValueError(msg)
+    return t_interval(first - second)
+
+
+def paired_bootstrap(before: Correct, after: Correct, *, seed: int, resamples: int = 10_000) -> Interval:
+    """Return the difference in accuracy, after - before, with the paired percentile bootstrap over images.
+
+    before and after (n,) say which images were answered correctly. A resample of images changes the difference
+    through its numbers of mended and broken images alone, and those are multinomial: drawing them is the bootstrap
+    itself, without its loops (Efron and Tibshirani 1993, chapter 13). Raises ValueError where the shapes differ or n
+    is 0.
+    """
+    _, mended, broken, n = _paired_counts(before, after)
+    drawn = np.random.default_rng(seed).multinomial(n, np.array([mended, broken, n - mended - broken]) / n, resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval((mended - broken) / n, float(low), float(high), n)
+
+
+def paired_relative_gain(before: Correct, after: Correct, *, seed: int, resamples: int = 10_000) -> Interval:
+    """Return the relative gain in accuracy, after / before - 1, with its paired bootstrap.
+
+    It is what Table 4 of Hinton et al. 2015 reports. NaN throughout where no image was right before: then the ratio has
+    no value. Raises ValueError as paired_bootstrap does.
+    """
+    kept, mended, broken, n = _paired_counts(before, after)
+    if kept + broken == 0:
+        return Interval(math.nan, math.nan, math.nan, n)
+    shares = np.array([kept, mended, broken, n - kept - mended - broken]) / n
+    drawn = np.random.default_rng(seed).multinomial(n, shares, resamples)
+    drawn = drawn[drawn[:, 0] + drawn[:, 2] > 0]  # a resample with nothing right before has no ratio
+    gains = (drawn[:, 1] - drawn[:, 2]) / (drawn[:, 0] + drawn[:, 2])
+    low, high = np.quantile(gains, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval((mended - broken) / (kept + broken), float(low), float(high), n)
+
+
+def mcnemar(before: Correct, after: Correct) -> float:
+    """Return the two-sided exact p-value of McNemar's test (1947) that as many images were mended as broken.
+
+    before and after (n,) say which images were answered correctly. 1.0 where no answer changed. Raises ValueError where
+    the shapes differ or n is 0.
+    """
+    _, mended, broken, _ = _paired_counts(before, after)
+    if mended + broken == 0:
+        return 1.0
+    return float(stats.binomtest(mended, mended + broken, 0.5).pvalue)
+
+
+def format_interval(interval: Interval, unit: str = "%", *, signed: bool = True) -> str:
+    """Write the interval as text: "+1.2 % [0.3, 2.1], n = 5".
+
+    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. There are as many
+    decimals as the width of the interval deserves, and always enough to see on which side of zero a bound lies.
+    """
+    scale = unit_scale(unit)
+    mean, low, high = (scale * value for value in (interval.mean, interval.low, interval.high))
+    n = f"n = {interval.n:,}"
+    if not math.isfinite(mean):
+        return f"no value, {n}"
+    decimals = _decimals(mean, low, high)
+    text = f"{mean:{'+' if signed else ''}z.{decimals}f} {unit}".rstrip()
+    bounds = f"[{low:z.{decimals}f}, {high:z.{decimals}f}]" if interval.is_known else "(no interval)"
+    return f"{text} {bounds}, {n}"
+
+
+def verdict(interval: Interval) -> str:
+    """Say what a difference in a score where more is better amounts to: zero inside makes it a null result."""
+    if not interval.is_known:
+        return "no interval"
+    if interval.holds_zero:
+        return "null result"
+    return "gain" if interval.mean > 0 else "loss"
+
+
+def unit_scale(unit: str) -> float:
+    """Return what values are multiplied by to be shown in this unit: 100 for "%" and "% points", else 1."""
+    return 100.0 if unit.startswith("%") else 1.0
+
+
+def _paired_counts(before: Correct, after: Correct) -> tuple[int, int, int, int]:
+    """Count the images right both times, mended (wrong, then right), broken (right, then wrong), and all of them."""
+    first, second = np.asarray(before, dtype=np.bool_), np.asarray(after, dtype=np.bool_)
+    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
+        msg = f"before and after must be (n,) with n at least 1: {first.shape} and {second.shape}"
+        raise ValueError(msg)
+    return int((first & second).sum()), int((~first & second).sum()), int((first & ~second).sum()), len(first)
+
+
+def _decimals(mean: float, low: float, high: float) -> int:
+    half = (high - low) / 2
+    if not half > 0:  # no interval, or one of no width: three significant digits
+        return min(max(1, 2 - math.floor(math.log10(abs(mean)))) if mean else 1, MOST_DECIMALS)
+    decimals = max(1, -math.floor(math.log10(half)))
+    bounds = [value for value in (low, high) if round(value, MOST_DECIMALS) != 0]
+    while decimals < MOST_DECIMALS and any(round(value, decimals) == 0 for value in bounds):
+        decimals += 1
+    return min(decimals, MOST_DECIMALS)

@@ -1,0 +1,397 @@
+"""The teacher's logits for every image in every view, computed once, provably of this teacher and these views.
+
+A teacher's forward costs more than a small student's whole step, and views that are functions of (seed, view, index)
+alone come back in later epochs, other students, seeds and trials. :class:`CachedTargets` looks their logits up;
+:class:`LiveTargets` computes those of a fresh view each epoch. To a training loop both are :class:`TeacherTargets`.
+
+What is kept is raw logits, before any temperature, one file a :class:`TargetsKey`: a line of JSON (the key, the number
+of classes, the payload's SHA-256), padded with spaces to a multiple of 64 bytes, then the (K, N, C) array, row by row,
+little-endian. The file's name is the key's digest. Nothing is reused silently:
+
+- a file that tells of another key, or of other logits than the teacher at hand gives, is an error;
+- a damaged file (torn, or bits flipped) holds nothing worth keeping: it is logged as a warning, and computed again.
+
+Files appear whole, by rename. The first process that needs one computes it under a lock while the others wait; the
+kernel takes the lock from a process that dies, and the next one computes. Readers take no lock and share the pages.
+"""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kd.augment import Augmentation
+from kd.data import Batch, Split
+from kd.errors import UserError
+
+PREPROCESSING_VERSION = 1
+"""Raised when a view of an image becomes another picture although seed, view and index stay the same."""
+TARGETS_BATCH_SIZE = 256
+PROBE_IMAGES = 32
+PROBE_TOLERANCE = 0.01
+"""Share of the largest logit by which kept and live may differ: float16, and another device's kernels, are below it."""
+HEADER_ALIGNMENT = 64
+HEADER_LIMIT = 65536
+StoreType = Literal["float16", "float32"]
+LITTLE_ENDIAN = {"float16": "<f2", "float32": "<f4"}
+logger = logging.getLogger(__name__)
+
+
+class TeacherTargets(Protocol):
+    """What a training loop asks of a teacher, kept or live."""
+
+    @property
+    def views(self) -> int:
+        """Return K: epoch e takes view e mod K; 0: any view, a fresh one each epoch."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the teacher's raw logits for the images of a batch in its view, (B, C) float32, without gradient."""
+
+
+class LiveTargets:
+    """A teacher that computes its logits for each batch."""
+
+    views = 0
+
+    def __init__(self, model: nn.Module) -> None:
+        """Take the teacher, on the device of the batches to come."""
+        self._model = model
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the teacher's raw logits for ``batch.images``, (B, C) float32, without gradient."""
+        with evaluating(self._model):
+            logits: Tensor = self._model(batch.images)  # (B, C)
+        return logits.float()
+
+
+class CachedTargets:
+    """Logits at hand for each image of a split in each of K views."""
+
+    def __init__(self, logits: Tensor, index: Tensor) -> None:
+        """Take the logits (K, N, C) of the images with these ``Split.index`` (N,)."""
+        if logits.shape[1] != len(index):
+            raise ValueError(f"{logits.shape[1]} rows of logits can't belong to {len(index)} images")
+        row_of = torch.full((int(index.max()) + 1,), -1)  # by Split.index; -1 has no row
+        row_of[index.cpu()] = torch.arange(len(index))
+        self.views, _, self.num_classes = logits.shape
+        self._tables = {torch.device("cpu"): (logits, row_of)}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return what is kept for ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
+        return self.lookup(batch.index, batch.view)
+
+    def lookup(self, index: Tensor, view: int) -> Tensor:
+        """Return the logits of the images with these ``Split.index`` (B,) in a view, (B, C) float32, on their device.
+
+        Raises :class:`IndexError` for an image without targets and for a view outside 0..K-1. (An accelerator finds
+        the image when it gets there, with an error of its own: no step waits for the check.)
+        """
+        if not 0 <= view < self.views:
+            raise IndexError(f"view {view} has no targets: there are {self.views} views, from 0")
+        if index.device not in self._tables:
+            logits, row_of = self._tables[torch.device("cpu")]
+            self._tables[index.device] = (logits.to(index.device), row_of.to(index.device))
+        logits, row_of = self._tables[index.device]
+        try:
+            # index_select, unlike [], refuses negative rows
+            return logits[view].index_select(0, row_of.index_select(0, index)).float()  # (B, C)
+        except IndexError:
+            raise IndexError(f"no targets for some image of index {index.tolist()}") from None
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TargetsKey(_Record):
+    """All that decides the kept logits; two keys that differ anywhere have two files."""
+
+    teacher: str
+    """:func:`weights_digest` of the teacher."""
+    data: str
+    """``Dataset.digest``."""
+    split: str
+    images: int = Field(ge=1)
+    rows: str
+    """Digest of ``Split.index``: which images, in which order."""
+    augmentation: dict[str, JsonValue]
+    """Every field of the augmentation, its seed among them."""
+    views: int = Field(ge=1)
+    dtype: StoreType
+    preprocessing: int = PREPROCESSING_VERSION
+
+    def file_name(self) -> str:
+        """Return the name of the key's file."""
+        return f"{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]}.targets"
+
+
+@dataclass(frozen=True)
+class TargetsInfo:
+    """One file of kept targets, as a listing shows it; without a key where its header can't be read."""
+
+    path: Path
+    size_bytes: int
+    key: TargetsKey | None
+
+
+class _Header(_Record):
+    format: Literal["kd-targets-1"] = "kd-targets-1"
+    key: TargetsKey
+    num_classes: int = Field(ge=1)
+    payload_sha256: str
+
+
+def cached_targets(  # noqa: PLR0913 - what decides the key, and where to compute and keep
+    model: nn.Module,
+    split: Split,
+    augmentation: Augmentation,
+    *,
+    views: int,
+    data_digest: str,
+    split_name: str,
+    root: Path,
+    device: torch.device | str,
+    dtype: StoreType = "float16",
+    progress: bool = False,
+) -> CachedTargets:
+    """Return a teacher's logits for ``views`` (1 or more) views of each image, from their file in ``root``.
+
+    Any number of processes may call this at once: the first one computes, on ``device``, where the model is, and makes
+    the folder if it is missing. A batch may later hold any images of the split, in any order. ``data_digest`` is that
+    of the data set from which the split is, ``split_name`` one of train, val and test. float16 rounds a logit by at
+    most one part in 2048. ``progress`` shows a bar on a terminal.
+
+    Raises:
+        UserError: the file is of another key or teacher, the folder can't be read or written, or a logit is not
+            finite or too large for ``dtype``.
+    """
+    key = TargetsKey(
+        teacher=weights_digest(model),
+        data=data_digest,
+        split=split_name,
+        images=len(split),
+        rows=_tensors_digest({"index": split.index}),
+        augmentation=asdict(augmentation),
+        views=views,
+        dtype=dtype,
+    )
+    path = root / key.file_name()
+    logits = _load(path, key)
+    if logits is None:
+        with _filling(path):
+            logits = _load(path, key)  # another process may have come first
+            if logits is None:
+                if path.exists():
+                    logger.warning("the teacher's targets in %s are damaged: computing them again", path)
+                computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
+                logits = _store(path, key, _rounded(computed, dtype))
+    targets = CachedTargets(logits, split.index)
+    if not _agrees(targets, model, split, augmentation, device):
+        raise UserError(
+            f"{path} holds other logits than this teacher gives, although its weights and views are the same: "
+            "clear it with 'kd targets --prune' if the code has changed"
+        )
+    return targets
+
+
+def compute_targets(  # noqa: PLR0913 - who computes what, where and how
+    model: nn.Module,
+    split: Split,
+    augmentation: Augmentation,
+    views: int,
+    *,
+    device: torch.device | str,
+    batch_size: int = TARGETS_BATCH_SIZE,
+    progress: bool = False,
+) -> Tensor:
+    """Return the logits of a model in evaluation mode for ``views`` views of each image, (K, N, C) float32, on the CPU.
+
+    Each of the model's modules is in its own mode (training or evaluation) again afterwards.
+    """
+    if views < 1 or len(split) == 0:
+        raise ValueError(f"targets need at least one view and one image, not {views} and {len(split)}")
+    steps = [(view, rows) for view in range(views) for rows in torch.split(torch.arange(len(split)), batch_size)]
+    with evaluating(model):
+        logits = [
+            _view_logits(model, split.select(rows), augmentation, view, device)
+            for view, rows in tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True)
+        ]
+    return torch.cat(logits).view(views, len(split), -1)  # (K, N, C)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return the SHA-256 over a model's state: names, types, shapes, values; any device and memory format agree."""
+    return _tensors_digest(model.state_dict())
+
+
+def list_targets(root: Path) -> list[TargetsInfo]:
+    """Return what is kept in a folder, by file name; nothing where there is no such folder."""
+    listed = []
+    for path in sorted(root.glob("*.targets")):
+        with suppress(FileNotFoundError), path.open("rb") as file:  # missing: cleared by another process meanwhile
+            header = _read_header(file)
+            listed.append(TargetsInfo(path, path.stat().st_size, header.key if header else None))
+    return listed
+
+
+def prune_targets(root: Path) -> list[TargetsInfo]:
+    """Delete all that is kept in a folder, and what killed processes left there, and return the targets deleted.
+
+    What is just being computed is left alone. A process that has its targets open goes on with them.
+    """
+    listed = {info.path: info for info in list_targets(root)}
+    names = {path.name.partition(".")[0] for path in root.glob("*.targets*")}
+    removed = []
+    for path in sorted(root / f"{name}.targets" for name in names):
+        lock = Path(f"{path}.lock")
+        try:
+            with suppress(Timeout), FileLock(lock).acquire(blocking=False):
+                for file in (path, Path(f"{path}.tmp"), lock):
+                    file.unlink(missing_ok=True)
+                removed += [listed[path]] if path in listed else []
+        except OSError as error:
+            raise _unusable(path, error) from error
+    return removed
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, without gradients; each of its modules has its own mode back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        # not inference_mode: a loss could not save such logits for its backward pass
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _view_logits(model: nn.Module, split: Split, augmentation: Augmentation, view: int, device: torch.device | str) -> Tensor:
+    images = augmentation(split.images.to(device), split.index.to(device), view)
+    logits: Tensor = model(images)  # (N, C)
+    return logits.float().cpu()
+
+
+def _tensors_digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().reshape(-1)
+        digest.update(f"{name!r} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _rounded(logits: Tensor, dtype: StoreType) -> NDArray[np.generic]:
+    """Return the logits (K, N, C) as they are kept."""
+    if not logits.isfinite().all():
+        raise UserError("the teacher's logits are not finite for some image: train the teacher again with a lower --lr")
+    if dtype == "float16" and logits.abs().max() > torch.finfo(torch.float16).max:
+        largest = logits.abs().max()
+        raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: keep the targets as float32")
+    return logits.numpy().astype(LITTLE_ENDIAN[dtype])
+
+
+def _agrees(
+    targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
+) -> bool:
+    """Tell whether some kept logits are the model's: the same weights in other code are another teacher."""
+    some = split.select(torch.arange(0, len(split), -(-len(split) // PROBE_IMAGES)))
+    view = targets.views - 1
+    with evaluating(model):
+        live = _view_logits(model, some, augmentation, view, device)  # (B, C)
+    kept = targets.lookup(some.index.cpu(), view)  # (B, C)
+    return kept.shape == live.shape and bool((kept - live).abs().max() <= PROBE_TOLERANCE * live.abs().max())
+
+
+@contextmanager
+def _filling(path: Path) -> Iterator[None]:
+    """Be the only process that fills a file; wait for another that does."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = lock.acquire(blocking=False)
+        except Timeout:
+            logger.info("another process computes the teacher's targets in %s: waiting", path)
+            held = lock.acquire()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    with held:
+        yield
+
+
+def _store(path: Path, key: TargetsKey, logits: NDArray[np.generic]) -> Tensor:
+    """Write a file whole, or leave all as it was, under the key's lock; return its logits as :func:`_load` does."""
+    digest = hashlib.sha256(logits.data).hexdigest()
+    line = _Header(key=key, num_classes=logits.shape[2], payload_sha256=digest).model_dump_json().encode()
+    line += b" " * (-(len(line) + 1) % HEADER_ALIGNMENT) + b"\n"
+    temporary = Path(f"{path}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(line)
+            file.write(logits.data)  # not tofile, which keeps a full disk to itself
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    stored = _load(path, key)
+    if stored is None:
+        raise _unusable(path, OSError("what was written does not read back"))
+    return stored
+
+
+def _unusable(path: Path, error: OSError) -> UserError:
+    return UserError(f"no place for the teacher's targets in {path.parent} ({error}): mend that or name another folder")
+
+
+def _load(path: Path, key: TargetsKey) -> Tensor | None:
+    """Map a file's logits (K, N, C) into memory, all of them checked; None: it is missing or damaged.
+
+    Raises :class:`~kd.errors.UserError` for a file of another key, or without the right to read it.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+    with file:
+        header = _read_header(file)
+        if header is None:
+            return None
+        differing = [name for name in TargetsKey.model_fields if getattr(header.key, name) != getattr(key, name)]
+        if differing:
+            fields = ", ".join(differing)
+            raise UserError(f"{path} tells of another {fields} than asked for: clear it with 'kd targets --prune'")
+        shape = (key.views, key.images, header.num_classes)
+        dtype = np.dtype(LITTLE_ENDIAN[key.dtype])
+        if os.fstat(file.fileno()).st_size != file.tell() + math.prod(shape) * dtype.itemsize:
+            return None
+        # copy-on-write: torch wants memory that it could write to; pages that nobody writes to stay shared
+        logits = np.memmap(file, dtype, mode="c", offset=file.tell(), shape=shape)
+    digest = hashlib.sha256(logits.data).hexdigest()
+    return torch.from_numpy(logits) if digest == header.payload_sha256 else None
+
+
+def _read_header(file: IO[bytes]) -> _Header | None:
+    with suppress(ValidationError):
+        return _Header.model_validate_json(file.readline(HEADER_LIMIT))
+    return None

@@ -1,0 +1,312 @@
+"""One tracked training: a net trained, its best epoch chosen on val, scored once on test, all of it in one MLflow run."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from kd import checkpoints
+from kd.config import canonical
+from kd.data import Dataset
+from kd.evaluate import agreement, predict
+from kd.initial import inherited_weights
+from kd.models import Classifier, count_multiply_adds, count_parameters
+from kd.progress import Progress
+from kd.tasks import Task
+from kd.tracking import Run, run
+from kd.train import Epoch, Objective, Recipe, Trainer
+from kd.training_figures import training_figures
+
+log = logging.getLogger("kd")
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to train, on what, by which recipe, and what to write beside it."""
+
+    name: str
+    role: str
+    task: Task
+    dataset: Dataset
+    create_net: Callable[[int, int, int, int], nn.Module]
+    depth: int
+    width: int
+    recipe: Recipe
+    objective: Objective
+    params: Mapping[str, object]
+    """What was decided for this training and a reader compares."""
+    facts: Mapping[str, object]
+    """What decides the result beside net, recipe and data: the fingerprint is over all of them."""
+    output_dir: Path
+    device: torch.device
+    use: Literal["best", "last"]
+    resume: bool
+    augmentation_seed: int
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """The command's whole configuration, for a run that stands alone."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    temperature: float | None = None
+    """T of the soft targets; None: there are none."""
+    start: nn.Module | None = None
+    """A net on all classes whose weights to start from where the nets match; None: drawn by the recipe's seed."""
+
+    def fingerprint(self) -> str:
+        """Return 32 hex digits over everything that decides the trained weights and which epoch's are used."""
+        return checkpoints.fingerprint(
+            {
+                "role": self.role,
+                "data": self.dataset.digest,
+                "views": self.augmentation_seed,
+                "net": [self.depth, self.width, self.task.kind, list(self.task.group), self.task.own_fraction],
+                "recipe": asdict(self.recipe),
+                "use": self.use,
+                **self.facts,
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained net, where it is tracked, and how it scored."""
+
+    name: str
+    role: str
+    run_id: str
+    link: str
+    model: nn.Module
+    task: Task
+    metrics: dict[str, float]
+    val_logits: Tensor
+    test_logits: Tensor
+    parameters: int
+    multiply_adds: int
+    seconds: float
+
+
+def train(job: Job, teacher: Tensor | None = None, control: Trained | None = None) -> Trained:
+    """Train a job in a run of its own: a child of the open run, or the top run.
+
+    Args:
+        job: what to train.
+        teacher: the teacher's logits for the task's test images, (N, all classes).
+        control: the same net on hard targets, to be compared with.
+
+    Raises:
+        UserError: the loss became not finite, or the tracking store can't be used.
+    """
+    tags = {
+        **job.tags,
+        "kd.seed": str(job.recipe.seed),
+        "kd.role": job.role,
+        "kd.group": describe(job.task),
+        "kd.fingerprint": job.fingerprint(),
+    }
+    with run(job.name, output_dir=job.output_dir, tags=tags) as tracked:
+        tracked.log_params({name: canonical(value) for name, value in job.params.items()})
+        if job.settings:
+            tracked.log_settings(job.settings)
+        tracked.log_dataset(job.dataset.name, job.dataset.digest, {"role": job.role})
+        started = time.perf_counter()
+        fitted = _Fit(job, tracked)
+        fitted.run()
+        seconds = time.perf_counter() - started
+        trained = _score(job, tracked, fitted, seconds, teacher)
+        logits = {
+            "teacher": teacher,
+            "control": None if control is None else control.test_logits,
+            job.role: trained.test_logits,
+        }
+        drawn = training_figures(
+            f"{job.name} on {job.dataset.name}",
+            job.task,
+            fitted.history,
+            chosen_epoch=fitted.used_epoch(),
+            logits={system: of_system for system, of_system in logits.items() if of_system is not None},
+            temperature=job.temperature,
+        )
+        for name, figure in drawn.items():
+            tracked.log_figure(figure, name)
+        model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))
+        tracked.log_metrics(trained.metrics, model_id=model_id)
+        fitted.keep_checkpoint()
+    accuracy = job.task.rank(trained.metrics, "test")[0]
+    where = "" if job.task.kind == "all" else " among its own classes"
+    log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * accuracy, trained.run_id)
+    return trained
+
+
+def describe(task: Task) -> str:
+    """Name a task's group in a tag."""
+    return "all" if task.kind == "all" else ",".join(map(str, task.group))
+
+
+def metadata(job: Job, trained: Trained) -> dict[str, Any]:
+    """Return what stands beside a logged model, for whoever loads it."""
+    return {
+        "role": job.role,
+        "kind": job.task.kind,
+        "outputs": "logits",
+        "classes": list(job.dataset.classes),
+        "group": list(job.task.group),
+        "image_shape": list(job.dataset.image_shape),
+        "data": job.dataset.name,
+        "data_digest": job.dataset.digest,
+        "own_fraction": job.task.own_fraction,
+        "depth": job.depth,
+        "width": job.width,
+        "parameters": trained.parameters,
+    }
+
+
+class _Fit:
+    """The epochs of a job: each one scored on val, logged and kept in a checkpoint; resumed where one is left."""
+
+    def __init__(self, job: Job, tracked: Run) -> None:
+        self.job = job
+        self.tracked = tracked
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self._best_weights: dict[str, Tensor] = {}
+        torch.manual_seed(job.recipe.seed)
+        net = job.create_net(len(job.task.classes), job.dataset.image_shape[0], job.depth, job.width)
+        self.model = Classifier(net, job.dataset.mean, job.dataset.std)
+        if job.start is not None:
+            self._inherit(job.start)
+        self.model.to(job.device)
+        self._trainer = Trainer(
+            self.model,
+            job.task.train.to(job.device),
+            job.objective,
+            job.recipe,
+            job.dataset.augmentation(job.augmentation_seed),
+            epoch_rows=job.task.epoch_rows(job.recipe.seed),
+        )
+        self._folder = job.output_dir / "checkpoints"
+        self._path = self._folder / f"unfinished-{job.fingerprint()}.pt"
+        self._lock = FileLock(f"{self._path}.lock")
+
+    def run(self) -> None:
+        """Train the epochs that are left, then load the weights to use into the model."""
+        self._claim_checkpoint()
+        try:
+            if self.job.resume:
+                self._go_on()
+            self._val = self.job.task.val.to(self.job.device)
+            with Progress(self.job.name, self.job.recipe.epochs, len(self.history)) as progress:
+                for epoch in self._trainer.epochs():
+                    metrics = self._score_epoch(epoch)
+                    progress.update(metrics)
+                    checkpoints.save(self._path, self._state())
+        finally:
+            self._lock.release()
+        if self.job.use == "best":
+            self.model.load_state_dict(self._best_weights)
+
+    def keep_checkpoint(self) -> None:
+        """Give the finished training's checkpoint the run's name, and the run a copy."""
+        final = self._folder / f"{self.tracked.files_name}.pt"
+        self._path.replace(final)
+        self.tracked.log_file(final, "checkpoints")
+
+    def used_epoch(self) -> int:
+        """Return the number of the epoch whose weights are used."""
+        return self.best_epoch if self.job.use == "best" else len(self.history)
+
+    def _inherit(self, start: nn.Module) -> None:
+        task = self.job.task
+        weights = inherited_weights(start.state_dict(), self.model.state_dict(), task.group, task.num_classes)
+        if weights is None:
+            log.info("%s: the generalist's net is another one: starting from random weights", self.job.name)
+        else:
+            self.model.load_state_dict(weights)
+        self.tracked.log_tags({"kd.start": "random" if weights is None else "generalist"})
+
+    def _claim_checkpoint(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            # The same training is under way in another process: leave its checkpoint alone.
+            self._path = self._folder / f"unfinished-{self.tracked.id}.pt"
+
+    def _go_on(self) -> None:
+        state = checkpoints.load(self._path)
+        if state is None:
+            return
+        self._trainer.restore(state["trainer"])
+        self.history = json.loads(state["history"])
+        self.best_epoch = state["best_epoch"]
+        self._best_weights = state["best_weights"]
+        self.tracked.log_epochs(self.history)
+        self.tracked.log_tags({"kd.resumed_from": state["run_id"]})
+        log.info("%s: going on after epoch %d of run %s", self.job.name, len(self.history), state["run_id"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "trainer": self._trainer.state(),
+            "history": json.dumps(self.history),
+            "best_epoch": self.best_epoch,
+            "best_weights": self._best_weights,
+            "run_id": self.tracked.id,
+        }
+
+    def _score_epoch(self, epoch: Epoch) -> dict[str, float]:
+        task = self.job.task
+        val = task.scores(predict(self.model, self._val), self._val.labels.cpu(), "val")
+        metrics = {
+            "epoch": float(epoch.number),
+            "train_loss": epoch.loss,
+            "train_soft_loss": epoch.soft_loss,
+            "train_hard_loss": epoch.hard_loss,
+            "train_accuracy": epoch.accuracy,
+            "learning_rate": epoch.learning_rate,
+            "seconds": epoch.seconds,
+            "images_per_second": epoch.images_per_second,
+            "val_loss": val["val_nll"],
+            **val,
+        }
+        self.history.append(metrics)
+        if not self.best_epoch or task.rank(metrics, "val") > task.rank(self.history[self.best_epoch - 1], "val"):
+            self.best_epoch = epoch.number
+            self._best_weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        self.tracked.log_epochs([metrics])
+        return metrics
+
+
+def _score(job: Job, tracked: Run, fitted: _Fit, seconds: float, teacher: Tensor | None) -> Trained:
+    """Score the chosen weights on val and, this once, on test."""
+    task = job.task
+    val_logits, test_logits = predict(fitted.model, task.val), predict(fitted.model, task.test)
+    parameters = count_parameters(fitted.model)
+    multiply_adds = count_multiply_adds(fitted.model, job.dataset.image_shape)
+    metrics = {
+        **{f"chosen_{name}": value for name, value in task.scores(val_logits, task.val.labels, "val").items()},
+        **task.scores(test_logits, task.test.labels, "test"),
+        "chosen_epoch": fitted.used_epoch(),
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        "train_seconds": seconds,
+    }
+    if teacher is not None:
+        metrics["test_teacher_agreement"] = agreement(test_logits, task.of_teacher(teacher, 1.0))
+    return Trained(
+        name=job.name,
+        role=job.role,
+        run_id=tracked.id,
+        link=tracked.link,
+        model=fitted.model,
+        task=task,
+        metrics=metrics,
+        val_logits=val_logits,
+        test_logits=test_logits,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        seconds=seconds,
+    )

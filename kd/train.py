@@ -1,0 +1,186 @@
+"""The only training loop: one :class:`Epoch` at a time. It knows no tracker and no search."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd.augment import Augmentation
+from kd.data import Batch, Split, batches
+from kd.errors import UserError
+from kd.losses import LossTerms
+
+MOMENTUM = 0.9
+WARMUP_FRACTION = 0.1
+
+Objective = Callable[[Tensor, Batch], LossTerms]
+"""Maps a batch's logits (B, C), and the batch, to its loss."""
+EpochRows = Callable[[int], Tensor]
+"""Maps an epoch's number to the rows of the split that make it up, (M,) int64."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained; the seed decides its initial weights and the order of the images."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    seed: int
+    views: int = 0
+    """Epoch e sees view e mod ``views``; 0: every epoch sees a view of its own."""
+
+    def view(self, epoch: int) -> int:
+        """Return the view that epoch number ``epoch`` (from 0) sees."""
+        return epoch % self.views if self.views else epoch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images gave; means are over images."""
+
+    number: int
+    """From 1."""
+    loss: float
+    soft_loss: float
+    hard_loss: float
+    accuracy: float
+    learning_rate: float
+    """That of the epoch's last step."""
+    seconds: float
+    images_per_second: float
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """Return the rate after ``progress`` (0..1) of the training: linear from 0 to ``peak``, then linear to 0."""
+    if progress < WARMUP_FRACTION:
+        return peak * progress / WARMUP_FRACTION
+    return peak * (1 - progress) / (1 - WARMUP_FRACTION)
+
+
+class Trainer:
+    """Trains one model with SGD and Nesterov momentum, an epoch at a time.
+
+    Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs is all
+    that a resumed training needs to become the one that was never stopped.
+    """
+
+    def __init__(  # noqa: PLR0913 - a training is made of these
+        self,
+        model: nn.Module,
+        split: Split,
+        objective: Objective,
+        recipe: Recipe,
+        augmentation: Augmentation,
+        *,
+        epoch_rows: EpochRows | None = None,
+    ) -> None:
+        """Take the model and the split, both on one device; ``epoch_rows`` picks each epoch's images (default: all)."""
+        self.model = model
+        self.split = split
+        self.objective = objective
+        self.recipe = recipe
+        self.augmentation = augmentation
+        self.epoch_rows = epoch_rows
+        self.epochs_done = 0
+        # Norms and biases are vectors; decay on them costs accuracy and regularises nothing (He et al. 2018, 3.1).
+        decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+        self.optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.lr,
+            momentum=MOMENTUM,
+            nesterov=True,
+            fused=True,
+        )
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train the epochs that are left, and yield each one when it is done.
+
+        Raises:
+            UserError: the loss is not finite; the message names epoch and step.
+        """
+        while self.epochs_done < self.recipe.epochs:
+            epoch = self._train_epoch(self.epochs_done)
+            self.epochs_done += 1
+            yield epoch
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`restore` needs: tensors and numbers only."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epochs_done": self.epochs_done,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state that :meth:`state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epochs_done = state["epochs_done"]
+
+    def _train_epoch(self, number: int) -> Epoch:
+        started = time.perf_counter()
+        self.model.train()
+        rows = self.epoch_rows(number) if self.epoch_rows else None
+        images = len(self.split) if rows is None else len(rows)
+        steps = -(-images // self.recipe.batch_size)
+        taken: list[Tensor] = []  # of each step: loss, soft, hard, correct; summed up once an epoch, not to sync each step
+        sizes: list[int] = []
+        rate = 0.0
+        for step, batch in enumerate(
+            batches(
+                self.split,
+                self.augmentation,
+                batch_size=self.recipe.batch_size,
+                seed=self.recipe.seed,
+                epoch=number,
+                view=self.recipe.view(number),
+                rows=rows,
+            )
+        ):
+            rate = learning_rate((number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps), self.recipe.lr)
+            taken.append(self._step(batch, rate))
+            sizes.append(len(batch.labels))
+        values = torch.stack(taken).double().cpu()  # (steps, 4)
+        self._check_finite(values[:, 0], number)
+        weights = torch.tensor(sizes, dtype=torch.float64)  # (steps,)
+        loss, soft, hard = (weights @ values[:, :3] / images).tolist()
+        seconds = time.perf_counter() - started
+        return Epoch(
+            number=number + 1,
+            loss=loss,
+            soft_loss=soft,
+            hard_loss=hard,
+            accuracy=values[:, 3].sum().item() / images,
+            learning_rate=rate,
+            seconds=seconds,
+            images_per_second=images / seconds,
+        )
+
+    def _step(self, batch: Batch, rate: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        device = batch.images.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            logits = self.model(batch.images)  # (B, C)
+        logits = logits.float()
+        terms = self.objective(logits, batch)
+        terms.total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
+        return torch.stack([terms.total.detach(), terms.soft.detach(), terms.hard.detach(), correct.float()])
+
+    def _check_finite(self, losses: Tensor, number: int) -> None:
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0]) + 1
+            raise UserError(
+                f"loss is {losses[step - 1].item()} at epoch {number + 1}, step {step}: "
+                f"lower --lr (it is {self.recipe.lr:g}) or --temperature"
+            )

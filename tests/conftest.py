@@ -1,0 +1,114 @@
+"""What all tests share: a working folder of their own, one thread, and a small data set."""
+
+import importlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from hypothesis import settings
+
+from kd.cli import COMMANDS, main
+from kd.config import Config
+from kd.data import Dataset, Split, load_dataset
+
+settings.register_profile("kd", deadline=None)  # how long an example takes says more about the machine than about the code
+settings.load_profile("kd")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests off the tracking server of whoever runs them, and out of the folder where they were started."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        patch.chdir(tmp_path_factory.mktemp("session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_CACHE", str(tmp_path / "cache" / "kd"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the folder of the project's own files."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_digits() -> Dataset:
+    """Return the digits with 120 images to train on and 40 in each of val and test."""
+    digits = load_dataset("digits", "unused")
+    return Dataset(
+        name="digits",
+        classes=digits.classes,
+        train=first(digits.train, 120),
+        val=first(digits.val, 40),
+        test=first(digits.test, 40),
+        mean=digits.mean,
+        std=digits.std,
+        flip=False,
+        digest="0" * 32,
+    )
+
+
+def first(split: Split, images: int) -> Split:
+    """Return the first images of a split."""
+    return split.select(torch.arange(images))
+
+
+@pytest.fixture
+def cli() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Return the command line; what it changes in the process is put back."""
+    logger, handler = logging.getLogger("kd"), signal.getsignal(signal.SIGTERM)
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield main
+    logger.handlers[:], logger.level, logger.propagate = before
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def configured(cli: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str]], Config]:
+    """Return what gives the configuration with which a command is called for some arguments, and trains nothing."""
+    received: list[Config] = []
+    commands = importlib.import_module("kd.commands")
+    for command in COMMANDS:
+        monkeypatch.setattr(commands, command, received.append)
+
+    def configure(arguments: Sequence[str]) -> Config:
+        received.clear()
+        cli(arguments)
+        [config] = received
+        return config
+
+    return configure
+
+
+@pytest.fixture(scope="session")
+def other_values() -> Callable[[type[Config]], dict[str, Any]]:
+    """Return what gives each field of a configuration a good value that is not its default."""
+
+    def others(config: type[Config]) -> dict[str, Any]:
+        return {name: other_value(field.annotation, field.default) for name, field in config.model_fields.items()}
+
+    return others
+
+
+def other_value(annotation: object, default: object) -> object:
+    """Return a value of a field other than its default."""
+    if get_origin(annotation) is Literal:
+        return next(choice for choice in get_args(annotation) if choice != default)
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int | float):
+        return default + 2 if isinstance(default, int) else round(default + 0.05, 10)
+    return 3 if default == "all" else f"other {default}"

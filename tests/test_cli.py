@@ -1,0 +1,235 @@
+"""The command line: every field a flag, refusals in one line with exit code 2, flags over file over default."""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kd
+from kd.cli import COMMANDS, config_class
+from kd.config import Config, StudentConfig, TeacherConfig, canonical
+
+Main = Callable[[Sequence[str]], None]
+Configured = Callable[[Sequence[str]], Config]
+OtherValues = Callable[[type[Config]], dict[str, Any]]
+Capture = pytest.CaptureFixture[str]
+
+
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def refusal(main: Main, arguments: Sequence[str], capture: Capture) -> str:
+    """Return the one line with which arguments are refused."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    output = capture.readouterr()
+    assert caught.value.code == 2
+    assert output.out == ""
+    assert output.err.endswith("\n")
+    assert output.err.count("\n") == 1, output.err
+    assert output.err.startswith("kd: ")
+    return output.err.removeprefix("kd: ").rstrip()
+
+
+def test_help_lists_the_commands(cli: Main, capsys: Capture) -> None:
+    for arguments in ([], ["--help"]):
+        cli(arguments)
+        listed = re.findall(r"^  (\w+)  ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
+        assert listed == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: str, cli: Main, capsys: Capture) -> None:
+    cli([command, "--help"])
+    text = capsys.readouterr().out
+    fields = config_class(command).model_fields
+    listed = re.findall(r"^  (--.+?)(?:  |$)", text, flags=re.MULTILINE)
+    flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
+    known = {flag(name) for name in fields} | {"--config", "--help"}
+    assert flags >= known
+    assert flags - known <= {"--register"}  # short for --register-as
+    words = " ".join(text.split())
+    for name, field in fields.items():
+        default = canonical(field.default)
+        assert " ".join(str(field.description).split()) + (f" [default: {default}]" if default else "") in words, name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_flags_a_command_gets_the_defaults(command: str, configured: Configured) -> None:
+    config = configured([command])
+    assert type(config) is config_class(command)
+    assert config == config_class(command)()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_flag_sets_its_field(command: str, configured: Configured, other_values: OtherValues) -> None:
+    values = other_values(config_class(command))
+    arguments = [part for name, value in values.items() for part in (flag(name), canonical(value))]
+    assert configured([command, *arguments]).model_dump() == values
+    for name, value in values.items():
+        alone = configured([command, f"{flag(name)}={canonical(value)}"]).model_dump()
+        assert alone == config_class(command)().model_dump() | {name: value}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_takes_its_configuration(command: str) -> None:
+    function = getattr(importlib.import_module("kd.commands"), command)
+    [parameter] = inspect.signature(function).parameters.values()
+    assert parameter.annotation is config_class(command)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], True),
+        (["--control", "true"], True),
+        (["--control", "false"], False),
+        (["--control=false"], False),
+        (["--control", "no"], False),
+        (["--no-control"], False),
+        (["--no-control", "--seeds", "2"], False),
+        (["--control", "false", "--control", "true"], True),
+        (["--control", "true", "--no-control"], False),
+        (["--control"], True),
+        (["--control", "--seeds", "2"], True),
+        (["--seeds", "2", "--control"], True),
+    ],
+)
+def test_a_yes_or_no_can_be_typed_in_every_way(typed: list[str], expected: bool, configured: Configured) -> None:  # noqa: FBT001
+    assert configured(["student", *typed]) == StudentConfig(control=expected, seeds=2 if "--seeds" in typed else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["teachr"], "No such command 'teachr'."),
+        (["--qqqqqqqq"], "No such option '--qqqqqqqq'."),
+        (["teacher", "--qqqqqqqq", "3"], "No such option '--qqqqqqqq'."),
+        (["teacher", "--temperature", "4"], "No such option '--temperature'."),
+        (["teacher", "--width"], "Option '--width' requires an argument."),
+        (["teacher", "extra"], "Got unexpected extra argument (extra)"),
+        (["teacher", "--epochs", "0"], "--epochs 0: input should be greater than or equal to 1"),
+        (["teacher", "--batch-size", "1"], "--batch-size 1: input should be greater than or equal to 2"),
+        (["teacher", "--lr", "nan"], "--lr nan: input should be a finite number"),
+        (["student", "--width", "0"], "--width 0: input should be greater than or equal to 1"),
+        (["student", "--temperature", "0"], "--temperature 0: input should be greater than 0"),
+        (["student", "--alpha", "1.5"], "--alpha 1.5: input should be less than or equal to 1"),
+        (["student", "--control", "maybe"], "--control maybe: input should be a valid boolean"),
+        (["student", "--teacher-epochs", "0"], "--teacher-epochs 0: input should be greater than or equal to 1"),
+        (["specialist", "--group", "-1"], "--group -1: input should be greater than or equal to 0"),
+        (["specialist", "--data", "imagenet"], "--data imagenet: input should be 'digits', "),
+        (["combine", "--top-n", "0"], "--top-n 0: input should be greater than or equal to 1"),
+        (["pipeline", "--own-fraction", "0"], "--own-fraction 0: input should be greater than 0"),
+        (["teacher", "--config", "absent.yaml"], "--config absent.yaml: can't be read"),
+        (["teacher", "--config", "broken.yaml"], "--config broken.yaml: no valid YAML"),
+        (["teacher", "--config", "list.yaml"], "--config list.yaml: expected lines such as"),
+        (["teacher", "--config", "unknown.yaml"], "unknown setting 'epochz': choose one of data, "),
+        (["teacher", "--config", "bad.yaml"], "--epochs 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(arguments: list[str], told: str, cli: Main, capsys: Capture, tmp_path: Path) -> None:
+    files = {"broken": "epochs: [1\n\n", "list": "- epochs\n", "unknown": "epochz: 3\n", "bad": "epochs: 0\n"}
+    for name, content in files.items():
+        (tmp_path / f"{name}.yaml").write_text(content)
+    assert refusal(cli, arguments, capsys).startswith(told)
+
+
+def test_a_mistyped_option_is_told_with_those_alike(cli: Main, capsys: Capture) -> None:
+    assert "--width" in refusal(cli, ["teacher", "--widht", "3"], capsys).partition("Did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["teacher", "--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
+        (["student", "--output-dir", "file/folder"], "--output-dir file/folder: can't be made"),
+        (["teacher", "--batch-size", "100000"], "--batch-size 100000: the training split has only"),
+        (["specialist", "--groups", "0,1;2,ten"], "--groups"),
+        (["specialist", "--groups", "0,1;2,3", "--group", "2"], "--group 2: "),
+        (["pipeline", "--data", "folder", "--data-root", "absent"], ""),
+    ],
+)
+def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
+    arguments: list[str], told: str, cli: Main, capsys: Capture, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert refusal(cli, arguments, capsys).startswith(told)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["file"]
+
+
+def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["student", "--temperature", "0"], "kd: --temperature 0: input should be greater than 0\n"),
+        (["teachr"], "kd: No such command 'teachr'.\n"),
+        (["teacher", "--qqqqqqqq"], "kd: No such option '--qqqqqqqq'.\n"),
+    ],
+)
+def test_the_process_ends_with_two(arguments: list[str], told: str) -> None:
+    result = in_process("-m", "kd", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(told.strip())  # click may add what could have been meant
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_process_tells_its_version() -> None:
+    result = in_process("-m", "kd", "--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split()[-1] == kd.__version__
+
+
+def test_help_and_refusals_do_not_wait_for_torch_and_mlflow() -> None:
+    program = """
+import sys
+from kd.cli import main
+main(["student", "--help"])
+try:
+    main(["student", "--alpha", "2"])
+except SystemExit:
+    print([name for name in ("torch", "mlflow", "matplotlib", "sklearn") if name in sys.modules])
+"""
+    result = in_process("-c", program)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(configured: Configured, tmp_path: Path) -> None:
+    file = write(tmp_path / "settings.yaml", "epochs: 7\nwidth: 8\nlr: 1e-3\nresume: false\ndata: mnist\n")
+    expected = TeacherConfig(epochs=7, width=8, lr=0.001, resume=False, data="mnist")
+    assert configured(["teacher", "--config", file]) == expected
+    flags = ["--epochs", "5", "--resume", "--data", "digits"]  # two of them the defaults
+    for arguments in (["--config", file, *flags], [*flags, "--config", file]):
+        assert configured(["teacher", *arguments]) == TeacherConfig(epochs=5, width=8, lr=0.001)
+
+
+def test_a_flag_saves_a_bad_setting_of_the_file(configured: Configured, tmp_path: Path) -> None:
+    file = write(tmp_path / "settings.yaml", "control: maybe\nepochs: 0\n")
+    assert configured(["student", "--config", file, "--no-control", "--epochs", "3"]) == StudentConfig(control=False, epochs=3)
+
+
+def test_under_mlflow_run_a_flag_of_the_default_value_does_not_win_over_the_file(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It passes every parameter that MLproject declares, whether the user named it or not.
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    file = write(tmp_path / "settings.yaml", "epochs: 7\ncontrol: false\ntemperature: 2\nalpha: 0.5\n")
+    passed = [part for name, value in StudentConfig().params().items() for part in (flag(name), value)]
+    expected = StudentConfig(epochs=7, control=False, temperature=2, alpha=0.5)
+    assert configured(["student", *passed, "--config", file]) == expected
+    named = configured(["student", *passed, "--alpha", "0.7", "--config", file])
+    assert named == StudentConfig(epochs=7, control=False, temperature=2, alpha=0.7)

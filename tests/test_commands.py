@@ -1,0 +1,287 @@
+"""The commands as a user runs them: real processes, a real MLflow store, real signals, a real server."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import pytest
+import torch
+from mlflow.entities import Run
+
+from kd.data import load_dataset
+
+TINY = [
+    "--teacher-depth",
+    "1",
+    "--teacher-width",
+    "4",
+    "--teacher-epochs",
+    "2",
+    "--width",
+    "4",
+    "--epochs",
+    "2",
+    "--views",
+    "2",
+]
+
+
+def _heed_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class Place:
+    """A working folder with its own MLflow store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = f"sqlite:///{folder / 'mlflow.db'}"
+        self.client = mlflow.MlflowClient(self.store)
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": self.store}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "kd", *arguments],
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A job in a shell's background has Ctrl-C ignored, and would hand that on.
+            preexec_fn=_heed_interrupt,  # noqa: PLW1509 - this process has no threads that hold a lock
+        )
+
+    def kd(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == code, output
+        return output
+
+    def runs(self, role: str | None = None) -> list[Run]:
+        found = self.client.search_runs(["0"], order_by=["attributes.start_time ASC"])
+        return [run for run in found if role in {None, run.data.tags.get("kd.role")}]
+
+    def statuses(self) -> set[str]:
+        return {run.info.status for run in self.runs()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place where the pipeline ran once."""
+    place = Place(tmp_path_factory.mktemp("done"))
+    place.kd("pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits")
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_the_tree_is_one_parent_and_its_children(done: Place) -> None:
+    parent = done.runs("parent")[0]
+    children = [run for run in done.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    names = [run.info.run_name for run in children]
+    assert names == [
+        "teacher",
+        "control of student",
+        "student",
+        "control of specialist 0 0-1-2",
+        "specialist 0 0-1-2",
+        "control of specialist 1 2-3-4-5",
+        "specialist 1 2-3-4-5",
+        "combined",
+    ]
+    assert done.statuses() == {"FINISHED"}
+
+
+def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) -> None:
+    student = done.runs("student")[0]
+    history = done.client.get_metric_history(student.info.run_id, "val_accuracy")
+    assert [metric.step for metric in history] == [1, 2]
+    assert {
+        "train_soft_loss",
+        "train_hard_loss",
+        "learning_rate",
+        "images_per_second",
+        "seconds",
+    } <= student.data.metrics.keys()
+    assert {"test_accuracy", "test_nll", "test_calibration_error", "test_teacher_agreement"} <= student.data.metrics.keys()
+    assert {"parameters", "multiply_adds"} <= student.data.metrics.keys()
+    figures = {file.path for file in done.client.list_artifacts(student.info.run_id, "figures")}
+    drawn = ("training_curves", "confusion_matrix", "dark_knowledge", "reliability_diagram", "per_class_accuracy")
+    assert figures == {f"figures/{name}.png" for name in drawn}
+    assert student.inputs is not None
+    [data] = student.inputs.dataset_inputs
+    assert data.dataset.digest == load_dataset("digits", "").digest
+    name = f"student-{student.info.run_id[:8]}"
+    assert (done.folder / "models" / f"{name}.pt2").is_file()
+    assert torch.load(done.folder / "checkpoints" / f"{name}.pt", weights_only=True)["best_epoch"] in {1, 2}
+    assert {path.name for path in (done.folder / "figures" / name).iterdir()} == {f"{figure}.png" for figure in drawn}
+    assert {"kd.git_commit", "kd.git_dirty", "kd.device", "kd.torch", "kd.fingerprint"} <= student.data.tags.keys()
+
+
+def test_the_note_tells_what_distillation_changed(done: Place) -> None:
+    parent = done.runs("parent")[0]
+    note = parent.data.tags["mlflow.note.content"]
+    control, student = done.runs("control")[0], done.runs("student")[0]
+    for run in (control, student):
+        assert f"(#/experiments/0/runs/{run.info.run_id})" in note
+    before, after = (f"{100 * run.data.metrics['test_accuracy']:.2f} %" for run in (control, student))
+    assert re.search(rf"\| student \| [\d.]+ % \| {before} \| {after} \|", note)
+
+
+def test_a_logged_model_scores_what_its_run_says(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    student = done.runs("student")[0]
+    test = load_dataset("digits", "").test
+    model = mlflow.pytorch.load_model(f"runs:/{student.info.run_id}/model")
+    accuracy = (model(test.images).argmax(dim=1) == test.labels).double().mean().item()
+    assert accuracy == pytest.approx(student.data.metrics["test_accuracy"])
+
+
+def test_the_combined_model_is_champion_and_is_served_over_http(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    combined = done.runs("combined")[0]
+    champion = done.client.get_model_version_by_alias("digits", "champion")
+    assert float(champion.tags["kd.val_accuracy"]) == combined.data.metrics["val_combined_accuracy"]
+    test = load_dataset("digits", "").test
+    images = test.images[:50]
+    with served(done, "models:/digits@champion") as url:
+        body = json.dumps({"inputs": images.tolist()}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
+            probabilities = torch.tensor(json.load(answer)["predictions"])
+    assert probabilities.shape == (50, 10)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(50), atol=1e-5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    model = mlflow.pytorch.load_model("models:/digits@champion")
+    assert torch.allclose(probabilities, model(images), atol=1e-5)
+
+
+class served:  # noqa: N801 - reads as what it does
+    """`mlflow models serve` under way, as a context."""
+
+    def __init__(self, place: Place, model: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        command = ["models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(self._port)]
+        self._command = [sys.executable, "-m", "mlflow", *command]
+        self._place = place
+
+    def __enter__(self) -> str:
+        self._process = subprocess.Popen(
+            self._command, cwd=self._place.folder, env=self._place.env, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        for _ in range(240):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/ping", timeout=5):
+                    return f"http://127.0.0.1:{self._port}/invocations"
+            except OSError:
+                assert self._process.poll() is None, "the server ended"
+                time.sleep(0.5)
+        raise AssertionError("the server does not answer")
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait(30)
+
+
+def test_the_teacher_is_reused_and_a_combined_model_teaches_a_student(done: Place) -> None:
+    parent, combined = done.runs("parent")[0], done.runs("combined")[0]
+    output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id)
+    assert "teacher: epoch" not in output
+    assert done.runs("student")[-1].data.tags["kd.teacher"] == combined.info.run_id
+    assert "reused" in done.kd("student", *TINY, "--no-control", "--seeds", "2")
+    assert [run.info.run_name for run in done.runs("student")[-2:]] == ["student seed 0", "student seed 1"]
+
+
+def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
+    teacher, specialists = done.runs("teacher")[0], done.runs("specialist")
+    names = ",".join(run.info.run_id for run in specialists)
+    first = done.runs("combined")[0]
+    done.kd("combine", "--generalist", teacher.info.run_id, "--specialists", names)
+    again = done.runs("combined")[-1]
+    for name in ("test_combined_accuracy", "val_combined_nll", "test_gain_low"):
+        assert again.data.metrics[name] == pytest.approx(first.data.metrics[name], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["combine", "--generalist", "TEACHER", "--specialists", "SPECIALIST,SPECIALIST"], "is named twice"),
+        (["combine", "--generalist", "TEACHER", "--specialists", "TEACHER"], "no specialist"),
+        (["combine", "--generalist", "SPECIALIST", "--specialists", "SPECIALIST"], "of some classes"),
+        (["student", "--teacher", "SPECIALIST"], "of some classes"),
+        (["student", "--teacher", "0123456789abcdef"], "no such run or model"),
+        (["student", "--batch-size", "1296"], "has only 1295 images"),
+        (["specialist", "--groups", "0,1;5,10"], "class 10 is out of range"),
+        (["student", "--output-dir", "/proc/nowhere"], "can't be made"),
+    ],
+)
+def test_bad_input_is_one_line_and_opens_no_run(done: Place, arguments: list[str], told: str) -> None:
+    names = {"TEACHER": done.runs("teacher")[0].info.run_id, "SPECIALIST": done.runs("specialist")[0].info.run_id}
+    arguments = [re.sub("TEACHER|SPECIALIST", lambda match: names[match[0]], argument) for argument in arguments]
+    before = len(done.runs())
+    output = done.kd(*arguments, code=2)
+    assert told in output
+    assert output.count("\n") == 1
+    assert len(done.runs()) == before
+
+
+def test_a_loss_that_is_not_finite_fails_the_runs(place: Place) -> None:
+    output = place.kd("teacher", "--width", "4", "--depth", "1", "--lr", "1e20", "--epochs", "2", code=2)
+    assert re.search(r"kd: loss is (nan|inf) at epoch \d, step \d+: lower --lr", output)
+    assert "Traceback" not in output
+    assert place.statuses() == {"FAILED"}
+
+
+def epochs_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout is not None
+    return (line for line in process.stdout if ": epoch" in line)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_killed_and_the_same_command_ends_as_if_never_stopped(
+    place: Place, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
+    process = place.start(*command)
+    lines = epochs_of(process)
+    next(lines), next(lines)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    assert place.statuses() == {"KILLED"}
+    assert "going on after epoch" in place.kd(*command)
+    whole = Place(tmp_path / "whole")
+    whole.folder.mkdir(exist_ok=True)
+    whole.kd(*command)
+    resumed, plain = place.runs()[-1], whole.runs()[0]
+    for name in ("test_nll", "val_loss", "train_loss"):
+        assert resumed.data.metrics[name] == plain.data.metrics[name]
+    steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_process_killed_outright_is_resumed(place: Place) -> None:
+    command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "5"]
+    process = place.start(*command)
+    lines = epochs_of(process)
+    next(lines), next(lines)
+    process.kill()
+    process.communicate()
+    output = place.kd(*command)
+    assert "going on after epoch" in output
+    assert f"of run {place.runs()[0].info.run_id}" in output

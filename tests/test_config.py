@@ -1,0 +1,211 @@
+"""Configurations: bounds, and the one text form that flags, files and params share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kd.cli import COMMANDS, config_class
+from kd.config import (
+    Config,
+    PipelineConfig,
+    SpecialistConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainingConfig,
+    canonical,
+    load_settings,
+)
+from kd.errors import UserError
+
+CONFIGS = [config_class(command) for command in COMMANDS]
+OtherValues = Callable[[type[Config]], dict[str, Any]]
+
+
+def refusal(config: type[Config], values: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        config.parse(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4.0, "4"),
+        (0.1, "0.1"),
+        (5e-4, "0.0005"),
+        (1e-5, "1e-05"),
+        (1 / 3, "0.3333333333"),
+        (True, "true"),
+        (False, "false"),
+        (64, "64"),
+        ("all", "all"),
+        ("", ""),
+    ],
+)
+def test_canonical_text(value: object, text: str) -> None:
+    assert canonical(value) == text
+
+
+@given(st.floats(1e-12, 1e12))
+def test_canonical_text_of_a_number_is_the_number_whatever_way_it_was_typed(number: float) -> None:
+    assert float(canonical(number)) == pytest.approx(number, rel=1e-9)
+    assert canonical(float(f"{number:.3f}")) == canonical(float(f"{number:.3f}0"))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_text_and_file_give_the_configuration_back(config: type[Config], other_values: OtherValues, tmp_path: Path) -> None:
+    for made in (config(), config(**other_values(config))):
+        assert config.parse(dict(made.params())) == made
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(made.model_dump()))
+        assert config.parse(load_settings(str(path))) == made
+    assert made != config()
+    assert made.params().keys() == config.model_fields.keys()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_field_is_described_and_good_by_default(config: type[Config]) -> None:
+    assert config.parse({}) == config()
+    for name, field in config.model_fields.items():
+        assert field.description, name
+        assert not field.is_required(), name
+
+
+ANY_TRAINING: list[tuple[str, list[object], list[object]]] = [
+    ("depth", [0, -1, 1.5, "x", "", None], [1, "2", 50]),
+    ("width", [0, -16], [1]),
+    ("epochs", [0, "1e3"], [1]),
+    ("batch_size", [1, 0], [2]),
+    ("lr", [0, -0.1, "nan", "inf"], ["1e-3", 5]),
+    ("weight_decay", [-1e-9, "nan"], [0, "5e-4"]),
+    ("seed", [-1, 2**31], [0, 2**31 - 1]),
+    ("data_seed", [-1, 2**31], [0, 2**31 - 1]),
+    ("image_px", [7, 513], [8, 512]),
+    ("val_fraction", [0, 0.9, 1], [0.001, 0.89]),
+    ("data", ["imagenet", "", "CIFAR10"], ["digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "folder"]),
+    ("use", ["first"], ["best", "last"]),
+    ("resume", ["maybe", 2], [True, "false", "true"]),
+]
+STUDENTS: list[tuple[str, list[object], list[object]]] = [
+    ("temperature", [0, -4, "inf"], [0.01, 20]),
+    ("alpha", [-0.1, 1.5, "nan"], [0, 1]),
+    ("views", [-1, 0.5], [0, 1, 64]),
+    ("control", ["maybe"], [False, "true"]),
+    ("seeds", [0], [1, 10]),
+    ("teacher_depth", [0], [1]),
+    ("teacher_width", [0], [1]),
+    ("teacher_epochs", [0], [1]),
+    ("teacher_batch_size", [1], [2]),
+    ("teacher_lr", [0], [0.1]),
+    ("teacher_weight_decay", [-1], [0]),
+    ("teacher_label_smoothing", [-0.1, 1], [0, 0.99]),
+]
+SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
+    ("group", [-1, "some", 1.5], [0, "0", 7, "all"]),
+    ("specialist_kind", ["none"], ["group", "full"]),
+    ("init", ["zeros"], ["random", "generalist"]),
+    ("dustbin_correction", ["much"], ["paper", "none", "fit"]),
+    ("top_n", [0], [1, 5]),
+    ("own_fraction", [0, 1.1], [0.01, 1]),
+    ("dustbin", ["maybe"], [False]),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "bad", "good"),
+    [(config, *row) for config in (TeacherConfig, StudentConfig) for row in ANY_TRAINING]
+    + [(TeacherConfig, "label_smoothing", [-0.1, 1], [0, 0.99])]
+    + [(StudentConfig, *row) for row in STUDENTS]
+    + [(config, *row) for config in (SpecialistConfig, PipelineConfig) for row in SPECIALISTS],
+)
+def test_bounds(config: type[Config], name: str, bad: list[object], good: list[object]) -> None:
+    for value in bad:
+        message = refusal(config, {name: value})
+        assert message.startswith(f"--{name.replace('_', '-')} {value}: "), message
+        assert "\n" not in message
+    for value in good:
+        assert canonical(getattr(config.parse({name: value}), name)) in {
+            canonical(value),
+            str(value).replace("1e-3", "0.001"),
+        } | {str(value).replace("5e-4", "0.0005")}
+
+
+def test_a_refusal_tells_the_bound() -> None:
+    assert refusal(StudentConfig, {"alpha": "1.5"}) == "--alpha 1.5: input should be less than or equal to 1"
+    assert refusal(TeacherConfig, {"batch_size": 1}).endswith("greater than or equal to 2")
+    assert "'digits'" in refusal(TeacherConfig, {"data": "imagenet"})
+
+
+def test_an_unknown_setting_is_told_with_those_that_are_known() -> None:
+    message = refusal(TeacherConfig, {"epochz": 3})
+    assert "'epochz'" in message
+    assert "epochs" in message.partition("choose one of")[2].split(", ")
+    assert "'temperature'" in refusal(TeacherConfig, {"temperature": 4})  # a teacher has no teacher
+
+
+def test_a_refusal_of_a_value_of_many_lines_is_one_line() -> None:
+    assert "\n" not in refusal(TeacherConfig, {"data": "dig\nits"})
+
+
+@pytest.mark.parametrize("name", ["epochs", "lr", "seed"])
+def test_true_is_no_number(name: str) -> None:
+    assert name in refusal(TeacherConfig, {name: True})  # `epochs: yes` in a file
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        TeacherConfig().epochs = 3  # type: ignore[misc]
+
+
+def test_the_teacher_of_a_student_is_by_default_that_of_kd_teacher() -> None:
+    assert StudentConfig().teacher_config() == TeacherConfig()
+
+
+def test_the_teacher_of_a_student_is_told_by_its_own_fields_and_the_common_ones(other_values: OtherValues) -> None:
+    values = other_values(StudentConfig)
+    own = {name.removeprefix("teacher_"): value for name, value in values.items() if name.startswith("teacher_")}
+    assert own.keys() == TeacherConfig.model_fields.keys() - TrainingConfig.model_fields.keys()
+    common = {name: values[name] for name in TrainingConfig.model_fields}
+    assert StudentConfig(**values).teacher_config() == TeacherConfig(**common, **own)
+    # The student's own net and recipe are nothing to the teacher.
+    student = {"depth": 9, "width": 9, "epochs": 9, "batch_size": 9, "lr": 9.0, "weight_decay": 9.0, "seeds": 9}
+    assert StudentConfig(**student).teacher_config() == TeacherConfig()
+
+
+def test_every_batch_size_is_told() -> None:
+    assert TeacherConfig(batch_size=5).batch_sizes() == {"batch_size": 5}
+    assert PipelineConfig(batch_size=5, teacher_batch_size=6).batch_sizes() == {"batch_size": 5, "teacher_batch_size": 6}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"epochs: [1", "no valid YAML"),
+        (b"a: b: c", "no valid YAML"),
+        (b"", "expected lines such as"),
+        (b"- epochs", "expected lines such as"),
+        (b"4", "expected lines such as"),
+        (b"4: epochs", "expected lines such as"),
+        (b"\xff\xfe\x00", "can't be read"),
+        (b"!!python/object/apply:os.getcwd []", "no valid YAML"),
+    ],
+)
+def test_a_bad_file_of_settings_is_told_in_one_line(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load_settings(str(path))
+    assert str(caught.value).startswith(f"--config {path}: {told}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_a_file_of_settings_that_is_not_there_is_told(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be read"):
+        load_settings(str(tmp_path / name))

@@ -1,0 +1,133 @@
+"""The files around the package say the same as the package, and as each other."""
+
+import itertools
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import kd
+from kd.cli import COMMANDS, config_class
+
+
+@pytest.fixture(scope="module")
+def pyproject(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def conda(root: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((root / "conda.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path) -> list[str]:
+    """Return the command lines of the README."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:bash|sh|console)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(line.removeprefix("$ ").split()) for line in lines]
+
+
+def test_conda_installs_what_the_package_depends_on(pyproject: dict[str, Any], conda: dict[str, Any]) -> None:
+    [pip] = [entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict)]
+    assert pip == pyproject["project"]["dependencies"]
+    assert "pip" in conda["dependencies"]
+
+
+def test_conda_has_a_python_that_the_package_runs_on(pyproject: dict[str, Any], conda: dict[str, Any]) -> None:
+    [python] = [entry for entry in conda["dependencies"] if isinstance(entry, str) and entry.startswith("python=")]
+    version = python.removeprefix("python=")
+    assert SpecifierSet(pyproject["project"]["requires-python"]).contains(f"{version}.99")
+    assert pyproject["tool"]["mypy"]["python_version"] == version
+
+
+def test_the_linters_assume_the_oldest_python(pyproject: dict[str, Any]) -> None:
+    oldest = pyproject["tool"]["mypy"]["python_version"]
+    older = Version(f"{oldest.partition('.')[0]}.{int(oldest.partition('.')[2]) - 1}.99")
+    assert not SpecifierSet(pyproject["project"]["requires-python"]).contains(older)
+
+
+def test_dependencies_are_named_once_in_order_each_with_a_lower_bound(pyproject: dict[str, Any]) -> None:
+    requirements = [Requirement(text) for text in pyproject["project"]["dependencies"]]
+    names = [requirement.name for requirement in requirements]
+    assert names == sorted(set(names))
+    for requirement in requirements:
+        assert any(bound.operator == ">=" for bound in requirement.specifier), requirement
+
+
+def test_mlproject_names_the_environment_that_is_there(root: Path) -> None:
+    project = yaml.safe_load((root / "MLproject").read_text(encoding="utf-8"))
+    assert project["conda_env"] == "conda.yaml"
+    assert (root / project["conda_env"]).is_file()
+
+
+def test_every_package_is_shipped(root: Path, pyproject: dict[str, Any]) -> None:
+    folders = sorted(path.parent.relative_to(root).as_posix() for path in (root / "kd").rglob("__init__.py"))
+    assert sorted(pyproject["tool"]["setuptools"]["packages"]) == [folder.replace("/", ".") for folder in folders]
+
+
+def test_the_version_is_in_the_changelog(root: Path) -> None:
+    titles = re.findall(r"^## \[?([^\]\s]+)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert titles
+    if titles == ["Unreleased"]:
+        pytest.skip("nothing is released yet")
+    assert kd.__version__ in titles
+    assert str(Version(kd.__version__)) == kd.__version__
+
+
+def test_the_licence_is_mit(root: Path, pyproject: dict[str, Any]) -> None:
+    text = (root / "LICENSE").read_text(encoding="utf-8")
+    assert text.startswith("MIT License\n")
+    assert "Permission is hereby granted, free of charge" in text
+    assert 'THE SOFTWARE IS PROVIDED "AS IS"' in text
+    assert pyproject["project"]["license"] == "MIT"
+    assert pyproject["project"]["license-files"] == ["LICENSE"]
+
+
+def test_the_readme_tells_how_to_install_and_test(root: Path, readme: list[str], pyproject: dict[str, Any]) -> None:
+    assert "pip install -e '.[test]' && pytest" in readme
+    assert "test" in pyproject["project"]["optional-dependencies"]
+    assert (root / pyproject["project"]["readme"]).samefile(root / "README.md")
+
+
+def commands(line: str) -> list[list[str]]:
+    """Split a line of a shell into its commands, without variables set in front."""
+    parts: list[list[str]] = [[]]
+    for word in shlex.split(line, comments=True):
+        if word in {"&&", ";", "|", "||", "&"}:
+            parts.append([])
+        elif parts[-1] or not re.fullmatch(r"\w+=.*", word):
+            parts[-1].append(word)
+    return parts
+
+
+def test_the_readme_runs_entry_points_and_parameters_that_exist(root: Path, readme: list[str]) -> None:
+    entries = yaml.safe_load((root / "MLproject").read_text(encoding="utf-8"))["entry_points"]
+    runs = [words for line in readme for words in commands(line) if words[:3] == ["mlflow", "run", "."]]
+    assert runs
+    for words in runs:
+        pairs = list(itertools.pairwise(words))
+        [entry] = [value for option, value in pairs if option in {"-e", "--entry-point"}] or ["main"]
+        named = {value.partition("=")[0] for option, value in pairs if option in {"-P", "--param-list"}}
+        assert named <= entries[entry]["parameters"].keys() | {"config"}, words
+        assert ("--env-manager", "local") in pairs, f"without it mlflow asks for conda: {words}"
+
+
+def test_the_readme_names_commands_and_flags_that_exist(readme: list[str]) -> None:
+    for line in readme:
+        for words in commands(line):
+            if words[:1] != ["kd"] or words[1:2] in ([], ["--help"], ["--version"]):
+                continue
+            assert words[1] in COMMANDS, line
+            flags = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
+            fields = config_class(words[1]).model_fields
+            known = {f"--{no}{name.replace('_', '-')}" for name in fields for no in ("", "no-")}
+            assert flags <= known | {"--config", "--register", "--help"}, line

@@ -4,7 +4,6 @@ torch and mlflow are imported once the arguments are known to be good, so that h
 """
 
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ import click
 
 import kd
 from kd.errors import UserError
+from kd.progress import log_to_terminal
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -33,6 +33,7 @@ COMMANDS = {
     "specialist": ("SpecialistConfig", "Train one specialist for each class group, guided by the generalist."),
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
+    "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
 
@@ -80,7 +81,9 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
     shown = f"{info.description}  [default: {text}]" if text else info.description
     if not isinstance(default, bool):
         metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
-        names = [flag, str(extra["flag"])] if isinstance(extra, dict) else [flag]
+        names = [flag, *([str(extra["flag"])] if isinstance(extra, dict) and "flag" in extra else [])]
+        if isinstance(extra, dict) and "joined_by" in extra:
+            return [click.Option([*names, field], multiple=True, metavar=metavar, help=shown)]
         return [click.Option([*names, field], default=text, metavar=metavar, help=shown)]
     # mlflow run passes `--control true`, a person types `--control` or `--no-control`.
     return [
@@ -96,6 +99,10 @@ def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
     for field in [name for name in values if name.startswith(NEGATED)]:
         if values.pop(field):
             values[field.removeprefix(NEGATED)] = "false"
+    for field, value in values.items():
+        if isinstance(value, tuple):  # of a flag that may be repeated
+            extra = cast("dict[str, str]", config_class(name).model_fields[field].json_schema_extra)
+            values[field] = extra["joined_by"].join(value)
     if file:
         settings = load_settings(file)
         values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
@@ -127,7 +134,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 130 or 143 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
-    _log_to_terminal()
+    log_to_terminal()
     group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
     group = click.version_option(kd.__version__, prog_name="kd")(group)
     try:
@@ -142,16 +149,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cause = error if isinstance(error, Terminated) else error.__cause__
         code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED
         _exit("kd: stopped; the same command goes on from the last finished epoch", code)
-
-
-def _log_to_terminal() -> None:
-    """Send kd's own lines to the terminal, as plain text."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("kd")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 def _exit(message: str, code: int) -> None:

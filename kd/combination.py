@@ -93,7 +93,7 @@ class _Known(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
+class Parts:
     """What is combined, with each part's logits on val and test."""
 
     setting: Setting
@@ -131,7 +131,7 @@ def combine_specialists(  # noqa: PLR0913 - the parts, how they are combined, an
     with tracking.run(name, output_dir=setting.output_dir, tags=tags) as tracked:
         tracked.log_params({"dustbin_correction": options.correction, "top_n": str(options.top_n), "seed": str(seed)})
         tracked.log_dataset(dataset.name, dataset.digest, {"role": "combined"})
-        parts = _Parts(
+        parts = Parts(
             setting,
             teacher,
             members,
@@ -139,7 +139,7 @@ def combine_specialists(  # noqa: PLR0913 - the parts, how they are combined, an
             [predict(member.model, dataset.val) for member in members],
             [predict(member.model, dataset.test) for member in members],
         )
-        shifts = {correction: _shifts(correction, parts) for correction in CORRECTIONS}
+        shifts = {correction: dustbin_shifts(correction, parts) for correction in CORRECTIONS}
         chosen = shifts[options.correction]
         test = parts.probabilities(teacher.test_logits, parts.test_logits, chosen)
         model = parts.model(teacher.model, [member.model for member in members], chosen)
@@ -184,7 +184,7 @@ def cover_table(before: Tensor, after: Tensor, cover: Tensor) -> tuple[CoverRow,
     return tuple(rows)
 
 
-def _shifts(correction: Correction, parts: _Parts) -> list[float]:
+def dustbin_shifts(correction: Correction, parts: Parts) -> list[float]:
     """Return what one way of correcting adds to the dustbin's logit of each specialist; 0 where there is none."""
     dataset = parts.setting.dataset
     counts = dataset.train.labels.bincount(minlength=dataset.num_classes)
@@ -200,7 +200,7 @@ def _shifts(correction: Correction, parts: _Parts) -> list[float]:
     return shifts
 
 
-def _correction_metrics(parts: _Parts, shifts: Mapping[Correction, Sequence[float]]) -> dict[str, float]:
+def _correction_metrics(parts: Parts, shifts: Mapping[Correction, Sequence[float]]) -> dict[str, float]:
     """Return, for each way of correcting, the shifts and how the combination then scores on val."""
     metrics: dict[str, float] = {}
     for correction, values in shifts.items():
@@ -211,7 +211,7 @@ def _correction_metrics(parts: _Parts, shifts: Mapping[Correction, Sequence[floa
     return metrics
 
 
-def _comparison(parts: _Parts, combined: Tensor, split_name: Literal["val", "test"]) -> dict[str, float]:
+def _comparison(parts: Parts, combined: Tensor, split_name: Literal["val", "test"]) -> dict[str, float]:
     """Return how generalist and combination score on a split, and the difference with its interval and test."""
     dataset, teacher = parts.setting.dataset, parts.teacher
     labels = (dataset.val if split_name == "val" else dataset.test).labels
@@ -231,7 +231,7 @@ def _comparison(parts: _Parts, combined: Tensor, split_name: Literal["val", "tes
     }
 
 
-def _combination(parts: _Parts, test: Tensor, metrics: dict[str, float], tracked: tracking.Run, seed: int) -> Combination:
+def _combination(parts: Parts, test: Tensor, metrics: dict[str, float], tracked: tracking.Run, seed: int) -> Combination:
     labels = parts.setting.dataset.test.labels
     before, after = parts.teacher.test_logits.argmax(dim=1) == labels, test.argmax(dim=1) == labels
     return Combination(
@@ -269,7 +269,7 @@ def _milliseconds(model: nn.Module, setting: Setting) -> float:
     return 1000 * statistics.median(seconds) / len(images)
 
 
-def _figures(parts: _Parts, combination: Combination, test: Tensor) -> dict[str, Figure]:
+def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, Figure]:
     dataset = parts.setting.dataset
     rows = combination.table
     gains = [100 * np.array([getattr(row.gain, part) for row in rows]) for part in ("mean", "low", "high")]
@@ -299,7 +299,7 @@ def _figures(parts: _Parts, combination: Combination, test: Tensor) -> dict[str,
     }
 
 
-def _metadata(parts: _Parts, metrics: Mapping[str, float]) -> dict[str, Any]:
+def _metadata(parts: Parts, metrics: Mapping[str, float]) -> dict[str, Any]:
     dataset = parts.setting.dataset
     return {
         "role": "combined",

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from kd import plots, summary
 from kd.changes import combination_change, distillation_changes
 from kd.combination import Combination, CombineOptions, Member, combine_specialists
-from kd.combine import SpecialistKind
-from kd.config import CombineConfig, DataConfig, PipelineConfig, SpecialistConfig, StudentConfig, TeacherConfig
-from kd.distil import Pair, distil, teacher_targets
+from kd.config import CombineConfig, DataConfig, PipelineConfig, SpecialistConfig, StudentConfig, TeacherConfig, TuneConfig
+from kd.distil import Pair, distil, specialist_kind, teacher_targets
 from kd.errors import UserError
 from kd.groups import Group, covariance, describe_group, given_groups, resolve_groups
 from kd.members import load_members
@@ -77,6 +76,13 @@ def combine(config: CombineConfig) -> Combination:
     return combination
 
 
+def tune(config: TuneConfig) -> None:
+    """Search temperature, alpha, width and what the user names for the best accuracy on val."""
+    from kd.search import command  # noqa: PLC0415 - Optuna is the search's alone, and takes its time to import
+
+    command.tune(config)
+
+
 @contextmanager
 def _parent(command: str, config: DataConfig, setting: Setting) -> Iterator[Run]:
     """Open a command's parent run, with its whole configuration."""
@@ -136,11 +142,10 @@ def _specialist(  # noqa: PLR0913 - which specialist, of which seed
     config: SpecialistConfig, replicate: StudentConfig, guided: Guided, *, number: int, group: Group, suffix: str
 ) -> Pair:
     dataset = guided.setting.dataset
-    kind: SpecialistKind = "full" if config.specialist_kind == "full" else "dustbin" if config.dustbin else "own"
     return distil(
         replicate,
         guided.setting,
-        specialist_task(dataset, group, kind, config.own_fraction),
+        specialist_task(dataset, group, specialist_kind(config), config.own_fraction),
         guided.teacher,
         guided.targets,
         label=f"specialist {number} {describe_group(group, dataset.classes)}",

@@ -21,6 +21,8 @@ Correction = Literal["paper", "none", "fit"]
 TEACHER_PREFIX = "teacher_"
 CORRECTION_HELP = "shift of the dustbin's logit: log of the oversampling (paper), none, or one scalar fitted on val"
 TOP_N_HELP = "classes of the generalist's ranking that call their specialists (Eq. 5)"
+DEFAULT_SPACE = "temperature=log:1:20;alpha=float:0:1;width=int:4:32:4"
+"""What a search varies unless ``--search`` says otherwise (:mod:`kd.search.space` reads it)."""
 REGISTER_HELP = "name in the model registry for the combined model; empty: it is not registered"
 
 
@@ -169,6 +171,37 @@ class CombineConfig(DataConfig):
 
 class PipelineConfig(SpecialistConfig):
     """Generalist, student, specialists, and a summary that compares them: ``kd pipeline``."""
+
+
+class TuneConfig(SpecialistConfig):
+    """Search for the configuration with the best accuracy on val: ``kd tune``."""
+
+    objective: Literal["specialist", "combined", "student"] = Field(
+        "specialist",
+        description="val accuracy of: specialist (mean over groups, own classes), combined (Eq. 5, all classes), student",
+    )
+    search: str = Field(
+        "",
+        description="a field to search beside temperature, alpha and width: NAME=log:LOW:HIGH (float, int and intlog alike), "
+        "NAME=cat:A,B or, to take one out, NAME=fixed; may be repeated",
+        json_schema_extra={"joined_by": ";"},
+    )
+    trials: Count = Field(40, description="trials of the study in all, over all workers and machines")
+    timeout: float = Field(0.0, ge=0, description="seconds after which no trial is begun any more; 0: no limit")
+    workers: Count = Field(1, description="worker processes on this machine; its cores are divided among them")
+    pruner: Literal["median", "halving", "hyperband", "none"] = Field(
+        "median", description="what stops a trial early by its val accuracy after each epoch"
+    )
+    pareto: bool = Field(default=False, description="search for high accuracy and few parameters at once; nothing is pruned")
+    storage: str = Field(
+        "sqlite:///optuna.db", description="the study's database, never MLflow's; postgresql://... for several machines"
+    )
+    study_name: str = Field(
+        "auto", description="study to begin or to go on with; auto: a name made of all that its trials share"
+    )
+    final_seeds: int = Field(
+        3, ge=0, description="seeds with which the winner is trained again and scored on test; 0: it is not"
+    )
 
 
 def load_settings(path: str) -> dict[str, Any]:

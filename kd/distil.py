@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from kd.config import StudentConfig
+from kd.combine import SpecialistKind
+from kd.config import SpecialistConfig, StudentConfig
 from kd.models import create_specialist_model
 from kd.setting import Setting
 from kd.targets import LiveTargets, TeacherTargets, cached_targets, weights_digest
@@ -54,6 +55,35 @@ def distil(  # noqa: PLR0913 - what is learned, from whom, and what it is called
 ) -> Pair:
     """Train the control, then the distilled net, each in a child run.
 
+    Args are those of :func:`distillation_jobs`.
+
+    Raises:
+        UserError: a loss became not finite.
+    """
+    hard, soft = distillation_jobs(config, setting, task, teacher, targets, label=label, suffix=suffix, start=start)
+    logits = teacher.test_on(task)
+    control = train(hard, logits) if config.control else None
+    return Pair(label, train(soft, logits, control), control)
+
+
+def specialist_kind(config: SpecialistConfig) -> SpecialistKind:
+    """Return what the specialists of a configuration tell apart."""
+    return "full" if config.specialist_kind == "full" else "dustbin" if config.dustbin else "own"
+
+
+def distillation_jobs(  # noqa: PLR0913 - as above
+    config: StudentConfig,
+    setting: Setting,
+    task: Task,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    *,
+    label: str,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> tuple[Job, Job]:
+    """Return the trainings of the control and of the distilled net, alike but for the soft targets.
+
     Args:
         config: the student's or specialist's part of it.
         setting: the command's.
@@ -63,9 +93,6 @@ def distil(  # noqa: PLR0913 - what is learned, from whom, and what it is called
         label: what the net is; its first word is its role.
         suffix: what the runs' names end with.
         start: a net whose weights both start from where the nets match; None: weights drawn by the seed.
-
-    Raises:
-        UserError: a loss became not finite.
     """
     params = {
         "data": config.data,
@@ -113,6 +140,4 @@ def distil(  # noqa: PLR0913 - what is learned, from whom, and what it is called
         },
         temperature=config.temperature,
     )
-    logits = teacher.test_on(task)
-    control = train(hard, logits) if config.control else None
-    return Pair(label, train(soft, logits, control), control)
+    return hard, soft

@@ -11,6 +11,16 @@ from tqdm import tqdm
 log = logging.getLogger("kd")
 
 
+def log_to_terminal() -> None:
+    """Send kd's own lines to the terminal, as plain text."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("kd")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 class Progress:
     """Tells of one training's epochs as they end."""
 

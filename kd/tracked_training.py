@@ -165,6 +165,29 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
     }
 
 
+def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
+    """Create a job's net on its device with what trains it, and tell where its weights come from."""
+    torch.manual_seed(job.recipe.seed)
+    task = job.task
+    model = Classifier(
+        job.create_net(len(task.classes), job.dataset.image_shape[0], job.depth, job.width), job.dataset.mean, job.dataset.std
+    )
+    weights = None
+    if job.start is not None:
+        weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
+    if weights is not None:
+        model.load_state_dict(weights)
+    trainer = Trainer(
+        model.to(job.device),
+        task.train.to(job.device),
+        job.objective,
+        job.recipe,
+        job.dataset.augmentation(job.augmentation_seed),
+        epoch_rows=task.epoch_rows(job.recipe.seed),
+    )
+    return trainer, "random" if weights is None else "generalist"
+
+
 class _Fit:
     """The epochs of a job: each one scored on val, logged and kept in a checkpoint; resumed where one is left."""
 
@@ -174,20 +197,12 @@ class _Fit:
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self._best_weights: dict[str, Tensor] = {}
-        torch.manual_seed(job.recipe.seed)
-        net = job.create_net(len(job.task.classes), job.dataset.image_shape[0], job.depth, job.width)
-        self.model = Classifier(net, job.dataset.mean, job.dataset.std)
+        self._trainer, start = create_trainer(job)
+        self.model = self._trainer.model
         if job.start is not None:
-            self._inherit(job.start)
-        self.model.to(job.device)
-        self._trainer = Trainer(
-            self.model,
-            job.task.train.to(job.device),
-            job.objective,
-            job.recipe,
-            job.dataset.augmentation(job.augmentation_seed),
-            epoch_rows=job.task.epoch_rows(job.recipe.seed),
-        )
+            if start == "random":
+                log.info("%s: the generalist's net is another one: starting from random weights", job.name)
+            tracked.log_tags({"kd.start": start})
         self._folder = job.output_dir / "checkpoints"
         self._path = self._folder / f"unfinished-{job.fingerprint()}.pt"
         self._lock = FileLock(f"{self._path}.lock")
@@ -218,15 +233,6 @@ class _Fit:
     def used_epoch(self) -> int:
         """Return the number of the epoch whose weights are used."""
         return self.best_epoch if self.job.use == "best" else len(self.history)
-
-    def _inherit(self, start: nn.Module) -> None:
-        task = self.job.task
-        weights = inherited_weights(start.state_dict(), self.model.state_dict(), task.group, task.num_classes)
-        if weights is None:
-            log.info("%s: the generalist's net is another one: starting from random weights", self.job.name)
-        else:
-            self.model.load_state_dict(weights)
-        self.tracked.log_tags({"kd.start": "random" if weights is None else "generalist"})
 
     def _claim_checkpoint(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import yaml
 from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, get_model_info
 from mlflow.types import Schema, TensorSpec
@@ -77,7 +77,7 @@ class Run:
         self.experiment_id = experiment_id
         self.name = name
         self.files_name = f"{name.replace(' ', '-').replace('/', '-')}-{run_id[:8]}"
-        self._output_dir = output_dir
+        self.output_dir = output_dir
         self._client = mlflow.MlflowClient()
 
     @property
@@ -120,7 +120,7 @@ class Run:
 
     def log_figure(self, figure: Figure, name: str) -> None:
         """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
-        path = self._output_dir / "figures" / self.files_name / f"{name}.png"
+        path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
         self._client.log_artifact(self.id, str(path), "figures")
@@ -185,7 +185,7 @@ class Run:
 
     def _keep_model(self, model_id: str) -> None:
         location = mlflow.get_logged_model(model_id).artifact_location
-        target = self._output_dir / "models" / f"{self.files_name}.pt2"
+        target = self.output_dir / "models" / f"{self.files_name}.pt2"
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             path = mlflow.artifacts.download_artifacts(f"{location}/data/model.pt2", dst_path=folder)
@@ -204,19 +204,52 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def run(name: str, *, output_dir: Path, tags: Mapping[str, str]) -> Iterator[Run]:
+def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
     """Open a run: the top one, or a child of the run that is open. Its end tells how it went.
 
     FINISHED; FAILED after an error; KILLED after Ctrl-C or SIGTERM. System metrics are those of the top run, which
     lasts as long as the process works.
 
+    Args:
+        name: the run's.
+        output_dir: folder of its files on this machine.
+        tags: the run's.
+        again: a run that ended, to be gone on with; None: a new one.
+
     Raises:
         UserError: the tracking store can't be used.
     """
-    parent = mlflow.active_run()
+    top = mlflow.active_run() is None
+    with _started(name, output_dir, tags, (KeyboardInterrupt,), run_id=again, nested=not top, log_system_metrics=top) as opened:
+        yield opened
+
+
+@contextmanager
+def child_run(
+    parent_run: str, name: str, *, output_dir: Path, tags: Mapping[str, str], killed_by: tuple[type[BaseException], ...]
+) -> Iterator[Run]:
+    """Open a run below a run that another process may have open; it ends as KILLED after the exceptions named.
+
+    Raises:
+        UserError: the tracking store can't be used.
+    """
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = {"experiment_id": experiment, "parent_run_id": parent_run}
+    with _started(name, output_dir, tags, killed_by, **below, nested=True, log_system_metrics=False) as opened:
+        yield opened
+
+
+@contextmanager
+def _started(
+    name: str,
+    output_dir: Path,
+    tags: Mapping[str, str],
+    killed_by: tuple[type[BaseException], ...],
+    **how: Any,  # noqa: ANN401 - start_run's own
+) -> Iterator[Run]:
     _quiet()
     try:
-        active = mlflow.start_run(nested=parent is not None, log_system_metrics=parent is None)
+        active = mlflow.start_run(**how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -228,7 +261,7 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str]) -> Iterator[Run
         tracked.log_tags({"mlflow.runName": name, **tags})
         yield tracked
         status = RunStatus.FINISHED
-    except KeyboardInterrupt:
+    except killed_by:
         status = RunStatus.KILLED
         raise
     finally:
@@ -254,6 +287,33 @@ def run_link(run_id: str) -> str:
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:
     return f"[{name}](#/experiments/{experiment_id}/runs/{run_id})"
+
+
+def tracking_uri() -> str:
+    """Return the address of the tracking store."""
+    return str(mlflow.get_tracking_uri())
+
+
+def has_run(run_id: str) -> bool:
+    """Return whether the tracking store has a run that is not deleted."""
+    try:
+        return bool(mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+    except MlflowException:
+        return False
+
+
+def running_children(parent_run: str) -> dict[str, dict[str, str]]:
+    """Return the tags of a run's children that look under way, by run id."""
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = f"tags.`mlflow.parentRunId` = '{parent_run}' and attributes.status = 'RUNNING'"
+    return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
+
+
+def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
+    """End a run whose process is gone."""
+    client = mlflow.MlflowClient()
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
 
 
 def find_finished(fingerprint: str) -> str | None:

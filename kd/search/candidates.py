@@ -1,0 +1,175 @@
+"""A candidate configuration, trained: its specialists (or students) of all seeds in step, scored as the study asks."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kd.combination import Member, Parts, dustbin_shifts
+from kd.config import TuneConfig
+from kd.data import Split
+from kd.distil import distillation_jobs, specialist_kind
+from kd.evaluate import predict
+from kd.groups import Group, describe_group
+from kd.models import count_parameters
+from kd.setting import Setting
+from kd.targets import TeacherTargets
+from kd.tasks import Task, specialist_task, whole_task
+from kd.teachers import Teacher
+from kd.tracked_training import Job, create_trainer
+from kd.train import Epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """What all trials of a study share: the data, the teacher with its targets, and the groups by number."""
+
+    setting: Setting
+    teacher: Teacher
+    targets: TeacherTargets
+    groups: Mapping[int, Group]
+
+
+@dataclass(eq=False)
+class Training:
+    """One net's training, and its weights to use so far: those of the best epoch on val, or of the last one."""
+
+    job: Job
+    seed: int
+    val: Split
+    """All validation images."""
+    model: nn.Module = field(init=False)
+    rank: tuple[float, float] = field(init=False, default=(-1.0, 0.0))
+    val_logits: Tensor = field(init=False)
+    """Of the weights to use, on all validation images."""
+    _weights: dict[str, Tensor] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Create the net and what trains it."""
+        self._trainer, _ = create_trainer(self.job)
+        self.model = self._trainer.model
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train, and yield each epoch once it is scored on val.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        for epoch in self._trainer.epochs():
+            logits = predict(self.model, self.val)
+            rank = self._rank(logits)
+            if self.job.use == "last" or rank > self.rank:
+                self.rank, self.val_logits = rank, logits
+                self._weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+            yield epoch
+
+    def use_weights(self) -> nn.Module:
+        """Return the model with the weights to use."""
+        self.model.load_state_dict(self._weights)
+        return self.model
+
+    def _rank(self, logits: Tensor) -> tuple[float, float]:
+        task = self.job.task
+        if task.kind == "own":
+            logits = logits[torch.isin(self.job.dataset.val.labels, torch.tensor(task.group))]
+        return task.rank(task.scores(logits, task.val.labels, "val"), "val")
+
+
+class Candidate:
+    """All trainings of one configuration, each epoch of them one after the other."""
+
+    def __init__(self, config: TuneConfig, guide: Guide, role: Literal["distilled", "control"] = "distilled") -> None:
+        self._config = config
+        self._guide = guide
+        which = 0 if role == "control" else 1
+        val = guide.setting.dataset.val.to(guide.setting.device)
+        self.trainings = [
+            Training(self._jobs(config.model_copy(update={"seed": seed}), number, task)[which], seed, val)
+            for seed in range(config.seed, config.seed + config.seeds)
+            for number, task in _tasks(config, guide).items()
+        ]
+        self.parameters = sum(count_parameters(training.model) for training in self.trainings) // config.seeds
+
+    def epochs(self) -> Iterator[dict[str, float]]:
+        """Train, and yield the metrics of each epoch: means over the nets, and ``val_accuracy``, by which trials are judged.
+
+        That is the accuracy of the weights which would be used if the training ended here.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        for epochs in zip(*(training.epochs() for training in self.trainings), strict=True):
+            yield {
+                "epoch": float(epochs[0].number),
+                "val_accuracy": statistics.fmean(self.val_accuracies()),
+                "val_nll": statistics.fmean(-training.rank[1] for training in self.trainings),
+                "train_loss": statistics.fmean(epoch.loss for epoch in epochs),
+                "train_accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
+                "learning_rate": epochs[0].learning_rate,
+                "seconds": sum(epoch.seconds for epoch in epochs),
+            }
+
+    def val_accuracies(self) -> list[float]:
+        """Return the accuracy that the study's objective names on val, of each seed."""
+        if self._config.objective == "combined":
+            return [self._combined(trainings, "val") for trainings in self._by_seed()]
+        return [statistics.fmean(training.rank[0] for training in trainings) for trainings in self._by_seed()]
+
+    def test_accuracies(self) -> list[float]:
+        """Return the same on test, of each seed."""
+        if self._config.objective == "combined":
+            return [self._combined(trainings, "test") for trainings in self._by_seed()]
+        return [statistics.fmean(map(_own_test_accuracy, trainings)) for trainings in self._by_seed()]
+
+    def _by_seed(self) -> Iterator[list[Training]]:
+        for seed in range(self._config.seed, self._config.seed + self._config.seeds):
+            yield [training for training in self.trainings if training.seed == seed]
+
+    def _jobs(self, config: TuneConfig, number: int, task: Task) -> tuple[Job, Job]:
+        classes = self._guide.setting.dataset.classes
+        student = config.objective == "student"
+        return distillation_jobs(
+            config,
+            self._guide.setting,
+            task,
+            self._guide.teacher,
+            self._guide.targets,
+            label="student" if student else f"specialist {number} {describe_group(task.group, classes)}",
+            start=self._guide.teacher.model if config.init == "generalist" and not student else None,
+        )
+
+    def _combined(self, trainings: Sequence[Training], split: Literal["val", "test"]) -> float:
+        """Return the accuracy of generalist and specialists by Eq. 5 on all classes."""
+        config, teacher, dataset = self._config, self._guide.teacher, self._guide.setting.dataset
+        members = [
+            Member(job.name, "", training.model, job.task.group, specialist_kind(config), job.task.own_fraction)
+            for training in trainings
+            for job in [training.job]
+        ]
+        val_logits = [training.val_logits for training in trainings]
+        test_logits = [predict(training.use_weights(), dataset.test) for training in trainings] if split == "test" else []
+        parts = Parts(self._guide.setting, teacher, members, config.top_n, val_logits, test_logits)
+        shifts = dustbin_shifts(config.dustbin_correction, parts)
+        if split == "test":
+            probabilities = parts.probabilities(teacher.test_logits, test_logits, shifts)  # (N, C)
+        else:
+            probabilities = parts.probabilities(teacher.val_logits, val_logits, shifts)  # (N, C)
+        labels = (dataset.test if split == "test" else dataset.val).labels
+        return (probabilities.argmax(dim=1) == labels).double().mean().item()
+
+
+def _own_test_accuracy(training: Training) -> float:
+    """Return the accuracy on the test images of the net's own classes, among those classes."""
+    task = training.job.task
+    return task.own_correct(predict(training.use_weights(), task.test), task.test.labels).double().mean().item()
+
+
+def _tasks(config: TuneConfig, guide: Guide) -> dict[int, Task]:
+    dataset = guide.setting.dataset
+    if config.objective == "student":
+        return {0: whole_task(dataset)}
+    kind = specialist_kind(config)
+    return {number: specialist_task(dataset, group, kind, config.own_fraction) for number, group in guide.groups.items()}

@@ -1,0 +1,303 @@
+"""``kd tune``: one Optuna study, worked on by any number of workers and machines, in one tree of MLflow runs."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import optuna
+from tqdm import tqdm
+
+from kd import tracking
+from kd.config import TuneConfig
+from kd.distil import teacher_targets
+from kd.errors import UserError
+from kd.groups import Group, given_groups, resolve_groups
+from kd.search import report
+from kd.search.candidates import Guide
+from kd.search.crew import Crew, threads_each
+from kd.search.final import compare
+from kd.search.processes import Leader
+from kd.search.space import Axis, first_points, parse_space
+from kd.search.storage import identity, open_study, opened, study_name
+from kd.search.trials import END, SURPLUS, Mender, all_trials, finished, under_way
+from kd.search.worker import Order
+from kd.setting import Setting, prepare
+from kd.targets import weights_digest
+from kd.teachers import AUTO, Teacher, check_teacher, find_teacher
+
+log = logging.getLogger("kd")
+
+SHARED = "kd.shared"
+"""Study attribute: what the leader found and all workers take: teacher, groups, the parent run."""
+POLL_SECONDS = 1.0
+MEND_SECONDS = 15.0
+FIGURE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all workers of a study take from its leader."""
+
+    parent_run: str
+    teacher: str
+    teacher_digest: str
+    groups: Mapping[str, list[int]]
+
+
+def tune(config: TuneConfig) -> None:
+    """Search, then train the winner again and score it on test.
+
+    Raises:
+        UserError: bad input, or the study is one of something else.
+    """
+    setting = prepare("tune", config)
+    space = parse_space(config)
+    _check(config, setting)
+    facts = identity(config, space, setting.dataset.digest)
+    config = config.model_copy(update={"study_name": study_name(config, facts)})
+    points, outside = first_points(config, space)
+    with opened(config.storage) as storage:
+        study = open_study(storage, config.study_name, facts, points, pareto=config.pareto)
+        log.info("study %s: %d of %d trials done", study.study_name, finished(all_trials(study)), config.trials)
+        for line in outside:
+            log.info("not tried first: %s", line)
+        leader = Leader(study)
+        while not leader.take_the_lead():
+            if SHARED in study.user_attrs:
+                _follow(config, study)
+                return
+            time.sleep(POLL_SECONDS)
+        with leader:
+            _lead(config, setting, study, space)
+
+
+def _check(config: TuneConfig, setting: Setting) -> None:
+    """Refuse what would fail later, before any study or run is made."""
+    dataset = setting.dataset
+    if config.register_as:
+        raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
+    if config.objective != "student":
+        groups = given_groups(config.groups, dataset.name, dataset.classes)
+        if groups is not None:
+            _chosen(config, groups)
+    if config.top_n > dataset.num_classes:
+        raise UserError(f"--top-n {config.top_n}: there are only {dataset.num_classes} classes")
+    check_teacher(config, setting)
+
+
+def _chosen(config: TuneConfig, groups: tuple[Group, ...]) -> dict[int, Group]:
+    if config.group != "all" and config.group >= len(groups):
+        raise UserError(f"--group {config.group}: there are {len(groups)} groups, numbered from 0; or give all")
+    return {number: group for number, group in enumerate(groups) if config.group in {"all", number}}
+
+
+def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...]) -> None:
+    shared = study.user_attrs.get(SHARED)
+    again = shared["parent_run"] if shared and tracking.has_run(shared["parent_run"]) else None
+    tags = {**setting.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
+    name = f"tune {study.study_name}"
+    with (
+        _crew(config, study, leads=True) as crew,
+        tracking.run(name, output_dir=setting.output_dir, tags=tags, again=again) as parent,
+    ):
+        crew.warm_up(config.trials - finished(all_trials(study)))
+        parent.log_params(config.params())
+        if again is None:
+            parent.log_settings(config.model_dump())
+            parent.log_dataset(setting.dataset.name, setting.dataset.digest, {"role": "study"})
+        guide = _guide(config, setting, study, parent)
+        mender = Mender(study, parent.id)
+        watch = _Watch(config, study, space, parent, _groups_text(config, setting, guide))
+        mender.fail_lost()
+        mender.retry_failed()
+        mender.end_runs(log.info)
+        try:
+            _work(config, study, crew, mender, watch)
+        finally:
+            crew.stop()
+            mender.fail_lost()
+            mender.retry_failed()
+            mender.end_runs(log.info)
+            watch.show("")
+        _check_some_completed(study)
+        watch.show(compare(config, study, guide, parent))
+    log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
+
+
+def _check_some_completed(study: optuna.Study) -> None:
+    reasons = [trial.user_attrs[END] for trial in all_trials(study) if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
+    if reasons and report.best_trial(study) is None:
+        raise UserError(f"no trial of study {study.study_name} completed; the last one that failed: {reasons[-1]}")
+
+
+def _guide(config: TuneConfig, setting: Setting, study: optuna.Study, parent: tracking.Run) -> Guide:
+    """Find or train the teacher, fix the groups, keep the targets, and tell all workers."""
+    kept = study.user_attrs.get(SHARED)
+    named = kept["teacher"] if kept and config.teacher == AUTO and tracking.has_run(kept["teacher"]) else config.teacher
+    teacher = find_teacher(config.model_copy(update={"teacher": named}), setting)
+    digest = weights_digest(teacher.model)
+    if kept and kept["teacher_digest"] != digest:
+        raise UserError(
+            f"--study-name {study.study_name}: its trials had another teacher, run {kept['teacher']}; give another name"
+        )
+    parent.log_tags({"kd.teacher": teacher.run_id})
+    groups = _groups(config, setting, teacher) if not kept else {int(n): tuple(group) for n, group in kept["groups"].items()}
+    targets = teacher_targets(config, setting, teacher)
+    told = {str(number): list(group) for number, group in groups.items()}
+    study.set_user_attr(SHARED, {"parent_run": parent.id, "teacher": teacher.run_id, "teacher_digest": digest, "groups": told})
+    return Guide(setting, teacher, targets, groups)
+
+
+def _groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int, Group]:
+    if config.objective == "student":
+        return {}
+    dataset = setting.dataset
+    predictions = teacher.val_logits.softmax(dim=1)
+    groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
+    for number, group in enumerate(groups):
+        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
+    return _chosen(config, groups)
+
+
+def _groups_text(config: TuneConfig, setting: Setting, guide: Guide) -> str:
+    if config.group != "all":
+        return config.groups  # --group counts among all groups
+    return report.groups_text(list(guide.groups.values()), setting.dataset.classes)
+
+
+def _follow(config: TuneConfig, study: optuna.Study) -> None:
+    """Work on a study that another command leads."""
+    log.info("study %s is led by another command: joining it", study.study_name)
+    shared = Shared(**study.user_attrs[SHARED])
+    mender = Mender(study, shared.parent_run)
+    with _crew(config, study, leads=False) as crew, _deadline(config) as in_time:
+        while in_time() or crew.at_work():
+            if crew.bury():
+                mender.fail_lost()
+            trials = all_trials(study)
+            left = config.trials - finished(trials) - under_way(trials)
+            if left <= 0 and not crew.at_work():
+                break
+            if in_time():
+                crew.start(left)
+            time.sleep(POLL_SECONDS)
+    log.info("nothing left to begin; the leading command ends the study")
+
+
+def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, watch: "_Watch") -> None:
+    """Have the crew run trials until all are done, or time is up."""
+    mended = time.monotonic()
+    with watch, _deadline(config) as in_time:
+        while True:
+            killed = crew.bury()
+            if killed or time.monotonic() - mended > MEND_SECONDS:
+                for signal_number in killed:
+                    log.warning("a worker was killed by signal %d: its trial is tried again", signal_number)
+                mender.fail_lost()
+                mender.retry_failed()
+                mender.end_runs(log.info)
+                mended = time.monotonic()
+            trials = all_trials(study)
+            watch.look()
+            if finished(trials) >= config.trials or not (in_time() or crew.at_work()):
+                break
+            if in_time():
+                crew.start(config.trials - finished(trials) - under_way(trials))
+            time.sleep(POLL_SECONDS)
+
+
+def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:
+    def order(number: int) -> Order:
+        shared = Shared(**study.user_attrs[SHARED])
+        settings = {**config.model_dump(), "teacher": shared.teacher}
+        return Order(settings, shared.groups, shared.parent_run, number, leads, threads_each(config.workers))
+
+    return Crew(config.workers, order)
+
+
+@contextmanager
+def _deadline(config: TuneConfig) -> Iterator["_InTime"]:
+    yield _InTime(time.monotonic() + config.timeout if config.timeout else float("inf"))
+
+
+class _InTime:
+    """Whether there is time to begin another trial."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._told = False
+
+    def __call__(self) -> bool:
+        in_time = time.monotonic() < self._until
+        if not in_time and not self._told:
+            log.info("time is up: no trial is begun any more")
+            self._told = True
+        return in_time
+
+
+class _Watch:
+    """What is seen of the study: a bar on a terminal, a line a trial otherwise; and its run's note and figures."""
+
+    def __init__(
+        self, config: TuneConfig, study: optuna.Study, space: tuple[Axis, ...], parent: tracking.Run, groups: str
+    ) -> None:
+        self._config, self._study, self._space, self._parent, self._groups = config, study, space, parent, groups
+        self._seen = {trial.number for trial in all_trials(study) if trial.state.is_finished()}
+        self._drawn = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar = tqdm(
+            desc=self._study.study_name,
+            total=self._config.trials,
+            initial=min(self._config.trials, finished(all_trials(self._study))),
+            unit="trial",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def look(self) -> None:
+        """Tell of the trials that ended since the last look."""
+        ended = [trial for trial in all_trials(self._study) if trial.state.is_finished() and trial.number not in self._seen]
+        for trial in ended:
+            self._seen.add(trial.number)
+            if trial.user_attrs.get(END) == SURPLUS:
+                continue
+            if self._bar.disable:
+                log.info("%s", report.trial_line(self._study, trial))
+        if not ended:
+            return
+        self._bar.n = min(self._config.trials, finished(all_trials(self._study)))
+        self._bar.set_postfix_str(report.best_text(self._study))
+        self._write_down("")
+        if time.monotonic() - self._drawn > FIGURE_SECONDS:
+            self._draw()
+
+    def show(self, final: str) -> None:
+        """Bring the run's note and figures up to date, at the study's end with what the winner scored on test."""
+        self._write_down(final)
+        self._draw()
+
+    def _write_down(self, final: str) -> None:
+        trials = all_trials(self._study)
+        self._parent.log_note(report.note(self._config, self._study, self._groups, self._space, final))
+        states = {f"trials_{name}": sum(trial.state == state for trial in trials) for state, name in report.STATES.items()}
+        best = report.best_trial(self._study)
+        value = {} if best is None else {"best_val_accuracy": best.values[0]}
+        self._parent.log_epochs([{"epoch": float(finished(trials)), **states, **value}])
+        if best is not None:
+            self._parent.log_tags({"kd.best_trial": str(best.number), "kd.best_run": best.user_attrs.get("kd.run", "")})
+
+    def _draw(self) -> None:
+        report.log_figures(self._parent, self._study, self._space)
+        path = report.write_best(self._config, self._study, self._groups, self._parent.output_dir)
+        if path is not None:
+            self._parent.log_file(path, "")
+        self._drawn = time.monotonic()

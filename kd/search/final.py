@@ -1,0 +1,128 @@
+"""The end of a study: its winner trained again with several seeds and scored once on test, beside what it is compared with."""
+
+import logging
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import optuna
+
+from kd import tracking
+from kd.config import TuneConfig, canonical
+from kd.progress import Progress
+from kd.search.candidates import Candidate, Guide
+from kd.search.report import best_config, best_trial
+from kd.search.space import PAPER
+from kd.statistics import format_interval, paired_difference, t_interval, verdict
+from kd.summary import table
+
+log = logging.getLogger("kd")
+
+DONE = "kd.final"
+WINNER = "winner"
+PARAMS = (*PAPER, "width", "depth", "epochs", "lr", "seeds")
+
+
+@dataclass(frozen=True)
+class System:
+    """What is trained with every seed."""
+
+    config: TuneConfig
+    role: Literal["distilled", "control"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a system scored with each seed, in the order of seeds."""
+
+    link: str
+    val: list[float]
+    test: list[float]
+    parameters: int
+
+
+def systems(config: TuneConfig, best: TuneConfig) -> dict[str, System]:
+    """Return the winner and what it is compared with, by name; each different one once."""
+    seeds = {"seeds": config.final_seeds}
+    winner = best.model_copy(update=seeds)
+    others = {
+        "configured": config.model_copy(update=seeds),
+        "paper's values": config.model_copy(update={**seeds, **PAPER}),
+    }
+    distinct = {name: System(other, "distilled") for name, other in others.items() if other != winner}
+    if "paper's values" in distinct and distinct["paper's values"].config == others["configured"]:
+        del distinct["paper's values"]
+    control = {"winner on hard targets": System(winner, "control")} if config.control else {}
+    return {WINNER: System(winner, "distilled"), **distinct, **control}
+
+
+def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: tracking.Run) -> str:
+    """Train and score all systems in child runs, and return the comparison in Markdown; it is kept with the study."""
+    trial, best = best_trial(study), best_config(config, study)
+    if trial is None or best is None or not config.final_seeds:
+        return ""
+    kept = study.user_attrs.get(DONE, {})
+    key = {"trial": trial.number, "seeds": config.final_seeds, "control": config.control}
+    if kept.get("of") == key:
+        log.info("the winner, trial %d, was compared on test before", trial.number)
+        return str(kept["note"])
+    results = {name: _result(name, system, guide) for name, system in systems(config, best).items()}
+    metrics = {}
+    for name, result in results.items():
+        metrics[f"test_accuracy_{_metric(name)}"] = statistics.fmean(result.test)
+    parent.log_metrics(metrics)
+    text = _note(results, trial.number, best)
+    study.set_user_attr(DONE, {"of": key, "note": text})
+    log.info("test accuracy: %s", ", ".join(f"{name} {statistics.fmean(result.test):.2%}" for name, result in results.items()))
+    return text
+
+
+def _metric(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _result(name: str, system: System, guide: Guide) -> Result:
+    config, setting = system.config, guide.setting
+    tags = {**setting.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
+    with tracking.run(f"final {name}", output_dir=setting.output_dir, tags=tags) as run:
+        run.log_params({field: canonical(getattr(config, field)) for field in PARAMS})
+        run.log_settings(config.model_dump())
+        candidate = Candidate(config, guide, system.role)
+        history = []
+        with Progress(f"final {name}", config.epochs) as progress:
+            for epoch in candidate.epochs():
+                history.append(epoch)
+                progress.update({**epoch, "images_per_second": _images_per_second(candidate, epoch)})
+        result = Result(run.link, candidate.val_accuracies(), candidate.test_accuracies(), candidate.parameters)
+        run.log_epochs(history)
+        run.log_metrics(
+            {
+                "val_result": statistics.fmean(result.val),
+                "test_accuracy": statistics.fmean(result.test),
+                "parameters": result.parameters,
+                **{f"test_accuracy_seed_{config.seed + number}": value for number, value in enumerate(result.test)},
+            }
+        )
+    return result
+
+
+def _images_per_second(candidate: Candidate, epoch: Mapping[str, float]) -> float:
+    return sum(len(training.job.task.train) for training in candidate.trainings) / epoch["seconds"]
+
+
+def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
+    winner = results[WINNER]
+    rows = []
+    for name, result in results.items():
+        difference = paired_difference(winner.test, result.test)
+        against = ["", ""] if name == WINNER else [format_interval(difference, "% points"), verdict(difference)]
+        scores = [format_interval(t_interval(values), signed=False) for values in (result.val, result.test)]
+        rows.append([result.link, f"{result.parameters:,}", *scores, *against])
+    seeds = ", ".join(str(best.seed + seed) for seed in range(len(winner.test)))
+    head = ["system", "parameters", "val accuracy", "test accuracy", "winner - system", "verdict"]
+    text = (
+        f"The winner is trial {number}. Each system is trained with the seeds {seeds} and scored on test once. The 95 % "
+        "intervals are Student's t over seeds, differences are paired by seed."
+    )
+    return "\n\n".join(["## On test", text, table(head, rows)])

@@ -1,0 +1,100 @@
+"""One trial: a candidate trained, each epoch reported to the pruner, all of it in an MLflow run below the study's."""
+
+import time
+from collections.abc import Sequence
+
+import optuna
+
+from kd import tracking
+from kd.config import TuneConfig, canonical
+from kd.errors import UserError
+from kd.search.candidates import Candidate, Guide
+from kd.search.processes import myself
+from kd.search.space import Axis
+from kd.search.trials import END, RUN, SURPLUS, WORKER, all_trials, is_surplus
+
+
+class Surplus(Exception):  # noqa: N818 - nothing went wrong
+    """Another worker has just begun the study's last trial."""
+
+
+class TrialRunner:
+    """The objective of the study, as ``Study.optimize`` calls it."""
+
+    def __init__(self, config: TuneConfig, guide: Guide, space: Sequence[Axis], parent_run: str, study: optuna.Study) -> None:
+        self._config = config
+        self._guide = guide
+        self._space = space
+        self._parent_run = parent_run
+        self._study = study
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
+        """Train and score one candidate.
+
+        Raises:
+            UserError: a loss became not finite; the trial fails and is not tried again.
+            Surplus: there are enough trials without this one.
+        """
+        trial.set_user_attr(WORKER, {**myself(), "trial": trial.number})
+        if is_surplus(self._study, trial.number, self._config.trials):
+            trial.set_user_attr(END, SURPLUS)
+            raise Surplus
+        values = {axis.name: axis.suggest(trial) for axis in self._space}
+        config = self._config.model_copy(update=values)
+        setting = self._guide.setting
+        elders: list[int] = all_trials(self._study)[trial.number].system_attrs.get("retry_history", [])
+        tags = {
+            **setting.tags,
+            "kd.role": "trial",
+            "kd.state": "begun",
+            "kd.seed": str(config.seed),
+            "kd.study": self._study.study_name,
+            "kd.trial": str(trial.number),
+            "kd.point": trial.user_attrs.get("kd.point", "sampled"),
+            "kd.retry_of": ",".join(map(str, elders)),
+        }
+        ends = (KeyboardInterrupt, optuna.TrialPruned)
+        with tracking.child_run(
+            self._parent_run, f"trial {trial.number}", output_dir=setting.output_dir, tags=tags, killed_by=ends
+        ) as run:
+            trial.set_user_attr(RUN, run.id)
+            return self._tracked(trial, config, run)
+
+    def _tracked(self, trial: optuna.Trial, config: TuneConfig, run: tracking.Run) -> float | tuple[float, int]:
+        started = time.perf_counter()
+        history: list[dict[str, float]] = []
+        metrics: dict[str, float] = {}
+        state, reason = "failed", ""
+        try:
+            run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
+            run.log_settings(config.model_dump())
+            candidate = Candidate(config, self._guide)
+            metrics["parameters"] = candidate.parameters
+            for epoch in candidate.epochs():
+                history.append(epoch)
+                if not config.pareto:  # a study of two objectives can't prune
+                    _report(trial, epoch["val_accuracy"], len(history), config.epochs)
+            state = "complete"
+            metrics["val_result"] = history[-1]["val_accuracy"]
+        except optuna.TrialPruned as error:
+            state, reason = "pruned", str(error)
+            raise
+        except UserError as error:
+            reason = str(error)
+            trial.set_user_attr(END, reason)
+            raise
+        except KeyboardInterrupt:
+            state, reason = "stopped", "Ctrl-C or SIGTERM"
+            raise
+        finally:
+            run.log_tags({"kd.state": state, "kd.reason": reason})
+            run.log_epochs(history)
+            run.log_metrics({**metrics, "trial_seconds": time.perf_counter() - started})
+        accuracy = history[-1]["val_accuracy"]
+        return (accuracy, candidate.parameters) if config.pareto else accuracy
+
+
+def _report(trial: optuna.Trial, accuracy: float, epoch: int, epochs: int) -> None:
+    trial.report(accuracy, epoch)
+    if epoch < epochs and trial.should_prune():
+        raise optuna.TrialPruned(f"after epoch {epoch}")

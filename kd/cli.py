@@ -33,6 +33,7 @@ COMMANDS = {
     "specialist": ("SpecialistConfig", "Train one specialist for each class group, guided by the generalist."),
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
+    "targets": ("TargetsConfig", "Show or clear the teacher's logits that are kept."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 

@@ -169,6 +169,14 @@ class CombineConfig(DataConfig):
     register_as: str = Field("", description=REGISTER_HELP, json_schema_extra={"flag": "--register"})
 
 
+class TargetsConfig(Config):
+    """Show or clear the teacher's logits that are kept: ``kd targets``."""
+
+    output_dir: str = Field(".", description="folder under which targets/ was written")
+    list: bool = Field(default=False, description="show what is kept, with sizes")
+    prune: bool = Field(default=False, description="delete what is kept, but for what is just being computed")
+
+
 class PipelineConfig(SpecialistConfig):
     """Generalist, student, specialists, and a summary that compares them: ``kd pipeline``."""
 

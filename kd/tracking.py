@@ -248,6 +248,7 @@ def _started(
     **how: Any,  # noqa: ANN401 - start_run's own
 ) -> Iterator[Run]:
     _quiet()
+    _check_store()
     try:
         active = mlflow.start_run(**how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -266,6 +267,16 @@ def _started(
         raise
     finally:
         mlflow.end_run(RunStatus.to_string(status))
+
+
+def _check_store() -> None:
+    """Refuse at once an sqlite file in a folder that can't be written to: MLflow would try again for minutes."""
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"tracking store {uri} can't be used ({folder} can't be written to); set MLFLOW_TRACKING_URI")
 
 
 def _quiet() -> None:

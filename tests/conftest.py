@@ -21,6 +21,23 @@ settings.load_profile("kd")
 torch.set_num_threads(1)
 
 
+SLOW = {"done": 0, "executed": 1, "postgresql": 2, "never_stopped": 3}
+"""Fixtures that take long, longest first: what shares one runs in one process, and begins before all else."""
+
+
+@pytest.hookimpl(trylast=True)  # after the order was made random
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out between processes so that both end at about the same time."""
+
+    def slowest(item: pytest.Item) -> str | None:
+        return next((name for name in SLOW if name in getattr(item, "fixturenames", ())), None)
+
+    for item in items:
+        if name := slowest(item):
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: SLOW.get(slowest(item) or "", len(SLOW)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests off the tracking server of whoever runs them, and out of the folder where they were started."""

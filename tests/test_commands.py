@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import mlflow
@@ -34,6 +35,7 @@ TINY = [
     "--views",
     "2",
 ]
+STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
 
 
 def _heed_interrupt() -> None:
@@ -197,6 +199,19 @@ class served:  # noqa: N801 - reads as what it does
         self._process.wait(30)
 
 
+def test_kept_targets_are_listed_and_pruned(done: Place, tmp_path: Path) -> None:
+    shutil.copytree(done.folder / "targets", tmp_path / "targets")
+    place = Place(tmp_path)
+    listed = place.kd("targets", "--list")
+    [kept] = (tmp_path / "targets").glob("*.targets")
+    assert f"{kept.stat().st_size:,} bytes" in listed
+    assert "1,295 images x 2 views" in listed
+    assert str(kept.relative_to(tmp_path)) in listed
+    assert "deleted" in place.kd("targets", "--prune")
+    assert not list((tmp_path / "targets").iterdir())
+    assert place.kd("targets", "--list") == "targets: nothing is kept\n"
+
+
 def test_the_teacher_is_reused_and_a_combined_model_teaches_a_student(done: Place) -> None:
     parent, combined = done.runs("parent")[0], done.runs("combined")[0]
     output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id)
@@ -224,19 +239,41 @@ def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
         (["combine", "--generalist", "SPECIALIST", "--specialists", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "0123456789abcdef"], "no such run or model"),
+        (["targets"], "--list, --prune or both"),
         (["student", "--batch-size", "1296"], "has only 1295 images"),
         (["specialist", "--groups", "0,1;5,10"], "class 10 is out of range"),
         (["student", "--output-dir", "/proc/nowhere"], "can't be made"),
     ],
 )
-def test_bad_input_is_one_line_and_opens_no_run(done: Place, arguments: list[str], told: str) -> None:
+def test_bad_input_is_one_line_and_opens_no_run(  # noqa: PLR0913, PLR0917 - pytest's fixtures
+    done: Place,
+    cli: Callable[[Sequence[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
     names = {"TEACHER": done.runs("teacher")[0].info.run_id, "SPECIALIST": done.runs("specialist")[0].info.run_id}
     arguments = [re.sub("TEACHER|SPECIALIST", lambda match: names[match[0]], argument) for argument in arguments]
     before = len(done.runs())
-    output = done.kd(*arguments, code=2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    with pytest.raises(SystemExit) as ended:
+        cli(arguments)
+    assert ended.value.code == 2
+    output = capsys.readouterr().err
     assert told in output
     assert output.count("\n") == 1
     assert len(done.runs()) == before
+
+
+def test_a_tracking_store_that_cannot_be_written_is_told_at_once(
+    cli: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////no/such/folder/mlflow.db")
+    with pytest.raises(SystemExit) as ended:
+        cli(["teacher"])
+    assert ended.value.code == 2
+    assert "tracking store sqlite:////no/such/folder/mlflow.db can't be used" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_fails_the_runs(place: Place) -> None:
@@ -251,37 +288,33 @@ def epochs_of(process: subprocess.Popen[str]) -> Iterator[str]:
     return (line for line in process.stdout if ": epoch" in line)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_is_killed_and_the_same_command_ends_as_if_never_stopped(
-    place: Place, tmp_path: Path, number: signal.Signals, code: int
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return the run of STOPPED that nobody stopped."""
+    place = Place(tmp_path_factory.mktemp("whole"))
+    place.kd(*STOPPED)
+    return place.runs()[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status"),
+    [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")],
+)
+def test_a_stopped_command_ends_as_if_never_stopped_when_it_is_given_again(
+    place: Place, never_stopped: Run, number: signal.Signals, code: int, status: str
 ) -> None:
-    command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
-    process = place.start(*command)
+    process = place.start(*STOPPED)
     lines = epochs_of(process)
     next(lines), next(lines)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
     assert "Traceback" not in output
-    assert place.statuses() == {"KILLED"}
-    assert "going on after epoch" in place.kd(*command)
-    whole = Place(tmp_path / "whole")
-    whole.folder.mkdir(exist_ok=True)
-    whole.kd(*command)
-    resumed, plain = place.runs()[-1], whole.runs()[0]
+    assert place.statuses() == {status}
+    stopped = place.runs()[0].info.run_id
+    assert re.search(f"going on after epoch . of run {stopped}", place.kd(*STOPPED))
+    resumed = place.runs()[-1]
     for name in ("test_nll", "val_loss", "train_loss"):
-        assert resumed.data.metrics[name] == plain.data.metrics[name]
+        assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
     steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
     assert steps == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_process_killed_outright_is_resumed(place: Place) -> None:
-    command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "5"]
-    process = place.start(*command)
-    lines = epochs_of(process)
-    next(lines), next(lines)
-    process.kill()
-    process.communicate()
-    output = place.kd(*command)
-    assert "going on after epoch" in output
-    assert f"of run {place.runs()[0].info.run_id}" in output

@@ -1,0 +1,90 @@
+"""What the benchmarks share: nets and images, the machine's name, medians, tables, and JSON."""
+
+import argparse
+import json
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from kd.augment import Augmentation
+from kd.data import Split
+from kd.models import Classifier, create_specialist_model
+from kd.train import Objective, Recipe, Trainer
+
+CLASSES = 10
+IMAGE_SHAPE = (3, 32, 32)
+AUGMENTATION = Augmentation(shift_px=4, flip=True, seed=0)
+Net = tuple[int, int]
+"""Blocks a stage, width."""
+
+
+def parse(description: str | None) -> argparse.Namespace:
+    """Return the arguments that all benchmarks take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
+    return parser.parse_args()
+
+
+def synthetic_split(images: int) -> Split:
+    """Return random images of CIFAR's shape: what is in them costs no time."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
+    return Split(pixels, torch.arange(images) % CLASSES, torch.arange(images))
+
+
+def create_net(net: Net) -> Classifier:
+    """Return a classifier of so many blocks a stage and such a width."""
+    torch.manual_seed(0)
+    return Classifier(create_specialist_model(CLASSES, IMAGE_SHAPE[0], *net), [0.5] * 3, [0.25] * 3)
+
+
+def epoch_seconds(net: Net, split: Split, objective: Objective, *, views: int = 0) -> Callable[[], float]:
+    """Return what trains a net for one more epoch, and tells how long that took."""
+    recipe = Recipe(epochs=10_000, batch_size=128, lr=1e-3, weight_decay=5e-4, seed=0, views=views)
+    epochs = Trainer(create_net(net), split, objective, recipe, AUGMENTATION).epochs()
+    return lambda: next(epochs).seconds
+
+
+def alternate(measured: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Measure all in turn, round after round, and return what each gave; the first round warms up and is left out."""
+    taken: dict[str, list[float]] = {name: [] for name in measured}
+    for number in range(rounds + 1):
+        for name, measure in measured.items():
+            value = measure()
+            if number:
+                taken[name].append(value)
+    return taken
+
+
+def spread(values: Sequence[float]) -> str:
+    """Tell the median of some values, with the smallest and the largest."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def machine() -> str:
+    """Name the machine."""
+    models = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+    name = models[0] if models else platform.processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def show(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown."""
+    print(f"{title}; {machine()}\n")
+    for cells in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(cells)} |")
+
+
+def write_json(path: Path | None, figures: dict[str, object]) -> None:
+    """Write the figures to a file, if one is named."""
+    if path is not None:
+        path.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n", encoding="utf-8")

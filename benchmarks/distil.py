@@ -1,0 +1,89 @@
+"""What a distilled epoch costs: beside a plain one, with the teacher's logits kept, and with a live teacher.
+
+Random images of CIFAR's shape, batches of 128; the four are measured in turn. ``python benchmarks/distil.py``
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from common import (
+    AUGMENTATION,
+    CLASSES,
+    Net,
+    alternate,
+    create_net,
+    epoch_seconds,
+    parse,
+    show,
+    spread,
+    synthetic_split,
+    write_json,
+)
+
+from kd.data import Split
+from kd.targets import CachedTargets, LiveTargets, cached_targets
+from kd.tasks import Task, hard_objective, soft_objective
+
+PAIRS: dict[str, tuple[Net, Net]] = {"(3, 16) <- (3, 32)": ((3, 16), (3, 32)), "(1, 16) <- (3, 32)": ((1, 16), (3, 32))}
+VIEWS = 2
+
+
+def task_of(split: Split) -> Task:
+    """Return the task of a student on all classes."""
+    names = tuple(map(str, range(CLASSES)))
+    return Task(kind="all", group=tuple(range(CLASSES)), num_classes=CLASSES, classes=names, train=split, val=split, test=split)
+
+
+def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float]:
+    """Return a teacher's kept logits, and the seconds a view that they took."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        targets = cached_targets(
+            teacher,
+            split,
+            AUGMENTATION,
+            views=VIEWS,
+            data_digest="random",
+            split_name="train",
+            root=Path(folder),
+            device="cpu",
+        )
+        return targets, (time.perf_counter() - started) / VIEWS
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    arguments = parse(__doc__)
+    images, rounds = (256, 1) if arguments.short else (2560, 5)
+    split = synthetic_split(images)
+    task = task_of(split)
+    rows: list[list[str]] = []
+    figures: dict[str, dict[str, float]] = {"cached_over_plain": {}, "live_over_cached": {}, "filling_seconds_a_view": {}}
+    for name, (student, teacher_net) in PAIRS.items():
+        teacher = create_net(teacher_net).eval()
+        cached, filling = filled(teacher, split)
+        taken = alternate(
+            {
+                "plain": epoch_seconds(student, split, hard_objective(), views=VIEWS),
+                "cached": epoch_seconds(student, split, soft_objective(task, cached, temperature=4, alpha=0.9), views=VIEWS),
+                "live": epoch_seconds(student, split, soft_objective(task, LiveTargets(teacher), temperature=4, alpha=0.9)),
+            },
+            rounds,
+        )
+        cached_over_plain = [a / b for a, b in zip(taken["cached"], taken["plain"], strict=True)]
+        live_over_cached = [a / b for a, b in zip(taken["live"], taken["cached"], strict=True)]
+        figures["cached_over_plain"][name] = statistics.median(cached_over_plain)
+        figures["live_over_cached"][name] = statistics.median(live_over_cached)
+        figures["filling_seconds_a_view"][name] = filling
+        seconds = [spread(taken[kind]) for kind in ("plain", "cached", "live")]
+        rows.append([name, *seconds, f"{filling:.3g}", spread(cached_over_plain), spread(live_over_cached)])
+    head = ["student <- teacher", "plain", "cached", "live", "filling, a view", "cached / plain", "live / cached"]
+    show(f"Seconds an epoch of {images:,} images: median (smallest to largest) of {rounds}", head, rows)
+    write_json(arguments.json, dict(figures))
+
+
+if __name__ == "__main__":
+    main()

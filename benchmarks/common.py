@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from kd.allocator import keep_freed_memory
 from kd.augment import Augmentation
 from kd.data import Split
 from kd.models import Classifier, create_specialist_model
@@ -22,7 +23,8 @@ Net = tuple[int, int]
 
 
 def parse(description: str | None) -> argparse.Namespace:
-    """Return the arguments that all benchmarks take."""
+    """Return the arguments that all benchmarks take, with memory set as the commands set it."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")

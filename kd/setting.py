@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from kd.allocator import keep_freed_memory
 from kd.config import DataConfig
 from kd.data import Dataset, load_dataset
 from kd.device import resolve_device
@@ -34,6 +35,8 @@ def prepare(command: str, config: DataConfig) -> Setting:
             output folder can't be written to.
     """
     device = resolve_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     output_dir = _writable(Path(config.output_dir))
     dataset = load_dataset(
         config.data,

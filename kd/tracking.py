@@ -122,7 +122,7 @@ class Run:
         """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        figure.savefig(path, bbox_inches="tight")  # Optuna lays out its own with labels beyond the edge
         self._client.log_artifact(self.id, str(path), "figures")
 
     def log_file(self, path: Path, folder: str) -> None:

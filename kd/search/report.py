@@ -21,6 +21,7 @@ from kd.summary import table
 
 BEST_FILE = "best.yaml"
 ROWS = 10
+INCHES_A_PANEL = 3.5
 LEAST_COMPLETE = 2
 """Complete trials without which there is nothing to draw."""
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -145,7 +146,7 @@ def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis]) -
                 warnings.simplefilter("ignore")  # the module is experimental to Optuna, and tells of what it can't lay out
                 draw()
                 figure = plt.gcf()
-                figure.set_size_inches(max(7.0, figure.get_size_inches()[0]), 5.0)
+                figure.set_size_inches(max(7.0, INCHES_A_PANEL * len(figure.axes)), 5.0)
                 run.log_figure(figure, name)
                 plt.close("all")
     finally:

@@ -76,6 +76,11 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
     assert candidate.val_accuracies() == [pytest.approx(sum(so_far) / 2)]
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert history[0]["val_accuracy"] == pytest.approx(sum(seen[0] for seen in accuracies) / 2)
+    drawn = 2 * sum(
+        torch.isin(guide.setting.dataset.train.labels, torch.tensor(group)).sum().item() for group in GROUPS.values()
+    )
+    images = drawn if dustbin else drawn / 2
+    assert history[0]["images_per_second"] * history[0]["seconds"] == pytest.approx(images)
 
 
 @pytest.mark.parametrize("dustbin", [True, False])

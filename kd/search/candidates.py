@@ -102,6 +102,7 @@ class Candidate:
             UserError: a loss is not finite.
         """
         for epochs in zip(*(training.epochs() for training in self.trainings), strict=True):
+            seconds = sum(epoch.seconds for epoch in epochs)
             yield {
                 "epoch": float(epochs[0].number),
                 "val_accuracy": statistics.fmean(self.val_accuracies()),
@@ -109,7 +110,8 @@ class Candidate:
                 "train_loss": statistics.fmean(epoch.loss for epoch in epochs),
                 "train_accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
                 "learning_rate": epochs[0].learning_rate,
-                "seconds": sum(epoch.seconds for epoch in epochs),
+                "seconds": seconds,
+                "images_per_second": sum(epoch.images_per_second * epoch.seconds for epoch in epochs) / seconds,
             }
 
     def val_accuracies(self) -> list[float]:

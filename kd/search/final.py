@@ -93,7 +93,7 @@ def _result(name: str, system: System, guide: Guide) -> Result:
         with Progress(f"final {name}", config.epochs) as progress:
             for epoch in candidate.epochs():
                 history.append(epoch)
-                progress.update({**epoch, "images_per_second": _images_per_second(candidate, epoch)})
+                progress.update(epoch)
         result = Result(run.link, candidate.val_accuracies(), candidate.test_accuracies(), candidate.parameters)
         run.log_epochs(history)
         run.log_metrics(
@@ -105,10 +105,6 @@ def _result(name: str, system: System, guide: Guide) -> Result:
             }
         )
     return result
-
-
-def _images_per_second(candidate: Candidate, epoch: Mapping[str, float]) -> float:
-    return sum(len(training.job.task.train) for training in candidate.trainings) / epoch["seconds"]
 
 
 def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:

@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort) as error:
         cause = error if isinstance(error, Terminated) else error.__cause__
         code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED
-        _exit("kd: stopped; the same command goes on from the last finished epoch", code)
+        _exit("kd: stopped; the same command goes on from there", code)
 
 
 def _exit(message: str, code: int) -> None:

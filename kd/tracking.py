@@ -220,6 +220,8 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
         UserError: the tracking store can't be used.
     """
     top = mlflow.active_run() is None
+    if again is not None:
+        os.environ.pop("MLFLOW_RUN_ID", None)  # of `mlflow run`: the next child would take that run for its own
     with _started(name, output_dir, tags, (KeyboardInterrupt,), run_id=again, nested=not top, log_system_metrics=top) as opened:
         yield opened
 
@@ -250,7 +252,7 @@ def _started(
     _quiet()
     _check_store()
     try:
-        active = mlflow.start_run(**how)
+        active = mlflow.start_run(tags=dict(tags), **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

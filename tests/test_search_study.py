@@ -135,6 +135,17 @@ def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_pat
             assert_the_best_is_told(commands, commands.runs("study")[0], study.best_trial, tmp_path)
 
 
+def test_no_trial_is_begun_when_time_is_up(tmp_path: Path) -> None:
+    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", f"sqlite:///{tmp_path}/mlflow.db") as commands:
+        begin = commands.start([*TUNE, "--epochs", "2", "--trials", "500", "--timeout", "4"])
+        code, log = commands.end(begin)
+        assert code == 0, log
+        assert "time is up: no trial is begun any more" in log
+        with commands.study() as study:
+            assert finished(all_trials(study)) < 100
+        assert_nothing_is_left_open(commands)
+
+
 def killed_and_stopped(commands: Commands, tune: Sequence[str]) -> int:
     """Kill a worker of a study, then stop the command by Ctrl-C; return the number of the trial lost."""
     first = commands.start(tune)

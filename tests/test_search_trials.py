@@ -19,7 +19,7 @@ from kd.errors import UserError
 from kd.search import trials as trials_module
 from kd.search.processes import Leader, is_gone, myself
 from kd.search.space import parse_space
-from kd.search.storage import identity, open_study, opened, study_name
+from kd.search.storage import identity, open_study, opened, study_name, without_password
 from kd.search.trials import END, SURPLUS, WORKER, Mender, all_trials, finished, is_surplus
 
 # A heartbeat is the business of Study.optimize; these tests begin trials by hand.
@@ -155,6 +155,24 @@ def test_mlflows_own_database_is_refused_even_under_another_name(url: str, tmp_p
     with pytest.raises(UserError, match="a database of MLflow's"), opened(f"sqlite:///{tmp_path}/other.db"):
         pass
     assert url
+
+
+def test_no_password_is_tracked() -> None:
+    shown = without_password(TuneConfig.parse({"storage": "postgresql://user:secret@host/studies"}))
+    assert "secret" not in str(shown.params())
+    assert "user" in shown.storage
+
+
+def test_runs_that_a_dead_leader_had_open_are_ended(study: optuna.Study, parent_run: str) -> None:
+    client = mlflow.MlflowClient()
+    tags = {"mlflow.parentRunId": parent_run}
+    orphan = client.create_run("0", tags=tags).info.run_id
+    begun = client.create_run("0", tags={**tags, "kd.trial": "0"}).info.run_id  # of a trial that is not read yet
+    mender, told = Mender(study, parent_run), list[str]()
+    mender.end_orphans(told.append)
+    mender.end_runs(told.append)
+    assert (client.get_run(orphan).info.status, client.get_run(begun).info.status) == ("FAILED", "RUNNING")
+    assert len(told) == 1
 
 
 def test_trials_that_count_are_those_that_nobody_need_do(study: optuna.Study) -> None:

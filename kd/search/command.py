@@ -3,8 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,8 +21,8 @@ from kd.search.crew import Crew, threads_each
 from kd.search.final import compare
 from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
-from kd.search.storage import identity, open_study, opened, study_name
-from kd.search.trials import END, SURPLUS, Mender, all_trials, finished, under_way
+from kd.search.storage import identity, open_study, opened, study_name, without_password
+from kd.search.trials import END, SURPLUS, UNTIL, Mender, all_trials, finished, is_time_up, under_way
 from kd.search.worker import Order
 from kd.setting import Setting, prepare
 from kd.targets import weights_digest
@@ -31,6 +30,8 @@ from kd.teachers import AUTO, Teacher, check_teacher, find_teacher
 
 log = logging.getLogger("kd")
 
+PARENT = "kd.parent"
+"""Study attribute: the study's MLflow run, known as soon as it is open."""
 SHARED = "kd.shared"
 """Study attribute: what the leader found and all workers take: teacher, groups, the parent run."""
 POLL_SECONDS = 1.0
@@ -68,8 +69,9 @@ def tune(config: TuneConfig) -> None:
         leader = Leader(study)
         while not leader.take_the_lead():
             if SHARED in study.user_attrs:
-                _follow(config, study)
-                return
+                _follow(config, study, leader)
+                if not leader.is_vacant():
+                    return
             time.sleep(POLL_SECONDS)
         with leader:
             _lead(config, setting, study, space)
@@ -96,22 +98,24 @@ def _chosen(config: TuneConfig, groups: tuple[Group, ...]) -> dict[int, Group]:
 
 
 def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...]) -> None:
-    shared = study.user_attrs.get(SHARED)
-    again = shared["parent_run"] if shared and tracking.has_run(shared["parent_run"]) else None
+    known = study.user_attrs.get(PARENT)
+    again = known if known and tracking.has_run(known) else None
     tags = {**setting.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
     name = f"tune {study.study_name}"
     with (
         _crew(config, study, leads=True) as crew,
         tracking.run(name, output_dir=setting.output_dir, tags=tags, again=again) as parent,
     ):
+        study.set_user_attr(PARENT, parent.id)
         crew.warm_up(config.trials - finished(all_trials(study)))
-        parent.log_params(config.params())
+        parent.log_params(without_password(config).params())
         if again is None:
-            parent.log_settings(config.model_dump())
+            parent.log_settings(without_password(config).model_dump())
             parent.log_dataset(setting.dataset.name, setting.dataset.digest, {"role": "study"})
         guide = _guide(config, setting, study, parent)
         mender = Mender(study, parent.id)
         watch = _Watch(config, study, space, parent, _groups_text(config, setting, guide))
+        mender.end_orphans(log.info)
         mender.fail_lost()
         mender.retry_failed()
         mender.end_runs(log.info)
@@ -123,15 +127,18 @@ def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tupl
             mender.retry_failed()
             mender.end_runs(log.info)
             watch.show("")
-        _check_some_completed(study)
+        _check_some_completed(config, study)
         watch.show(compare(config, study, guide, parent))
     log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
 
 
-def _check_some_completed(study: optuna.Study) -> None:
-    reasons = [trial.user_attrs[END] for trial in all_trials(study) if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
-    if reasons and report.best_trial(study) is None:
-        raise UserError(f"no trial of study {study.study_name} completed; the last one that failed: {reasons[-1]}")
+def _check_some_completed(config: TuneConfig, study: optuna.Study) -> None:
+    trials = all_trials(study)
+    if report.best_trial(study) is not None or finished(trials) < config.trials:
+        return
+    reasons = [trial.user_attrs[END] for trial in trials if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
+    last = reasons[-1] if reasons else "its workers died each time"
+    raise UserError(f"no trial of study {study.study_name} completed; the last one that failed: {last}")
 
 
 def _guide(config: TuneConfig, setting: Setting, study: optuna.Study, parent: tracking.Run) -> Guide:
@@ -169,13 +176,17 @@ def _groups_text(config: TuneConfig, setting: Setting, guide: Guide) -> str:
     return report.groups_text(list(guide.groups.values()), setting.dataset.classes)
 
 
-def _follow(config: TuneConfig, study: optuna.Study) -> None:
-    """Work on a study that another command leads."""
+def _follow(config: TuneConfig, study: optuna.Study, leader: Leader) -> None:
+    """Work on a study that another command leads, until nothing is left to begin or that command is gone."""
     log.info("study %s is led by another command: joining it", study.study_name)
     shared = Shared(**study.user_attrs[SHARED])
     mender = Mender(study, shared.parent_run)
-    with _crew(config, study, leads=False) as crew, _deadline(config) as in_time:
+    in_time = _InTime(study)
+    with _crew(config, study, leads=False) as crew:
         while in_time() or crew.at_work():
+            if leader.is_vacant():
+                log.info("the leading command is gone: this one takes its place")
+                return
             if crew.bury():
                 mender.fail_lost()
             trials = all_trials(study)
@@ -191,7 +202,9 @@ def _follow(config: TuneConfig, study: optuna.Study) -> None:
 def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, watch: "_Watch") -> None:
     """Have the crew run trials until all are done, or time is up."""
     mended = time.monotonic()
-    with watch, _deadline(config) as in_time:
+    study.set_user_attr(UNTIL, time.time() + config.timeout if config.timeout else None)
+    in_time = _InTime(study)
+    with watch:
         while True:
             killed = crew.bury()
             if killed or time.monotonic() - mended > MEND_SECONDS:
@@ -219,20 +232,15 @@ def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:
     return Crew(config.workers, order)
 
 
-@contextmanager
-def _deadline(config: TuneConfig) -> Iterator["_InTime"]:
-    yield _InTime(time.monotonic() + config.timeout if config.timeout else float("inf"))
-
-
 class _InTime:
     """Whether there is time to begin another trial."""
 
-    def __init__(self, until: float) -> None:
-        self._until = until
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
         self._told = False
 
     def __call__(self) -> bool:
-        in_time = time.monotonic() < self._until
+        in_time = not is_time_up(self._study)
         if not in_time and not self._told:
             log.info("time is up: no trial is begun any more")
             self._told = True

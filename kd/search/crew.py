@@ -16,6 +16,7 @@ from kd.errors import UserError
 from kd.search.worker import EXIT_REFUSED, Order
 
 STOP_SECONDS = 60.0
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def threads_each(workers: int) -> int:
@@ -70,6 +71,8 @@ class Crew:
             self._workers[number] = None
             if code < 0:
                 killed.append(-code)
+            elif code == EXIT_TERMINATED:
+                killed.append(signal.SIGTERM)
             elif code == EXIT_REFUSED:
                 raise UserError(f"worker {number} gave up: see above")
             elif code != 0:

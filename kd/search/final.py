@@ -14,6 +14,7 @@ from kd.progress import Progress
 from kd.search.candidates import Candidate, Guide
 from kd.search.report import best_config, best_trial
 from kd.search.space import PAPER
+from kd.search.storage import without_password
 from kd.statistics import format_interval, paired_difference, t_interval, verdict
 from kd.summary import table
 
@@ -87,7 +88,7 @@ def _result(name: str, system: System, guide: Guide) -> Result:
     tags = {**setting.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
     with tracking.run(f"final {name}", output_dir=setting.output_dir, tags=tags) as run:
         run.log_params({field: canonical(getattr(config, field)) for field in PARAMS})
-        run.log_settings(config.model_dump())
+        run.log_settings(without_password(config).model_dump())
         candidate = Candidate(config, guide, system.role)
         history = []
         with Progress(f"final {name}", config.epochs) as progress:

@@ -11,6 +11,7 @@ from kd.errors import UserError
 from kd.search.candidates import Candidate, Guide
 from kd.search.processes import myself
 from kd.search.space import Axis
+from kd.search.storage import without_password
 from kd.search.trials import END, RUN, SURPLUS, WORKER, all_trials, is_surplus
 
 
@@ -67,7 +68,7 @@ class TrialRunner:
         state, reason = "failed", ""
         try:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
-            run.log_settings(config.model_dump())
+            run.log_settings(without_password(config).model_dump())
             candidate = Candidate(config, self._guide)
             metrics["parameters"] = candidate.parameters
             for epoch in candidate.epochs():

@@ -53,12 +53,16 @@ class Leader:
 
     def take_the_lead(self) -> bool:
         """Return whether this command leads from now on: nobody who lives did."""
-        present = self._study.user_attrs.get(LEASE)
-        if present and time.time() - present["time"] < LEASE_SECONDS and not is_gone(present):
+        if not self.is_vacant():
             return False
         self._write()
         time.sleep(SETTLING_SECONDS)  # another command may do the same: the last one to write leads
         return self._is_mine()
+
+    def is_vacant(self) -> bool:
+        """Return whether nobody who lives leads."""
+        present = self._study.user_attrs.get(LEASE)
+        return not present or time.time() - present["time"] >= LEASE_SECONDS or is_gone(present)
 
     def __enter__(self) -> Self:
         self._thread.start()

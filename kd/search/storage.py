@@ -101,6 +101,11 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dic
     }
 
 
+def without_password(config: TuneConfig) -> TuneConfig:
+    """Return a configuration as it may be shown: what is tracked is read by many."""
+    return config.model_copy(update={"storage": make_url(config.storage).render_as_string()})
+
+
 def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
     """Return the name of the study: the one given, or one made of all that its trials share."""
     if config.study_name != "auto":

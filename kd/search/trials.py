@@ -18,6 +18,8 @@ END = "kd.end"
 """User attribute: why a trial that failed needs no other try."""
 RUN = "kd.run"
 """User attribute: the trial's MLflow run."""
+UNTIL = "kd.until"
+"""Study attribute: when no trial is begun any more, in seconds since the epoch; None: there is no limit."""
 SURPLUS = "surplus"
 MOST_RETRIES = 5
 OWNERLESS_SECONDS = 60.0
@@ -48,6 +50,12 @@ def finished(trials: Sequence[FrozenTrial]) -> int:
 def under_way(trials: Sequence[FrozenTrial]) -> int:
     """Return how many trials run, anywhere."""
     return sum(trial.state == TrialState.RUNNING for trial in trials)
+
+
+def is_time_up(study: optuna.Study) -> bool:
+    """Return whether no trial shall be begun any more, by any worker."""
+    until = study.user_attrs.get(UNTIL)
+    return until is not None and time.time() >= until
 
 
 def is_surplus(study: optuna.Study, number: int, wanted: int) -> bool:
@@ -97,9 +105,17 @@ class Mender:
 
     def end_runs(self, note: Callable[[str], None]) -> None:
         """End the MLflow runs of trials that are no longer under way."""
-        running = {trial.number for trial in all_trials(self._study) if trial.state == TrialState.RUNNING}
+        # A trial that a worker has just begun is not among them, whichever is read first.
+        ended = {trial.number for trial in all_trials(self._study) if trial.state.is_finished()}
         for run_id, tags in tracking.running_children(self._parent_run).items():
             number = tags.get("kd.trial", "")
-            if number.isdecimal() and int(number) not in running:
+            if number.isdecimal() and int(number) in ended:
                 tracking.end_as_failed(run_id, {"kd.state": "failed", "kd.reason": "its worker died"})
                 note(f"run {run_id} of trial {number}: its worker died; ended as failed")
+
+    def end_orphans(self, note: Callable[[str], None]) -> None:
+        """End the MLflow runs below the study's that are of no trial: those that a leader who died had open."""
+        for run_id, tags in tracking.running_children(self._parent_run).items():
+            if "kd.trial" not in tags:
+                tracking.end_as_failed(run_id, {"kd.reason": "its process died"})
+                note(f"run {run_id}: its process died; ended as failed")

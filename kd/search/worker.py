@@ -28,7 +28,7 @@ from kd.search.candidates import Guide
 from kd.search.objective import Surplus, TrialRunner
 from kd.search.space import parse_space
 from kd.search.storage import opened
-from kd.search.trials import all_trials, finished, under_way
+from kd.search.trials import all_trials, finished, is_time_up, under_way
 from kd.setting import prepare
 from kd.teachers import load_teacher
 
@@ -99,7 +99,7 @@ def _work(order: Order) -> None:
         runner = TrialRunner(config, guide, parse_space(config), order.parent_run, study)
         while True:
             trials = all_trials(study)
-            if finished(trials) + under_way(trials) >= config.trials:
+            if finished(trials) + under_way(trials) >= config.trials or is_time_up(study):
                 return
             study.optimize(runner, n_trials=1, catch=(UserError, Surplus))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 import kd
-from kd.errors import UserError
+from kd.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED, UserError
 from kd.progress import log_to_terminal
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from kd.config import Config
 
 NEGATED = "no_"
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 COMMANDS = {
     "teacher": ("TeacherConfig", "Train the generalist on all classes."),

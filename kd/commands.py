@@ -21,7 +21,7 @@ from kd.config import (
 )
 from kd.distil import Pair, distil, specialist_kind, teacher_targets
 from kd.errors import UserError
-from kd.groups import Group, covariance, describe_group, given_groups, resolve_groups
+from kd.groups import Group, choose_groups, covariance, describe_group, given_groups, resolve_groups
 from kd.members import load_members
 from kd.setting import Setting, prepare
 from kd.summary_figures import summary_figures
@@ -201,14 +201,14 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     dataset = guided.setting.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
     groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
-    _check_group(config, groups)
+    chosen = choose_groups(groups, config.group)
     for number, group in enumerate(groups):
         log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
     guided.parent.log_tags({"kd.groups": ";".join(",".join(map(str, group)) for group in groups)})
     title = f"Covariance of the generalist's predictions on {dataset.name}, val, n = {len(dataset.val):,}"
     figure = plots.covariance_clusters(covariance(predictions).numpy(), groups, dataset.classes, title)
     guided.parent.log_figure(figure, "covariance_clusters")
-    return {number: group for number, group in enumerate(groups) if config.group in {"all", number}}
+    return chosen
 
 
 def _check_given_groups(config: SpecialistConfig, setting: Setting) -> None:
@@ -216,12 +216,7 @@ def _check_given_groups(config: SpecialistConfig, setting: Setting) -> None:
     _check_top_n(config.top_n, setting)
     groups = given_groups(config.groups, setting.dataset.name, setting.dataset.classes)
     if groups is not None:
-        _check_group(config, groups)
-
-
-def _check_group(config: SpecialistConfig, groups: Sequence[Group]) -> None:
-    if config.group != "all" and config.group >= len(groups):
-        raise UserError(f"--group {config.group}: there are {len(groups)} groups, numbered from 0; or give all")
+        choose_groups(groups, config.group)
 
 
 def _check_top_n(top_n: int, setting: Setting) -> None:

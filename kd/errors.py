@@ -1,4 +1,10 @@
-"""The one error that a user's mistake raises."""
+"""The one error that a user's mistake raises, and the codes with which kd exits."""
+
+import signal
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 class UserError(Exception):

@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -250,3 +251,14 @@ def describe_group(group: Group, classes: Sequence[str]) -> str:
 def _joined(names: Sequence[str], shown: int) -> str:
     more = f"+{len(names) - shown}" if shown < len(names) else ""
     return "-".join(names[:shown]) + more
+
+
+def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:
+    """Return the groups to train by number: all of them, or one.
+
+    Raises:
+        UserError: there is no group of that number.
+    """
+    if which != "all" and which >= len(groups):
+        raise UserError(f"--group {which}: there are {len(groups)} groups, numbered from 0; or give all")
+    return {number: group for number, group in enumerate(groups) if which in {"all", number}}

@@ -252,7 +252,7 @@ def _started(
     _quiet()
     _check_store()
     try:
-        active = mlflow.start_run(tags=dict(tags), **how)
+        active = mlflow.start_run(tags={"mlflow.runName": name, **tags}, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -260,9 +260,7 @@ def _started(
         ) from None
     status = RunStatus.FAILED
     try:
-        tracked = Run(active.info.run_id, active.info.experiment_id, name, output_dir)
-        tracked.log_tags({"mlflow.runName": name, **tags})
-        yield tracked
+        yield Run(active.info.run_id, active.info.experiment_id, name, output_dir)
         status = RunStatus.FINISHED
     except killed_by:
         status = RunStatus.KILLED

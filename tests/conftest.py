@@ -21,25 +21,14 @@ settings.load_profile("kd")
 torch.set_num_threads(1)
 
 
-SLOW = {"done": 0, "executed": 1, "postgresql": 2, "never_stopped": 3}
-"""Fixtures that take long, longest first: what shares one runs in one process, and begins before all else."""
-
-
-def slowest_fixture(item: pytest.Item) -> str | None:
-    """Return which of the slow fixtures a test takes."""
-    return next((name for name in SLOW if name in getattr(item, "fixturenames", ())), None)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Have the tests that share a slow fixture run in one process."""
-    if name := slowest_fixture(item):
-        item.add_marker(pytest.mark.xdist_group(name))
+SLOW = ("test_commands", "test_search_study", "test_search_trials", "test_notebook")
+"""Modules that take long; of two processes one begins with the first and third, the other with the second and fourth."""
 
 
 @pytest.hookimpl(trylast=True)  # after the order was made random
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests, so that both processes end at about the same time."""
-    items.sort(key=lambda item: SLOW.get(slowest_fixture(item) or "", len(SLOW)))
+    """Begin with the slow modules, so that both processes end at about the same time."""
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """How a candidate is trained and scored, against the same by hand; and what ``kd tune`` refuses before it begins."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -8,6 +9,8 @@ import optuna
 import pytest
 import torch
 from mlflow.entities import Run
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor, nn
 
 from kd import tracking
 from kd.combine import CombinedModel, Specialist
@@ -23,8 +26,8 @@ from kd.search.objective import Surplus, TrialRunner
 from kd.search.report import groups_text, log_figures, note
 from kd.search.space import PAPER, parse_space
 from kd.search.storage import open_study, opened
-from kd.search.trials import all_trials, finished
-from kd.search.worker import create_pruner
+from kd.search.trials import END, all_trials, finished
+from kd.search.worker import create_pruner, run_one
 from kd.setting import Setting
 from kd.specialists import fit_correction, group_labels
 from kd.targets import LiveTargets
@@ -138,6 +141,52 @@ def run_trials(config: TuneConfig, guide: Guide, study: optuna.Study, folder: Pa
         log_figures(parent, study, parse_space(config))
     client = mlflow.MlflowClient()
     return [client.get_run(trial.user_attrs["kd.run"]) for trial in study.trials if "kd.run" in trial.user_attrs]
+
+
+def run_one_guided_by(
+    model: nn.Module, guide: Guide, study: optuna.Study, folder: Path, *, pareto: bool = False
+) -> tuple[FrozenTrial, Run, bool]:
+    """Run one trial whose live teacher is ``model``, and return it, its MLflow run, and whether it was lost."""
+    config = TuneConfig.parse({**SMALL, "epochs": 1, "search": "width=fixed", "pareto": pareto})
+    with tracking.run("study", output_dir=folder, tags={}) as parent:
+        runner = TrialRunner(config, replace(guide, targets=LiveTargets(model)), parse_space(config), parent.id, study)
+        run_one(study, runner)
+    [trial] = all_trials(study)
+    return trial, mlflow.MlflowClient().get_run(trial.user_attrs["kd.run"]), runner.lost
+
+
+def test_a_trial_that_torch_cannot_train_fails_alone(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
+    dataset = guide.setting.dataset
+    of_colour_images = Classifier(create_generalist_model(10, 3, 1, 4), dataset.mean, dataset.std)
+    trial, run, lost = run_one_guided_by(of_colour_images, guide, study, tmp_path)
+    assert (trial.state, finished([trial]), lost) == (TrialState.FAIL, 1, False)
+    assert "channels" in trial.user_attrs[END]
+    assert (run.info.status, run.data.tags["kd.reason"]) == ("FAILED", trial.user_attrs[END])
+
+
+class FailsTrials(nn.Module):
+    """A teacher that, whenever it is asked, fails the trials under way, as another worker does after missed heartbeats."""
+
+    def __init__(self, model: nn.Module, study: optuna.Study) -> None:
+        super().__init__()
+        self.model = model
+        self.study = study
+
+    def forward(self, images: Tensor) -> Tensor:
+        for trial in self.study.get_trials(states=[TrialState.RUNNING]):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        logits: Tensor = self.model(images)
+        return logits
+
+
+@pytest.mark.parametrize("pareto", [True, False])
+def test_a_trial_that_was_failed_while_it_ran_is_left_to_be_tried_again(
+    guide: Guide, study: optuna.Study, tmp_path: Path, *, pareto: bool
+) -> None:
+    trial, run, lost = run_one_guided_by(FailsTrials(guide.teacher.model, study), guide, study, tmp_path, pareto=pareto)
+    assert (trial.state, finished([trial]), lost) == (TrialState.FAIL, 0, True)
+    assert END not in trial.user_attrs
+    assert (run.info.status, run.data.tags["kd.reason"]) == ("FAILED", "its heartbeats were missed")
 
 
 def test_trials_are_runs_with_what_was_searched_and_each_epoch(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:

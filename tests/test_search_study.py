@@ -146,6 +146,30 @@ def test_no_trial_is_begun_when_time_is_up(tmp_path: Path) -> None:
         assert_nothing_is_left_open(commands)
 
 
+def test_a_guest_takes_the_place_of_a_leader_that_is_killed(tmp_path: Path) -> None:
+    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", f"sqlite:///{tmp_path}/mlflow.db") as commands:
+        tune = [*TUNE, "--epochs", "2", "--trials", "3", "--final-seeds", "0"]
+        leader = commands.start(tune)
+        wait_for(lambda: "study s:" in commands.log.read_text(), leader)
+        with commands.study() as study:
+            wait_for(lambda: bool(running(study)), leader)
+            worker = running(study)[0].user_attrs[WORKER]["pid"]
+            os.kill(worker, signal.SIGSTOP)  # so that the study is not done before the guest is there
+            guest = commands.start(tune)
+            wait_for(lambda: "joining it" in commands.log.read_text(), guest)
+            leader.kill()
+            leader.wait()
+            os.kill(worker, signal.SIGCONT)
+        code, log = commands.end(guest)
+        assert code == 0, log
+        assert "the leading command is gone: this one takes its place" in log
+        assert "Traceback" not in log
+        with commands.study() as study:
+            assert finished(all_trials(study)) == 3
+        assert_nothing_is_left_open(commands)
+        assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
+
+
 def killed_and_stopped(commands: Commands, tune: Sequence[str]) -> int:
     """Kill a worker of a study, then stop the command by Ctrl-C; return the number of the trial lost."""
     first = commands.start(tune)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import mlflow
 import optuna
-import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -17,7 +16,7 @@ from kd import tracking
 from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.search import trials as trials_module
-from kd.search.processes import Leader, is_gone, myself
+from kd.search.processes import Leader, describe_process, is_gone, myself
 from kd.search.space import parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
 from kd.search.trials import END, SURPLUS, WORKER, Mender, all_trials, finished, is_surplus
@@ -51,7 +50,7 @@ def parent_run(url: str, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def dead_process() -> Mapping[str, object]:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        told = {**myself(), "pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+        told = describe_process(process.pid)
         assert not is_gone(told)
     return told
 
@@ -260,7 +259,7 @@ def test_a_trial_that_diverged_is_not_tried_again(study: optuna.Study, parent_ru
 def test_processes_are_told_apart(dead_process: Mapping[str, object]) -> None:
     assert not is_gone(myself())
     assert is_gone(dead_process)
-    assert is_gone({**myself(), "created": 1.0})  # another process that had this number
+    assert is_gone({**myself(), "started": 1.0})  # another process that had this number
     assert not is_gone({**dead_process, "machine": "elsewhere"})  # that can't be known
     assert myself()["pid"] == os.getpid()
 

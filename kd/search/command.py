@@ -14,7 +14,7 @@ from kd import tracking
 from kd.config import TuneConfig
 from kd.distil import teacher_targets
 from kd.errors import UserError
-from kd.groups import Group, given_groups, resolve_groups
+from kd.groups import Group, choose_groups, given_groups, resolve_groups
 from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
@@ -26,14 +26,14 @@ from kd.search.trials import END, SURPLUS, UNTIL, Mender, all_trials, finished, 
 from kd.search.worker import Order
 from kd.setting import Setting, prepare
 from kd.targets import weights_digest
-from kd.teachers import AUTO, Teacher, check_teacher, find_teacher
+from kd.teachers import AUTO, Teacher, check_teacher, find_teacher, load_teacher
 
 log = logging.getLogger("kd")
 
 PARENT = "kd.parent"
 """Study attribute: the study's MLflow run, known as soon as it is open."""
 SHARED = "kd.shared"
-"""Study attribute: what the leader found and all workers take: teacher, groups, the parent run."""
+"""Study attribute: what the leader found and all workers take: teacher and groups."""
 POLL_SECONDS = 1.0
 MEND_SECONDS = 15.0
 FIGURE_SECONDS = 60.0
@@ -43,7 +43,6 @@ FIGURE_SECONDS = 60.0
 class Shared:
     """What all workers of a study take from its leader."""
 
-    parent_run: str
     teacher: str
     teacher_digest: str
     groups: Mapping[str, list[int]]
@@ -66,10 +65,11 @@ def tune(config: TuneConfig) -> None:
         log.info("study %s: %d of %d trials done", study.study_name, finished(all_trials(study)), config.trials)
         for line in outside:
             log.info("not tried first: %s", line)
+        _check_named_teacher(config, setting, study)
         leader = Leader(study)
         while not leader.take_the_lead():
             if SHARED in study.user_attrs:
-                _follow(config, study, leader)
+                _follow(config, setting, study, leader)
                 if not leader.is_vacant():
                     return
             time.sleep(POLL_SECONDS)
@@ -85,16 +85,10 @@ def _check(config: TuneConfig, setting: Setting) -> None:
     if config.objective != "student":
         groups = given_groups(config.groups, dataset.name, dataset.classes)
         if groups is not None:
-            _chosen(config, groups)
+            choose_groups(groups, config.group)
     if config.top_n > dataset.num_classes:
         raise UserError(f"--top-n {config.top_n}: there are only {dataset.num_classes} classes")
     check_teacher(config, setting)
-
-
-def _chosen(config: TuneConfig, groups: tuple[Group, ...]) -> dict[int, Group]:
-    if config.group != "all" and config.group >= len(groups):
-        raise UserError(f"--group {config.group}: there are {len(groups)} groups, numbered from 0; or give all")
-    return {number: group for number, group in enumerate(groups) if config.group in {"all", number}}
 
 
 def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...]) -> None:
@@ -147,16 +141,27 @@ def _guide(config: TuneConfig, setting: Setting, study: optuna.Study, parent: tr
     named = kept["teacher"] if kept and config.teacher == AUTO and tracking.has_run(kept["teacher"]) else config.teacher
     teacher = find_teacher(config.model_copy(update={"teacher": named}), setting)
     digest = weights_digest(teacher.model)
-    if kept and kept["teacher_digest"] != digest:
-        raise UserError(
-            f"--study-name {study.study_name}: its trials had another teacher, run {kept['teacher']}; give another name"
-        )
+    _check_same_teacher(study, digest)
     parent.log_tags({"kd.teacher": teacher.run_id})
     groups = _groups(config, setting, teacher) if not kept else {int(n): tuple(group) for n, group in kept["groups"].items()}
     targets = teacher_targets(config, setting, teacher)
     told = {str(number): list(group) for number, group in groups.items()}
-    study.set_user_attr(SHARED, {"parent_run": parent.id, "teacher": teacher.run_id, "teacher_digest": digest, "groups": told})
+    study.set_user_attr(SHARED, {"teacher": teacher.run_id, "teacher_digest": digest, "groups": told})
     return Guide(setting, teacher, targets, groups)
+
+
+def _check_named_teacher(config: TuneConfig, setting: Setting, study: optuna.Study) -> None:
+    """Refuse a teacher named by the user that is not the one of the study, before any run is opened."""
+    if SHARED in study.user_attrs and config.teacher not in {AUTO, study.user_attrs[SHARED]["teacher"]}:
+        _check_same_teacher(study, weights_digest(load_teacher(config.teacher, "--teacher", setting).model))
+
+
+def _check_same_teacher(study: optuna.Study, digest: str) -> None:
+    kept = study.user_attrs.get(SHARED)
+    if kept and kept["teacher_digest"] != digest:
+        raise UserError(
+            f"--study-name {study.study_name}: its trials had another teacher, run {kept['teacher']}; give another name"
+        )
 
 
 def _groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int, Group]:
@@ -167,7 +172,7 @@ def _groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int,
     groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
     for number, group in enumerate(groups):
         log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
-    return _chosen(config, groups)
+    return choose_groups(groups, config.group)
 
 
 def _groups_text(config: TuneConfig, setting: Setting, guide: Guide) -> str:
@@ -176,11 +181,11 @@ def _groups_text(config: TuneConfig, setting: Setting, guide: Guide) -> str:
     return report.groups_text(list(guide.groups.values()), setting.dataset.classes)
 
 
-def _follow(config: TuneConfig, study: optuna.Study, leader: Leader) -> None:
+def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: Leader) -> None:
     """Work on a study that another command leads, until nothing is left to begin or that command is gone."""
     log.info("study %s is led by another command: joining it", study.study_name)
-    shared = Shared(**study.user_attrs[SHARED])
-    mender = Mender(study, shared.parent_run)
+    _check_named_teacher(config, setting, study)
+    mender = Mender(study, study.user_attrs[PARENT])
     in_time = _InTime(study)
     with _crew(config, study, leads=False) as crew:
         while in_time() or crew.at_work():
@@ -227,7 +232,7 @@ def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:
     def order(number: int) -> Order:
         shared = Shared(**study.user_attrs[SHARED])
         settings = {**config.model_dump(), "teacher": shared.teacher}
-        return Order(settings, shared.groups, shared.parent_run, number, leads, threads_each(config.workers))
+        return Order(settings, shared.groups, study.user_attrs[PARENT], number, leads, threads_each(config.workers))
 
     return Crew(config.workers, order)
 
@@ -294,7 +299,7 @@ class _Watch:
         self._draw()
 
     def _write_down(self, final: str) -> None:
-        trials = all_trials(self._study)
+        trials = [trial for trial in all_trials(self._study) if trial.user_attrs.get(END) != SURPLUS]
         self._parent.log_note(report.note(self._config, self._study, self._groups, self._space, final))
         states = {f"trials_{name}": sum(trial.state == state for trial in trials) for state, name in report.STATES.items()}
         best = report.best_trial(self._study)

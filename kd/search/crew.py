@@ -12,11 +12,10 @@ from typing import Self
 import torch
 
 from kd import tracking
-from kd.errors import UserError
-from kd.search.worker import EXIT_REFUSED, Order
+from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.search.worker import Order
 
 STOP_SECONDS = 60.0
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def threads_each(workers: int) -> int:
@@ -73,7 +72,7 @@ class Crew:
                 killed.append(-code)
             elif code == EXIT_TERMINATED:
                 killed.append(signal.SIGTERM)
-            elif code == EXIT_REFUSED:
+            elif code == EXIT_BAD_INPUT:
                 raise UserError(f"worker {number} gave up: see above")
             elif code != 0:
                 raise RuntimeError(f"worker {number} failed with exit code {code}: see above")

@@ -12,7 +12,7 @@ from kd import tracking
 from kd.config import TuneConfig, canonical
 from kd.progress import Progress
 from kd.search.candidates import Candidate, Guide
-from kd.search.report import best_config, best_trial
+from kd.search.report import best_config, best_trial, command_settings
 from kd.search.space import PAPER
 from kd.search.storage import without_password
 from kd.statistics import format_interval, paired_difference, t_interval, verdict
@@ -51,11 +51,14 @@ def systems(config: TuneConfig, best: TuneConfig) -> dict[str, System]:
         "configured": config.model_copy(update=seeds),
         "paper's values": config.model_copy(update={**seeds, **PAPER}),
     }
-    distinct = {name: System(other, "distilled") for name, other in others.items() if other != winner}
-    if "paper's values" in distinct and distinct["paper's values"].config == others["configured"]:
-        del distinct["paper's values"]
+    found = {WINNER: System(winner, "distilled")}
+    told = [command_settings(winner, "")]  # without what does not matter to the objective
+    for name, other in others.items():
+        if command_settings(other, "") not in told:
+            told.append(command_settings(other, ""))
+            found[name] = System(other, "distilled")
     control = {"winner on hard targets": System(winner, "control")} if config.control else {}
-    return {WINNER: System(winner, "distilled"), **distinct, **control}
+    return {**found, **control}
 
 
 def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: tracking.Run) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from kd import tracking
 from kd.config import TuneConfig, canonical
@@ -12,7 +13,7 @@ from kd.search.candidates import Candidate, Guide
 from kd.search.processes import myself
 from kd.search.space import Axis
 from kd.search.storage import without_password
-from kd.search.trials import END, RUN, SURPLUS, WORKER, all_trials, is_surplus
+from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus
 
 
 class Surplus(Exception):  # noqa: N818 - nothing went wrong
@@ -28,14 +29,19 @@ class TrialRunner:
         self._space = space
         self._parent_run = parent_run
         self._study = study
+        self.lost = False
+        """Whether the last trial was failed from outside while it ran: another worker tries it again."""
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
         """Train and score one candidate.
 
         Raises:
             UserError: a loss became not finite; the trial fails and is not tried again.
+            RuntimeError: torch can't train it, for want of memory, say; the same.
+            UpdateFinishedTrialError: the trial was failed from outside while it ran.
             Surplus: there are enough trials without this one.
         """
+        self.lost = False
         trial.set_user_attr(WORKER, {**myself(), "trial": trial.number})
         if is_surplus(self._study, trial.number, self._config.trials):
             trial.set_user_attr(END, SURPLUS)
@@ -75,12 +81,16 @@ class TrialRunner:
                 history.append(epoch)
                 if not config.pareto:  # a study of two objectives can't prune
                     _report(trial, epoch["val_accuracy"], len(history), config.epochs)
+            trial.set_user_attr(PARAMETERS, candidate.parameters)  # the last moment to learn that the trial was failed
             state = "complete"
             metrics["val_result"] = history[-1]["val_accuracy"]
         except optuna.TrialPruned as error:
             state, reason = "pruned", str(error)
             raise
-        except UserError as error:
+        except UpdateFinishedTrialError:
+            self.lost, reason = True, "its heartbeats were missed"
+            raise
+        except (UserError, RuntimeError) as error:
             reason = str(error)
             trial.set_user_attr(END, reason)
             raise

@@ -6,11 +6,15 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import optuna
 import psutil
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 LEASE = "kd.leader"
 LEASE_SECONDS = 120.0
@@ -20,18 +24,30 @@ SETTLING_SECONDS = 0.5
 
 def myself() -> dict[str, Any]:
     """Return what tells this process from every other one, on any machine, now and later."""
-    return {"machine": _machine(), "pid": os.getpid(), "created": psutil.Process().create_time()}
+    return describe_process(os.getpid())
+
+
+def describe_process(pid: int) -> dict[str, Any]:
+    """Return the same of another process of this machine."""
+    return {"machine": _machine(), "pid": pid, "started": _started(pid)}
 
 
 def is_gone(process: Mapping[str, Any]) -> bool:
-    """Return whether a process that told :func:`myself` is known to be gone; of one elsewhere that can't be known."""
+    """Return whether a process so described is known to be gone; of one elsewhere that can't be known."""
     if process["machine"] != _machine():
         return False
+    pid: int = process["pid"]
     try:
-        found = psutil.Process(process["pid"])
-        return found.create_time() != process["created"] or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return _started(pid) != process["started"] or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return True
+
+
+def _started(pid: int) -> float:
+    """Tell when a process began: in ticks since the machine's start where that can be read, which no clock's step moves."""
+    if not Path("/proc/self/stat").exists():
+        return psutil.Process(pid).create_time()
+    return float(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])  # field 22 of proc(5)
 
 
 def _machine() -> str:
@@ -79,7 +95,9 @@ class Leader:
 
     def _refresh(self) -> None:
         while not self._stop.wait(REFRESH_SECONDS):
-            self._write()
+            with suppress(StorageInternalError, SQLAlchemyError):  # it may go better half a minute later
+                if self._is_mine():
+                    self._write()
 
     def _write(self) -> None:
         self._study.set_user_attr(LEASE, {**myself(), "id": self._id, "time": time.time()})

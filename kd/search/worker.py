@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 
 from kd.config import TuneConfig
 from kd.distil import teacher_targets
-from kd.errors import UserError
+from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
 from kd.progress import log_to_terminal
 from kd.search.candidates import Guide
 from kd.search.objective import Surplus, TrialRunner
@@ -34,7 +35,6 @@ from kd.teachers import load_teacher
 
 log = logging.getLogger("kd")
 
-EXIT_REFUSED = 2
 STARTUP_TRIALS = 5
 
 
@@ -61,19 +61,15 @@ def main() -> None:
     """Run what the order on standard input says, and exit: 0 when nothing is left, 1 or 2 after an error."""
     signal.signal(signal.SIGTERM, _stop)
     log_to_terminal()
-    line = sys.stdin.readline()
-    if not line:  # the parent ended before there was work
-        return
-    order = Order(**json.loads(line))
-    threading.Thread(target=_watch_parent, daemon=True).start()
-    torch.set_num_threads(order.threads)
     try:
-        _work(order)
+        line = sys.stdin.readline()
+        if line:  # else the parent ended before there was work
+            _work(Order(**json.loads(line)))
     except UserError as error:
-        log.error("kd: worker %d: %s", order.number, error)  # noqa: TRY400 - a user's mistake needs no traceback
-        sys.exit(EXIT_REFUSED)
+        log.error("kd: a worker gives up: %s", error)  # noqa: TRY400 - a user's mistake needs no traceback
+        sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(EXIT_TERMINATED)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -88,6 +84,8 @@ def _watch_parent() -> None:
 
 
 def _work(order: Order) -> None:
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    torch.set_num_threads(order.threads)
     config = TuneConfig.parse(dict(order.config))
     setting = prepare("tune", config)
     teacher = load_teacher(config.teacher, "--teacher", setting)
@@ -101,7 +99,17 @@ def _work(order: Order) -> None:
             trials = all_trials(study)
             if finished(trials) + under_way(trials) >= config.trials or is_time_up(study):
                 return
-            study.optimize(runner, n_trials=1, catch=(UserError, Surplus))
+            run_one(study, runner)
+
+
+def run_one(study: optuna.Study, runner: TrialRunner) -> None:
+    """Run one trial; whatever is wrong with its configuration fails that trial alone."""
+    try:
+        study.optimize(runner, n_trials=1, catch=(UserError, Surplus, RuntimeError))
+    except (ValueError, UpdateFinishedTrialError):
+        if not runner.lost:
+            raise
+        log.warning("a trial was failed while it ran, since its heartbeats were missed: it is tried again")
 
 
 def create_pruner(config: TuneConfig) -> BasePruner:

@@ -38,10 +38,6 @@ TINY = [
 STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
 
 
-def _heed_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Place:
     """A working folder with its own MLflow store."""
 
@@ -59,8 +55,6 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # A job in a shell's background has Ctrl-C ignored, and would hand that on.
-            preexec_fn=_heed_interrupt,  # noqa: PLW1509 - this process has no threads that hold a lock
         )
 
     def kd(self, *arguments: str, code: int = 0) -> str:

@@ -19,6 +19,7 @@ from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
 from kd.search.final import compare
+from kd.search.interrupts import HeldInterrupts
 from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
@@ -187,7 +188,7 @@ def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: L
     _check_named_teacher(config, setting, study)
     mender = Mender(study, study.user_attrs[PARENT])
     in_time = _InTime(study)
-    with _crew(config, study, leads=False) as crew:
+    with _crew(config, study, leads=False) as crew, HeldInterrupts() as held:
         while in_time() or crew.at_work():
             if leader.is_vacant():
                 log.info("the leading command is gone: this one takes its place")
@@ -200,7 +201,7 @@ def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: L
                 break
             if in_time():
                 crew.start(left)
-            time.sleep(POLL_SECONDS)
+            held.sleep(POLL_SECONDS)
     log.info("nothing left to begin; the leading command ends the study")
 
 
@@ -209,7 +210,7 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
     mended = time.monotonic()
     study.set_user_attr(UNTIL, time.time() + config.timeout if config.timeout else None)
     in_time = _InTime(study)
-    with watch:
+    with watch, HeldInterrupts() as held:
         while True:
             killed = crew.bury()
             if killed or time.monotonic() - mended > MEND_SECONDS:
@@ -225,7 +226,7 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
                 break
             if in_time():
                 crew.start(config.trials - finished(trials) - under_way(trials))
-            time.sleep(POLL_SECONDS)
+            held.sleep(POLL_SECONDS)
 
 
 def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:

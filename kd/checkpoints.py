@@ -33,7 +33,7 @@ _CODE = (
 # What reading bytes that are no checkpoint, or a damaged one, can end in.
 _UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
 
 

@@ -10,12 +10,12 @@ import optuna
 import optuna.visualization.matplotlib as drawn
 import yaml
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
 
 from kd import tracking
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig, canonical
 from kd.groups import Group, parse_groups
 from kd.search.space import Axis
+from kd.search.storage import without_password
 from kd.search.trials import END, RUN, SURPLUS, all_trials
 from kd.summary import table
 
@@ -81,7 +81,7 @@ def note(config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[A
     told = ", ".join(f"{sum(trial.state == state for trial in begun)} {name}" for state, name in STATES.items())
     parts = [
         f"# Search on {config.data}: {_objective_text(config)}",
-        f"Study `{study.study_name}` in `{_shown(config.storage)}`: {told}; {config.trials} asked for.",
+        f"Study `{study.study_name}` in `{without_password(config).storage}`: {told}; {config.trials} asked for.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
     ]
@@ -117,11 +117,6 @@ def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:
 
 def _seconds(trial: FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else 0.0
-
-
-def _shown(storage: str) -> str:
-    """Return the storage's address without its password."""
-    return make_url(storage).render_as_string()
 
 
 def _objective_text(config: TuneConfig) -> str:

@@ -23,6 +23,7 @@ _CODE = (
     "initial",
     "losses",
     "models",
+    "muon",
     "sources",
     "specialists",
     "targets",

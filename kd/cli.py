@@ -63,6 +63,9 @@ def _command(name: str) -> click.Command:
     params: list[click.Parameter] = [
         click.Option(["--config", "config_file"], metavar="FILE", help="YAML file of settings; flags win over it.")
     ]
+    if {"net", "teacher_net"} & config.model_fields.keys():
+        about = "Settings of the generalist that go together, by name; a file's and flags win over them."
+        params.append(click.Option(["--preset"], metavar="NAME", help=about))
     for field, info in config.model_fields.items():
         params += _options(field, info)
     callback = click.pass_context(lambda ctx, **values: _run(name, ctx, values))
@@ -92,8 +95,9 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
 
 def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
     from kd.config import load_settings  # noqa: PLC0415 - as above
+    from kd.presets import preset_settings  # noqa: PLC0415 - the same
 
-    file = values.pop("config_file")
+    file, preset = values.pop("config_file"), values.pop("preset", None)
     for field in [name for name in values if name.startswith(NEGATED)]:
         if values.pop(field):
             values[field.removeprefix(NEGATED)] = "false"
@@ -101,8 +105,9 @@ def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
         if isinstance(value, tuple):  # of a flag that may be repeated
             extra = cast("dict[str, str]", config_class(name).model_fields[field].json_schema_extra)
             values[field] = extra["joined_by"].join(value)
-    if file:
-        settings = load_settings(file)
+    settings = preset_settings(preset, config_class(name)) if preset else {}
+    settings |= load_settings(file) if file else {}
+    if settings:
         values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
     config = config_class(name).parse(values)
     commands = importlib.import_module("kd.commands")

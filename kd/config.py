@@ -18,6 +18,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Correction = Literal["paper", "none", "fit"]
+NetKind = Literal["resnet", "pooled"]
+OptimizerName = Literal["sgd", "muon"]
 TEACHER_PREFIX = "teacher_"
 CORRECTION_HELP = "shift of the dustbin's logit: log of the oversampling (paper), none, or one scalar fitted on val"
 TOP_N_HELP = "classes of the generalist's ranking that call their specialists (Eq. 5)"
@@ -103,6 +105,11 @@ class TeacherConfig(TrainingConfig):
     lr: Rate = Field(0.1, description="peak learning rate")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the weights (not on norms and biases)")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each hard target spread over all classes")
+    net: NetKind = Field("resnet", description="resnet: after He et al.; pooled: stages that begin with a pooling, quicker")
+    optimizer: OptimizerName = Field("sgd", description="sgd, or muon: orthogonalised steps for the filters, in fewer epochs")
+    small_px: int = Field(
+        0, ge=0, le=512, description="height of the images in the first three fifths of the training; 0: as they are"
+    )
 
 
 class StudentConfig(TrainingConfig):
@@ -127,6 +134,9 @@ class StudentConfig(TrainingConfig):
     teacher_lr: Rate = Field(0.1, description="peak learning rate of the generalist")
     teacher_weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the generalist's weights")
     teacher_label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generalist")
+    teacher_net: NetKind = Field("resnet", description="kind of the generalist's net: resnet or pooled")
+    teacher_optimizer: OptimizerName = Field("sgd", description="optimizer of the generalist: sgd or muon")
+    teacher_small_px: int = Field(0, ge=0, le=512, description="height of the generalist's first images; 0: as they are")
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

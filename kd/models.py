@@ -1,4 +1,4 @@
-"""The nets: CIFAR ResNets after He, Zhang, Ren and Sun (2015), section 4.2, of any width, depth and input.
+"""The nets: CIFAR ResNets after He, Zhang, Ren and Sun (2015), section 4.2, and a quicker kind, of any width, depth and input.
 
 To try a net of your own, change :func:`create_generalist_model` or :func:`create_specialist_model`: they may return
 any module that maps normalised images (B, channels, H, W) to logits (B, num_classes).
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
+from kd.config import NetKind
 
 STAGES = 3
 
@@ -54,9 +56,7 @@ class ResNet(nn.Module):
                 channels = width * 2**stage
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, in_channels, H, W) to logits (B, num_classes)."""
@@ -66,9 +66,66 @@ class ResNet(nn.Module):
         return logits
 
 
-def create_generalist_model(num_classes: int, in_channels: int, depth: int = 3, width: int = 32) -> nn.Module:
+class ResidualLayer(nn.Module):
+    """One 3x3 convolution and a shortcut around it, its norm and its ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        return x + F.relu(self.norm(self.conv(x)), inplace=True)
+
+
+class PooledResNet(nn.Module):
+    """A 3x3 stem of ``width / 2`` channels, then three stages of ``width``, 2 and 4 times ``width`` channels.
+
+    Each stage begins with a max pooling, so that none of the wide convolutions sees the full image: at width 64 a step
+    costs a quarter of that of a :class:`ResNet` of depth 3 and width 32, which has a quarter of the parameters. After
+    the pooling come a convolution to the stage's channels and ``depth`` residual layers.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, depth: int, width: int) -> None:
+        super().__init__()
+        channels = max(1, width // 2)
+        self.stem = _convolution(in_channels, channels)
+        stages: list[nn.Module] = []
+        for stage in range(STAGES):
+            residual = [ResidualLayer(width * 2**stage) for _ in range(depth)]
+            # ceil_mode: an image of one row or column keeps it
+            pool = nn.MaxPool2d(2, ceil_mode=True)
+            stages.append(nn.Sequential(pool, _convolution(channels, width * 2**stage), *residual))
+            channels = width * 2**stage
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(channels, num_classes)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (B, in_channels, H, W) to logits (B, num_classes)."""
+        x = self.stages(self.stem(x))  # (B, 4 width, ceil(H / 8), ceil(W / 8))
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))  # (B, num_classes)
+        return logits
+
+
+def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+def _initialise(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def create_generalist_model(
+    num_classes: int, in_channels: int, depth: int = 3, width: int = 32, kind: NetKind = "resnet"
+) -> nn.Module:
     """Return the large net that learns all classes and guides the others."""
-    return ResNet(num_classes, in_channels, depth, width)
+    net = {"resnet": ResNet, "pooled": PooledResNet}[kind]
+    return net(num_classes, in_channels, depth, width)
 
 
 def create_specialist_model(num_classes: int, in_channels: int, depth: int = 1, width: int = 16) -> nn.Module:

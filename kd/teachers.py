@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -64,19 +65,21 @@ def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
         lr=config.lr,
         weight_decay=config.weight_decay,
         seed=config.seed,
+        optimizer=config.optimizer,
+        small_px=config.small_px,
     )
     return Job(
         name="teacher",
         role="teacher",
         task=whole_task(setting.dataset),
         dataset=setting.dataset,
-        create_net=create_generalist_model,
+        create_net=partial(create_generalist_model, kind=config.net),
         depth=config.depth,
         width=config.width,
         recipe=recipe,
         objective=hard_objective(config.label_smoothing),
         params=config.params(),
-        facts={"label_smoothing": config.label_smoothing},
+        facts={"label_smoothing": config.label_smoothing, "kind": config.net},
         settings=config.model_dump(),
         output_dir=setting.output_dir,
         device=setting.device,

@@ -7,14 +7,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kd.augment import Augmentation
+from kd.config import OptimizerName
 from kd.data import Batch, Split, batches
 from kd.errors import UserError
 from kd.losses import LossTerms
+from kd.muon import Muon
 
 MOMENTUM = 0.9
+MUON_MOMENTUM = 0.8
 WARMUP_FRACTION = 0.1
+MATRIX_DIMENSIONS = 2
+SMALL_FRACTION = 0.6
+"""Share of the training that sees small images, where the recipe asks for them."""
 
 Objective = Callable[[Tensor, Batch], LossTerms]
 """Maps a batch's logits (B, C), and the batch, to its loss."""
@@ -33,6 +40,10 @@ class Recipe:
     seed: int
     views: int = 0
     """Epoch e sees view e mod ``views``; 0: every epoch sees a view of its own."""
+    optimizer: OptimizerName = "sgd"
+    """muon: for the filters; norms, biases and the head have SGD's steps."""
+    small_px: int = 0
+    """Height to which images are brought for the first :data:`SMALL_FRACTION` of the training; 0: all are seen as they are."""
 
     def view(self, epoch: int) -> int:
         """Return the view that epoch number ``epoch`` (from 0) sees."""
@@ -62,8 +73,36 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * (1 - progress) / (1 - WARMUP_FRACTION)
 
 
+def create_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Return what trains a model: each of its parameters is in one of them, with the recipe's peak learning rate."""
+    filters = [parameter for parameter in model.parameters() if parameter.ndim > MATRIX_DIMENSIONS]
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == MATRIX_DIMENSIONS]
+    # Norms and biases are vectors; decay on them costs accuracy and regularises nothing (He et al. 2018, 3.1).
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim < MATRIX_DIMENSIONS]
+    decayed = matrices if recipe.optimizer == "muon" else filters + matrices
+    sgd = torch.optim.SGD(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=recipe.lr,
+        momentum=MOMENTUM,
+        nesterov=True,
+        fused=True,
+    )
+    if recipe.optimizer == "sgd" or not filters:
+        return [sgd]
+    return [sgd, Muon(filters, lr=recipe.lr, momentum=MUON_MOMENTUM)]
+
+
+def shrunk(images: Tensor, px: int) -> Tensor:
+    """Return images (B, C, H, W) at a height of ``px``, float32 and in proportion; as they are where that is 0 or no less."""
+    height, width = images.shape[-2:]
+    if px == 0 or px >= height:
+        return images
+    size = (px, max(1, round(width * px / height)))
+    return F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+
+
 class Trainer:
-    """Trains one model with SGD and Nesterov momentum, an epoch at a time.
+    """Trains one model with Nesterov momentum, an epoch at a time.
 
     Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs is all
     that a resumed training needs to become the one that was never stopped.
@@ -87,16 +126,7 @@ class Trainer:
         self.augmentation = augmentation
         self.epoch_rows = epoch_rows
         self.epochs_done = 0
-        # Norms and biases are vectors; decay on them costs accuracy and regularises nothing (He et al. 2018, 3.1).
-        decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-        self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.lr,
-            momentum=MOMENTUM,
-            nesterov=True,
-            fused=True,
-        )
+        self.optimizers = create_optimizers(model, recipe)
 
     def epochs(self) -> Iterator[Epoch]:
         """Train the epochs that are left, and yield each one when it is done.
@@ -113,14 +143,15 @@ class Trainer:
         """Return what :meth:`restore` needs: tensors and numbers only."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "epochs_done": self.epochs_done,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state that :meth:`state` returned."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.epochs_done = state["epochs_done"]
 
     def _train_epoch(self, number: int) -> Epoch:
@@ -143,8 +174,9 @@ class Trainer:
                 rows=rows,
             )
         ):
-            rate = learning_rate((number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps), self.recipe.lr)
-            taken.append(self._step(batch, rate))
+            progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
+            rate = learning_rate(progress, self.recipe.lr)
+            taken.append(self._step(batch, rate, small=progress < SMALL_FRACTION))
             sizes.append(len(batch.labels))
         values = torch.stack(taken).double().cpu()  # (steps, 4)
         self._check_finite(values[:, 0], number)
@@ -162,17 +194,20 @@ class Trainer:
             images_per_second=images / seconds,
         )
 
-    def _step(self, batch: Batch, rate: float) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _step(self, batch: Batch, rate: float, *, small: bool) -> Tensor:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         device = batch.images.device.type
+        images = shrunk(batch.images, self.recipe.small_px) if small else batch.images
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            logits = self.model(batch.images)  # (B, C)
+            logits = self.model(images)  # (B, C)
         logits = logits.float()
         terms = self.objective(logits, batch)
         terms.total.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
         return torch.stack([terms.total.detach(), terms.soft.detach(), terms.hard.detach(), correct.float()])
 

@@ -124,6 +124,41 @@ def test_the_stages_halve_the_image_and_double_the_channels() -> None:
     assert shapes == [(4, 20, 13)] * 2 + [(8, 10, 7)] * 2 + [(16, 5, 4)] * 2
 
 
+def test_a_pooled_net_pools_before_each_stage_and_has_a_shortcut_around_each_further_layer() -> None:
+    torch.manual_seed(0)
+    net = create_generalist_model(10, 3, depth=2, width=4, kind="pooled").eval()
+    convolved = [2, 4, 4, 4, 8, 8, 8, 16, 16, 16]  # channels after each convolution: stem, then three a stage
+    before = [3, 2, 4, 4, 4, 8, 8, 8, 16, 16]
+    weights = sum(9 * inside * outside for inside, outside in zip(before, convolved, strict=True))
+    assert count_parameters(net) == weights + 2 * sum(convolved) + 16 * 10 + 10
+    x = torch.randn(2, 3, 20, 13)
+    layers = iter([module for module in net.modules() if isinstance(module, nn.Conv2d)])
+
+    def convolution(images: Tensor) -> Tensor:  # fresh norms leave all but their epsilon as it is
+        out: Tensor = next(layers)(images)
+        return out.clamp(min=0) / math.sqrt(1 + 1e-5)
+
+    with torch.no_grad():
+        found = net(x)
+        slow = convolution(x)
+        for height, width in [(10, 7), (5, 4), (3, 2)]:
+            slow = convolution(nn.functional.max_pool2d(slow, 2, ceil_mode=True))
+            assert slow.shape[-2:] == (height, width)
+            for _ in range(2):
+                slow = slow + convolution(slow)
+        assert isinstance(net.head, nn.Linear)
+        expected = net.head(slow.mean(dim=(2, 3)))
+    torch.testing.assert_close(found, expected)
+
+
+@given(height=st.integers(1, 33), width=st.integers(1, 33), channels=st.integers(1, 4))
+@settings(max_examples=15)
+def test_a_pooled_net_takes_any_input_size(height: int, width: int, channels: int) -> None:
+    net = create_generalist_model(7, channels, 1, 1, kind="pooled").eval()
+    with torch.no_grad():
+        assert net(torch.randn(2, channels, height, width)).isfinite().all()
+
+
 @given(
     mean=st.lists(st.floats(0, 1), min_size=1, max_size=3),
     std=st.lists(st.floats(0.01, 1), min_size=3, max_size=3),

@@ -18,7 +18,7 @@ from kd.errors import UserError
 from kd.evaluate import predict
 from kd.losses import LossTerms, hard_loss
 from kd.models import Classifier, create_specialist_model
-from kd.train import Objective, Recipe, Trainer, learning_rate
+from kd.train import Objective, Recipe, Trainer, learning_rate, shrunk
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.1, weight_decay=5e-4, seed=1)
 PLAIN = Augmentation(0, flip=False, seed=0)
@@ -78,12 +78,18 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_one_others
     assert not same(weights(one), weights(other))
 
 
+MUON_RECIPE = replace(RECIPE, optimizer="muon", small_px=6)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, MUON_RECIPE])
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
-def test_a_training_resumed_after_any_epoch_is_the_one_never_stopped(stop: int, tiny_digits: Dataset, tmp_path: Path) -> None:
-    whole = digits_trainer(tiny_digits)
+def test_a_training_resumed_after_any_epoch_is_the_one_never_stopped(
+    stop: int, recipe: Recipe, tiny_digits: Dataset, tmp_path: Path
+) -> None:
+    whole = digits_trainer(tiny_digits, recipe)
     expected = losses(whole)
 
-    stopped = digits_trainer(tiny_digits)
+    stopped = digits_trainer(tiny_digits, recipe)
     told = []
     epochs = stopped.epochs()
     for _ in range(stop):
@@ -93,7 +99,7 @@ def test_a_training_resumed_after_any_epoch_is_the_one_never_stopped(stop: int, 
     checkpoints.save(path, stopped.state())
 
     torch.manual_seed(99)
-    resumed = digits_trainer(tiny_digits)
+    resumed = digits_trainer(tiny_digits, recipe)
     for parameter in resumed.model.parameters():
         nn.init.normal_(parameter)
     state = checkpoints.load(path)
@@ -207,8 +213,9 @@ def test_no_step_is_taken_at_a_rate_of_zero(epochs: int, images: int) -> None:
     rates: list[float] = []
 
     def objective(logits: Tensor, batch: Batch) -> LossTerms:
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
-        assert rates[-1] == trainer.optimizer.param_groups[1]["lr"]
+        [optimizer] = trainer.optimizers
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert rates[-1] == optimizer.param_groups[1]["lr"]
         return hard(logits, batch)
 
     recipe = Recipe(epochs=epochs, batch_size=10, lr=0.2, weight_decay=0, seed=0)
@@ -320,6 +327,48 @@ def test_it_learns_to_tell_classes_that_can_be_told_apart(create: Callable[[], n
     assert trained[-1].loss < 0.5 * trained[0].loss
     assert (predict(model, split).argmax(dim=1) == split.labels).double().mean() > 0.95
     assert all(epoch.seconds > 0 and epoch.images_per_second > 0 for epoch in trained)
+
+
+def test_every_parameter_is_trained_by_one_optimizer_and_filters_alone_by_muon(tiny_digits: Dataset) -> None:
+    trainer = digits_trainer(tiny_digits, MUON_RECIPE)
+    sgd, muon = ([p for group in optimizer.param_groups for p in group["params"]] for optimizer in trainer.optimizers)
+    assert {id(p) for p in [*sgd, *muon]} == {id(p) for p in trainer.model.parameters()}
+    assert len(sgd) + len(muon) == len(list(trainer.model.parameters()))
+    assert {p.ndim for p in muon} == {4}
+    assert {p.ndim for p in sgd} == {1, 2}
+
+
+@pytest.mark.parametrize(("small_px", "seen"), [(0, [(8, 8)] * 10), (8, [(8, 8)] * 10), (4, [(4, 4)] * 6 + [(8, 8)] * 4)])
+def test_the_first_three_fifths_of_a_training_see_small_images(small_px: int, seen: list[tuple[int, int]]) -> None:
+    shapes: list[tuple[int, int]] = []
+
+    class Anything(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(4))
+
+        def forward(self, images: Tensor) -> Tensor:
+            shapes.append((images.shape[2], images.shape[3]))
+            return self.bias.expand(len(images), 4)
+
+    recipe = Recipe(epochs=5, batch_size=20, lr=0.1, weight_decay=0, seed=0, small_px=small_px)
+    list(Trainer(Anything(), bright_quarter(40), hard, recipe, PLAIN).epochs())
+    assert shapes == seen
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 255))
+def test_shrinking_keeps_proportions_and_a_flat_image_flat(height: int, width: int, px: int, value: int) -> None:
+    images = torch.full((2, 3, height, width), value, dtype=torch.uint8)
+    small = shrunk(images, px)
+    assert small.shape[-2] == min(px, height)
+    assert abs(small.shape[-1] - width * small.shape[-2] / height) <= 1
+    torch.testing.assert_close(small.float(), torch.full_like(small, value, dtype=torch.float32), atol=1e-3, rtol=0)
+
+
+def test_halving_weighs_the_neighbours_by_a_triangle() -> None:
+    row = torch.tensor([0.0, 0, 8, 0, 0, 0]).expand(1, 1, 6, 6)
+    # Each small pixel is a weighted mean of four: 1, 3, 3, 1 eighths, cut off and renormalised at the edges.
+    torch.testing.assert_close(shrunk(row, 3)[0, 0, 1], torch.tensor([8 * 1 / 7, 8 * 3 / 8, 0.0]))
 
 
 def test_gradients_are_cleared_and_nothing_is_left_to_do() -> None:

@@ -1,0 +1,120 @@
+"""How many kept views of each image are enough: a student's accuracy on val against their number, and a live teacher's.
+
+``python benchmarks/views.py --data folder --data-root DIR --teacher RUN_ID``: the runs are those of the tracking store in
+use; without a teacher one is trained first. Each student sees the same number of images, in two processes of one thread.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from common import show, spread, write_json
+
+from kd.commands import teacher
+from kd.config import StudentConfig, TeacherConfig
+from kd.distil import teacher_targets
+from kd.evaluate import predict, score
+from kd.models import Classifier, create_specialist_model
+from kd.setting import prepare
+from kd.targets import LiveTargets
+from kd.tasks import soft_objective, whole_task
+from kd.teachers import load_teacher
+from kd.train import Recipe, Trainer
+
+LIVE = 0
+VIEWS = (1, 2, 4, 8, 16, LIVE)
+SHORT = {"epochs": 1, "width": 4, "depth": 1}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all students share."""
+
+    config: StudentConfig
+    images: int
+    """Of the training split, at most."""
+
+
+def val_accuracy(study: Study, views: int, seed: int) -> float:
+    """Train a student whose epoch e sees view e mod ``views``, and return its accuracy on val after the last epoch."""
+    config = study.config
+    torch.set_num_threads(1)
+    setting = prepare("views", config)
+    dataset = setting.dataset
+    guide = load_teacher(config.teacher, "--teacher", setting)
+    # All kept views are of one file: a student of fewer views looks at the first ones.
+    targets = LiveTargets(guide.model) if views == LIVE else teacher_targets(config, setting, guide)
+    rows = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[: study.images]
+    torch.manual_seed(seed)
+    net = create_specialist_model(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
+    trainer = Trainer(
+        Classifier(net, dataset.mean, dataset.std),
+        dataset.train.select(rows),
+        soft_objective(whole_task(dataset), targets, temperature=config.temperature, alpha=config.alpha),
+        Recipe(config.epochs, config.batch_size, config.lr, config.weight_decay, seed, views),
+        dataset.augmentation(config.data_seed),
+    )
+    for _ in trainer.epochs():
+        pass
+    return score(predict(trainer.model, dataset.val), dataset.val.labels).accuracy
+
+
+def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[float]]:
+    """Return the accuracies of all students, by their number of views; the seeds are the same for each."""
+    setting = prepare("views", study.config)
+    teacher_targets(study.config, setting, load_teacher(study.config.teacher, "--teacher", setting))
+    tasks = [(study, number, seed) for seed in range(seeds) for number in views]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        accuracies = list(pool.map(val_accuracy, *zip(*tasks, strict=True)))
+    taken: dict[int, list[float]] = {number: [] for number in views}
+    for (_, number, _), accuracy in zip(tasks, accuracies, strict=True):
+        taken[number].append(accuracy)
+    return taken
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
+    parser.add_argument("--data", default="digits", help="data set")
+    parser.add_argument("--data-root", default="data", type=Path, help="folder of its files")
+    parser.add_argument("--teacher", default="", help="RUN_ID or models:/NAME@ALIAS")
+    parser.add_argument("--images", type=int, default=10_000, help="training images of each student, at most")
+    parser.add_argument("--epochs", type=int, default=32, help="epochs of each student")
+    parser.add_argument("--seeds", type=int, default=3, help="students of each number of views")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
+        _measure_and_show(arguments)
+
+
+def _measure_and_show(arguments: argparse.Namespace) -> None:
+    data = {"data": arguments.data, "data_root": str(arguments.data_root)}
+    guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
+    views, seeds = ((1, LIVE), 1) if arguments.short else (VIEWS, arguments.seeds)
+    recipe = SHORT if arguments.short else {"epochs": arguments.epochs, "batch_size": 128, "lr": 0.2}
+    study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), arguments.images)
+    taken = measure(study, views, seeds)
+    rows = [
+        [
+            str(number) if number else "live",
+            spread(accuracies),
+            spread([one - live for one, live in zip(accuracies, taken[LIVE], strict=True)]),
+        ]
+        for number, accuracies in taken.items()
+    ]
+    head = ["views", "accuracy on val", "less a live teacher's"]
+    show(
+        f"Students of {study.config.epochs} epochs on {arguments.data}, {seeds} seeds: median (smallest to largest)", head, rows
+    )
+    write_json(arguments.json, {"val_accuracy": {str(number): statistics.fmean(found) for number, found in taken.items()}})
+
+
+if __name__ == "__main__":
+    main()

@@ -93,6 +93,7 @@ class TrainingConfig(DataConfig):
     seed: Seed = Field(0, description="seed of initial weights and of the order of images")
     use: Literal["best", "last"] = Field("best", description="weights to use: best epoch on val, or the last epoch")
     resume: bool = Field(default=True, description="go on from the checkpoint of a stopped run of the same configuration")
+    compile: bool = Field(default=False, description="train with torch.compile; on a CPU that costs more than it saves")
 
 
 class TeacherConfig(TrainingConfig):

@@ -114,6 +114,7 @@ def distillation_jobs(  # noqa: PLR0913 - as above
             weight_decay=config.weight_decay,
             seed=config.seed,
             views=config.views,
+            compile=config.compile,
         ),
         objective=hard_objective(),
         params=params,

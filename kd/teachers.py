@@ -67,6 +67,7 @@ def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
         seed=config.seed,
         optimizer=config.optimizer,
         small_px=config.small_px,
+        compile=config.compile,
     )
     return Job(
         name="teacher",

@@ -44,6 +44,8 @@ class Recipe:
     """muon: for the filters; norms, biases and the head have SGD's steps."""
     small_px: int = 0
     """Height to which images are brought for the first :data:`SMALL_FRACTION` of the training; 0: all are seen as they are."""
+    compile: bool = False
+    """Take the steps with the net as ``torch.compile`` has it."""
 
     def view(self, epoch: int) -> int:
         """Return the view that epoch number ``epoch`` (from 0) sees."""
@@ -127,6 +129,8 @@ class Trainer:
         self.epoch_rows = epoch_rows
         self.epochs_done = 0
         self.optimizers = create_optimizers(model, recipe)
+        # A wrapper with the same weights: what is scored, saved and exported is the model itself.
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if recipe.compile else model
 
     def epochs(self) -> Iterator[Epoch]:
         """Train the epochs that are left, and yield each one when it is done.
@@ -201,7 +205,7 @@ class Trainer:
         device = batch.images.device.type
         images = shrunk(batch.images, self.recipe.small_px) if small else batch.images
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            logits = self.model(images)  # (B, C)
+            logits = self._forward(images)  # (B, C)
         logits = logits.float()
         terms = self.objective(logits, batch)
         terms.total.backward()  # type: ignore[no-untyped-call]

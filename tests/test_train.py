@@ -329,6 +329,16 @@ def test_it_learns_to_tell_classes_that_can_be_told_apart(create: Callable[[], n
     assert all(epoch.seconds > 0 and epoch.images_per_second > 0 for epoch in trained)
 
 
+def test_a_compiled_training_is_the_plain_one_to_rounding_and_its_state_fits_the_plain_net(tiny_digits: Dataset) -> None:
+    plain, compiled = (digits_trainer(tiny_digits, replace(RECIPE, compile=asked)) for asked in (False, True))
+    with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="recompile"):
+        next(compiled.epochs())  # it is the compiled net that takes the steps: there is no code of it yet
+    with torch.compiler.set_stance("force_eager"):  # the compiler itself, which takes long, is not under test
+        assert losses(compiled) == losses(plain)
+    plain.restore(compiled.state())
+    assert same(weights(plain), weights(compiled))
+
+
 def test_every_parameter_is_trained_by_one_optimizer_and_filters_alone_by_muon(tiny_digits: Dataset) -> None:
     trainer = digits_trainer(tiny_digits, MUON_RECIPE)
     sgd, muon = ([p for group in optimizer.param_groups for p in group["params"]] for optimizer in trainer.optimizers)

@@ -67,38 +67,38 @@ class ResNet(nn.Module):
 
 
 class ResidualLayer(nn.Module):
-    """One 3x3 convolution and a shortcut around it, its norm and its ReLU."""
+    """A 3x3 convolution with its norm and ReLU, and a shortcut around all three."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.layers = nn.Sequential(_convolution(channels, channels), *_norm_and_relu(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return x + F.relu(self.norm(self.conv(x)), inplace=True)
+        """Map (B, channels, H, W) to the same shape."""
+        change: Tensor = self.layers(x)
+        return x + change
 
 
 class PooledResNet(nn.Module):
     """A 3x3 stem of ``width / 2`` channels, then three stages of ``width``, 2 and 4 times ``width`` channels.
 
-    Each stage begins with a max pooling, so that none of the wide convolutions sees the full image: at width 64 a step
-    costs a quarter of that of a :class:`ResNet` of depth 3 and width 32, which has a quarter of the parameters. After
-    the pooling come a convolution to the stage's channels and ``depth`` residual layers.
+    The image is halved by max pooling before each stage, so that no wide convolution sees it whole: at depth 1 and width
+    64 a step has about a quarter of the multiply-adds of that of a :class:`ResNet` of depth 3 and width 32. A stage is a
+    convolution to its channels and ``depth`` residual layers.
     """
 
     def __init__(self, num_classes: int, in_channels: int, depth: int, width: int) -> None:
         super().__init__()
         channels = max(1, width // 2)
-        self.stem = _convolution(in_channels, channels)
-        stages: list[nn.Module] = []
+        # The pooling comes before the norm, which then has a quarter of the pixels to go over.
+        self.stem = nn.Sequential(_convolution(in_channels, channels), _pooling(), *_norm_and_relu(channels))
+        layers: list[nn.Module] = []
         for stage in range(STAGES):
-            residual = [ResidualLayer(width * 2**stage) for _ in range(depth)]
-            # ceil_mode: an image of one row or column keeps it
-            pool = nn.MaxPool2d(2, ceil_mode=True)
-            stages.append(nn.Sequential(pool, _convolution(channels, width * 2**stage), *residual))
-            channels = width * 2**stage
-        self.stages = nn.Sequential(*stages)
+            before, channels = channels, width * 2**stage
+            layers += [_pooling()] if stage else []
+            layers += [_convolution(before, channels), *_norm_and_relu(channels)]
+            layers += [ResidualLayer(channels) for _ in range(depth)]
+        self.stages = nn.Sequential(*layers)
         self.head = nn.Linear(channels, num_classes)
         _initialise(self)
 
@@ -109,9 +109,17 @@ class PooledResNet(nn.Module):
         return logits
 
 
-def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+
+def _norm_and_relu(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+
+
+def _pooling() -> nn.MaxPool2d:
+    """Halve an image; one row or column of pixels stays."""
+    return nn.MaxPool2d(2, ceil_mode=True)
 
 
 def _initialise(net: nn.Module) -> None:

@@ -108,8 +108,11 @@ class TeacherConfig(TrainingConfig):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each hard target spread over all classes")
     net: NetKind = Field("resnet", description="resnet: after He et al.; pooled: stages that begin with a pooling, quicker")
     optimizer: OptimizerName = Field("sgd", description="sgd, or muon: orthogonalised steps for the filters, in fewer epochs")
-    small_px: int = Field(
-        0, ge=0, le=512, description="height of the images in the first three fifths of the training; 0: as they are"
+    start_px: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="height of the first images, which then grow to their size: a quicker training; 0: as they are",
     )
 
 
@@ -137,7 +140,9 @@ class StudentConfig(TrainingConfig):
     teacher_label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generalist")
     teacher_net: NetKind = Field("resnet", description="kind of the generalist's net: resnet or pooled")
     teacher_optimizer: OptimizerName = Field("sgd", description="optimizer of the generalist: sgd or muon")
-    teacher_small_px: int = Field(0, ge=0, le=512, description="height of the generalist's first images; 0: as they are")
+    teacher_start_px: int = Field(
+        0, ge=0, le=512, description="height of the generalist's first images, which then grow; 0: as they are"
+    )
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

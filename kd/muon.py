@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STEPS = 5
+STEPS = 3
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b and c of the iteration X <- a X + b X X^T X + c (X X^T)^2 X, which Jordan et al. tuned for a steep slope at 0."""
 
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return a matrix (M, N) with the same singular vectors and singular values near 1 (from about 0.7 to 1.2).
+    """Return a matrix (M, N) with the same singular vectors, and singular values near 1 but for the smallest ones.
 
     Newton-Schulz iterations of degree 5, on whichever of the matrix and its transpose has the fewer rows.
     """

@@ -12,11 +12,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depth": 1,
         "width": 64,
         "optimizer": "muon",
-        "lr": 0.12,
+        "lr": 0.1,
         "batch_size": 512,
-        "epochs": 16,
-        "label_smoothing": 0.1,
-        "small_px": 24,
+        "epochs": 18,
+        "label_smoothing": 0.2,
+        "start_px": 24,
     },
 }
 

@@ -66,7 +66,7 @@ def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
         weight_decay=config.weight_decay,
         seed=config.seed,
         optimizer=config.optimizer,
-        small_px=config.small_px,
+        start_px=config.start_px,
         compile=config.compile,
     )
     return Job(

@@ -107,7 +107,7 @@ STUDENTS: list[tuple[str, list[object], list[object]]] = [
     ("teacher_label_smoothing", [-0.1, 1], [0, 0.99]),
     ("teacher_net", ["vgg"], ["resnet", "pooled"]),
     ("teacher_optimizer", ["adam"], ["sgd", "muon"]),
-    ("teacher_small_px", [-1, 513], [0, 24]),
+    ("teacher_start_px", [-1, 513], [0, 24]),
 ]
 SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
     ("group", [-1, "some", 1.5], [0, "0", 7, "all"]),
@@ -124,7 +124,7 @@ SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
     ("config", "name", "bad", "good"),
     [(config, *row) for config in (TeacherConfig, StudentConfig) for row in ANY_TRAINING]
     + [(TeacherConfig, "label_smoothing", [-0.1, 1], [0, 0.99]), (TeacherConfig, "net", ["vgg"], ["resnet", "pooled"])]
-    + [(TeacherConfig, "optimizer", ["adam"], ["sgd", "muon"]), (TeacherConfig, "small_px", [-1, 513], [0, 24])]
+    + [(TeacherConfig, "optimizer", ["adam"], ["sgd", "muon"]), (TeacherConfig, "start_px", [-1, 513], [0, 24])]
     + [(StudentConfig, *row) for row in STUDENTS]
     + [(config, *row) for config in (SpecialistConfig, PipelineConfig) for row in SPECIALISTS],
 )

@@ -14,7 +14,7 @@ def slow_orthogonalised(matrix: np.ndarray) -> np.ndarray:
     """Iterate on the singular values alone: the polynomial is odd, so that it leaves the singular vectors as they are."""
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     values = values / np.sqrt((matrix**2).sum())
-    for _ in range(5):
+    for _ in range(3):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
     moved: np.ndarray = left @ np.diag(values) @ right
     return moved

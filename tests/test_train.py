@@ -18,7 +18,7 @@ from kd.errors import UserError
 from kd.evaluate import predict
 from kd.losses import LossTerms, hard_loss
 from kd.models import Classifier, create_specialist_model
-from kd.train import Objective, Recipe, Trainer, learning_rate, shrunk
+from kd.train import Objective, Recipe, Trainer, learning_rate, resized, seen_px
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.1, weight_decay=5e-4, seed=1)
 PLAIN = Augmentation(0, flip=False, seed=0)
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_one_others
     assert not same(weights(one), weights(other))
 
 
-MUON_RECIPE = replace(RECIPE, optimizer="muon", small_px=6)
+MUON_RECIPE = replace(RECIPE, optimizer="muon", start_px=6)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, MUON_RECIPE])
@@ -348,8 +348,7 @@ def test_every_parameter_is_trained_by_one_optimizer_and_filters_alone_by_muon(t
     assert {p.ndim for p in sgd} == {1, 2}
 
 
-@pytest.mark.parametrize(("small_px", "seen"), [(0, [(8, 8)] * 10), (8, [(8, 8)] * 10), (4, [(4, 4)] * 6 + [(8, 8)] * 4)])
-def test_the_first_three_fifths_of_a_training_see_small_images(small_px: int, seen: list[tuple[int, int]]) -> None:
+def test_images_grow_to_their_size_over_seven_tenths_of_a_training() -> None:
     shapes: list[tuple[int, int]] = []
 
     class Anything(nn.Module):
@@ -361,24 +360,38 @@ def test_the_first_three_fifths_of_a_training_see_small_images(small_px: int, se
             shapes.append((images.shape[2], images.shape[3]))
             return self.bias.expand(len(images), 4)
 
-    recipe = Recipe(epochs=5, batch_size=20, lr=0.1, weight_decay=0, seed=0, small_px=small_px)
-    list(Trainer(Anything(), bright_quarter(40), hard, recipe, PLAIN).epochs())
-    assert shapes == seen
+    recipe = Recipe(epochs=5, batch_size=20, lr=0.1, weight_decay=0, seed=0)
+    for start_px in (0, 8, 9, 4):
+        list(Trainer(Anything(), bright_quarter(40), hard, replace(recipe, start_px=start_px), PLAIN).epochs())
+    assert shapes == [(8, 8)] * 30 + [(4, 4)] * 7 + [(8, 8)] * 3
+
+
+@given(st.floats(0, 1), st.integers(0, 64), st.integers(1, 64))
+def test_the_size_grows_and_is_never_beyond_the_image(progress: float, start: int, full: int) -> None:
+    seen = seen_px(progress, start, full)
+    assert min(start, full) <= seen <= full
+    assert seen <= seen_px(min(1.0, progress + 0.1), start, full)
+    assert seen_px(0.7, start, full) == full
+    assert seen_px(0.0, start, full) == (start if 0 < start < full else full)
+
+
+def test_sizes_between_are_eight_pixels_apart() -> None:
+    assert [seen_px(progress, 16, 32) for progress in (0.1, 0.3, 0.4, 0.6, 0.7)] == [16, 16, 24, 24, 32]
+    assert [seen_px(progress, 20, 39) for progress in (0.2, 0.3, 0.5, 0.7)] == [20, 28, 36, 39]
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 255))
-def test_shrinking_keeps_proportions_and_a_flat_image_flat(height: int, width: int, px: int, value: int) -> None:
-    images = torch.full((2, 3, height, width), value, dtype=torch.uint8)
-    small = shrunk(images, px)
-    assert small.shape[-2] == min(px, height)
-    assert abs(small.shape[-1] - width * small.shape[-2] / height) <= 1
+def test_resizing_keeps_proportions_and_a_flat_image_flat(height: int, width: int, px: int, value: int) -> None:
+    small = resized(torch.full((2, 3, height, width), value, dtype=torch.uint8), px)
+    assert small.shape[-2] == px
+    assert abs(small.shape[-1] - width * px / height) <= 1
     torch.testing.assert_close(small.float(), torch.full_like(small, value, dtype=torch.float32), atol=1e-3, rtol=0)
 
 
 def test_halving_weighs_the_neighbours_by_a_triangle() -> None:
     row = torch.tensor([0.0, 0, 8, 0, 0, 0]).expand(1, 1, 6, 6)
     # Each small pixel is a weighted mean of four: 1, 3, 3, 1 eighths, cut off and renormalised at the edges.
-    torch.testing.assert_close(shrunk(row, 3)[0, 0, 1], torch.tensor([8 * 1 / 7, 8 * 3 / 8, 0.0]))
+    torch.testing.assert_close(resized(row, 3)[0, 0, 1], torch.tensor([8 * 1 / 7, 8 * 3 / 8, 0.0]))
 
 
 def test_gradients_are_cleared_and_nothing_is_left_to_do() -> None:

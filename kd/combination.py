@@ -5,14 +5,13 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from kd import plots, tracking
+from kd import tracking
 from kd.combine import CombinedModel, Specialist, SpecialistKind
 from kd.config import Correction
 from kd.evaluate import EVAL_BATCH_SIZE, predict, score
@@ -22,6 +21,9 @@ from kd.setting import Setting
 from kd.specialists import fit_correction, group_labels, paper_correction
 from kd.statistics import Interval, mcnemar, paired_bootstrap, paired_relative_gain
 from kd.teachers import Teacher
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("kd")
 
@@ -269,7 +271,9 @@ def _milliseconds(model: nn.Module, setting: Setting) -> float:
     return 1000 * statistics.median(seconds) / len(images)
 
 
-def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, Figure]:
+def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, "Figure"]:
+    from kd import plots  # noqa: PLC0415 - matplotlib is a slow import
+
     dataset = parts.setting.dataset
     rows = combination.table
     gains = [100 * np.array([getattr(row.gain, part) for row in rows]) for part in ("mean", "low", "high")]

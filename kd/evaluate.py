@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from kd.data import Split
 
-EVAL_BATCH_SIZE = 1000
+EVAL_BATCH_SIZE = 250
+"""No larger than the batches that nets are trained with need memory for, and small enough for a CPU's caches."""
 CALIBRATION_BINS = 15
 
 

@@ -1,7 +1,9 @@
 """Raw image sets as uint8 arrays: scikit-learn's bundled digits, and the sets that torchvision fetches."""
 
 import contextlib
+import gzip
 import http.client
+import importlib.util
 import io
 import pickle
 import socket
@@ -30,6 +32,8 @@ _FAILURES = (
     zlib.error,
 )
 _NETWORK_TIMEOUT_SECONDS = 20.0
+DIGITS_FILE = "datasets/data/digits.csv.gz"
+"""Below scikit-learn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +75,23 @@ TORCHVISION_SETS = {
 
 def load_digits_source() -> Source:
     """Load scikit-learn's UCI digits: 1,797 images (1, 8, 8), their values 0..16 scaled to 0..255."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  a slow import, needed for this data set alone
+    table = _digits_table()  # (N, 65): the pixels, row by row, and the label
+    pixels = np.rint(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    classes = tuple(str(digit) for digit in range(10))
+    return Source(classes, LabelledImages(pixels, table[:, -1].astype(np.int64)), test=None, flip=False)
+
+
+def _digits_table() -> npt.NDArray[np.float64]:
+    """Read the file of the digits itself where it is: importing scikit-learn takes longer than all else that is read."""
+    package = importlib.util.find_spec("sklearn")  # looks, but does not import
+    file = Path(package.origin if package and package.origin else "").parent / DIGITS_FILE
+    if file.is_file():
+        with gzip.open(file, "rt") as stream:
+            return np.loadtxt(stream, delimiter=",")
+    from sklearn.datasets import load_digits  # noqa: PLC0415  a slow import
 
     bunch = load_digits()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8)
-    classes = tuple(str(name) for name in bunch.target_names)
-    return Source(classes, LabelledImages(pixels, bunch.target.astype(np.int64)), test=None, flip=False)
+    return np.column_stack((bunch.data, bunch.target)).astype(np.float64)
 
 
 def load_torchvision_source(name: str, root: Path) -> Source:

@@ -22,7 +22,6 @@ from kd.progress import Progress
 from kd.tasks import Task
 from kd.tracking import Run, run
 from kd.train import Epoch, Objective, Recipe, Trainer
-from kd.training_figures import training_figures
 
 log = logging.getLogger("kd")
 
@@ -123,6 +122,8 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
             "control": None if control is None else control.test_logits,
             job.role: trained.test_logits,
         }
+        from kd.training_figures import training_figures  # noqa: PLC0415 - matplotlib is a slow import
+
         drawn = training_figures(
             f"{job.name} on {job.dataset.name}",
             job.task,

@@ -16,8 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
+from kd import sources
 from kd.errors import UserError
 from kd.sources import TORCHVISION_SETS, load_digits_source, load_torchvision_source, read_or_fetch
 
@@ -31,6 +33,27 @@ def test_digits_are_scaled_from_17_levels_to_8_bit() -> None:
     assert source.train.images.shape == (1797, 1, 8, 8)
     assert source.test is None
     assert not source.flip
+
+
+def test_digits_are_read_without_scikit_learn() -> None:
+    program = """
+import sys
+from kd.sources import load_digits_source
+load_digits_source()
+print("sklearn" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("file", [sources.DIGITS_FILE, "moved"])
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "DIGITS_FILE", file)
+    source, own = load_digits_source(), load_digits()
+    assert np.array_equal(source.train.images[:, 0], np.rint(own.images * (255 / 16)))
+    assert np.array_equal(source.train.labels, own.target)
+    assert source.train.labels.dtype == np.int64
+    assert list(source.classes) == [str(name) for name in own.target_names]
 
 
 def md5(content: bytes) -> str:

@@ -165,7 +165,7 @@ def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
 
 
 def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=240)
 
 
 @pytest.mark.parametrize(

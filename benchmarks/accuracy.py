@@ -72,7 +72,7 @@ def main() -> None:
     head = ["net", "(blocks a stage, width)", "epochs", "seconds", "best val accuracy (%)", "test accuracy (%)"]
     show(f"Accuracy on {config.data}: median (smallest to largest) of {config.seeds} seeds from {config.seed}", head, rows)
     if arguments.figure:
-        draw(runs, config.data).savefig(arguments.figure)
+        draw(runs, config).savefig(arguments.figure)
     figures = {
         "test_accuracy": {system: [curve.test_accuracy for curve in curves] for system, curves in runs.items()},
         "seconds": {system: [curve.seconds for curve in curves] for system, curves in runs.items()},
@@ -145,10 +145,10 @@ def fit(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:
     return curve, trainer.model
 
 
-def draw(runs: dict[str, list[Curve]], data: str) -> Figure:
+def draw(runs: dict[str, list[Curve]], config: StudentConfig) -> Figure:
     """Draw accuracy on val against seconds, a line a training, and at its end that on test."""
-    seeds = len(runs["generalist"])
-    figure = new_figure(7.5, 4.5, f"Accuracy on {data} against seconds of training, {seeds} seeds")
+    seeds = f"n = {config.seeds} {'seed' if config.seeds == 1 else 'seeds'}"
+    figure = new_figure(7.5, 4.5, f"Accuracy on {config.data} against seconds of training, {seeds}")
     axes = figure.subplots()
     for system, (colour, marker) in looks(runs).items():
         for number, curve in enumerate(runs[system]):
@@ -162,7 +162,7 @@ def draw(runs: dict[str, list[Curve]], data: str) -> Figure:
             marker=marker,
             edgecolors="white",
             zorder=3,
-            label=f"{system}, test, of the best epoch on val",
+            label=f"{system}, test (best epoch on val)",
         )
     axes.set_xlabel(f"seconds of training ({machine()})", fontsize=8, color=INK)
     axes.set_ylabel("accuracy (%)")

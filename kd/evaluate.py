@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from kd.data import Split
 
-EVAL_BATCH_SIZE = 250
-"""No larger than the batches that nets are trained with need memory for, and small enough for a CPU's caches."""
+EVAL_BATCH_SIZE = 128
+"""About that of a training step, whose memory evaluation then uses again: larger batches make the peak higher."""
 CALIBRATION_BINS = 15
 
 

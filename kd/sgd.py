@@ -29,11 +29,11 @@ class Sgd:
     def step(self) -> None:
         """Move each parameter that has a gradient, and let go of the gradients."""
         for parameters, weight_decay in self._groups:
-            moved = [parameter for parameter in parameters if parameter.grad is not None]
+            moved: list[Tensor] = [parameter for parameter in parameters if parameter.grad is not None]
             if moved:
                 torch._fused_sgd_(
                     moved,
-                    [parameter.grad for parameter in moved],
+                    [parameter.grad for parameter in moved if parameter.grad is not None],
                     [self._velocity[id(parameter)] for parameter in moved],
                     weight_decay=weight_decay,
                     momentum=self.momentum,

@@ -29,7 +29,7 @@ log = logging.getLogger("kd")
 
 CORRECTIONS: tuple[Correction, ...] = ("none", "paper", "fit")
 BOOTSTRAP_SEED = 0
-LATENCY_IMAGES = 256
+LATENCY_IMAGES = 128
 LATENCY_REPEATS = 5
 
 
@@ -259,7 +259,7 @@ def _cover(labels: Tensor, members: Sequence[Member]) -> Tensor:
 
 
 def _milliseconds(model: nn.Module, setting: Setting) -> float:
-    """Return the median time that the model takes for an image, in batches of 256 or all test images if fewer."""
+    """Return the median time that the model takes for an image, in batches of 128 or all test images if fewer."""
     images = setting.dataset.test.images[:LATENCY_IMAGES].to(setting.device)
     model = model.to(setting.device)
     seconds = []

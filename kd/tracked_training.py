@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from kd import checkpoints
+from kd.allocator import give_back_freed_memory
 from kd.config import canonical
 from kd.data import Dataset
 from kd.evaluate import agreement, predict
@@ -117,6 +118,7 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
         fitted.run()
         seconds = time.perf_counter() - started
         trained = _score(job, tracked, fitted, seconds, teacher)
+        give_back_freed_memory()
         logits = {
             "teacher": teacher,
             "control": None if control is None else control.test_logits,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kd import tracking
+from kd.allocator import give_back_freed_memory
 from kd.combine import CombinedModel, Specialist, SpecialistKind
 from kd.config import Correction
 from kd.evaluate import EVAL_BATCH_SIZE, predict, score
@@ -154,6 +155,7 @@ def combine_specialists(  # noqa: PLR0913 - the parts, how they are combined, an
             "combined_ms_per_image": _milliseconds(model, setting),
         }
         combination = _combination(parts, test, metrics, tracked, seed)
+        give_back_freed_memory()
         for figure_name, figure in _figures(parts, combination, test).items():
             tracked.log_figure(figure, figure_name)
         model_id = tracked.log_model(model, dataset.image_shape, _metadata(parts, metrics))

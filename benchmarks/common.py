@@ -22,12 +22,23 @@ Net = tuple[int, int]
 """Blocks a stage, width."""
 
 
-def parse(description: str | None) -> argparse.Namespace:
-    """Return the arguments that all benchmarks take, with memory set as the commands set it."""
+def parse(description: str | None, *, data: bool = False, **more: tuple[str, str]) -> argparse.Namespace:
+    """Return the arguments that all benchmarks take, with memory set as the commands set it.
+
+    Args:
+        description: the benchmark's.
+        data: whether it takes a data set.
+        more: flags of its own, each with its help and default.
+    """
     keep_freed_memory()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
+    if data:
+        parser.add_argument("--data", default="digits", help="data set")
+        parser.add_argument("--data-root", default="data", type=Path, help="folder of its files")
+    for name, (text, default) in more.items():
+        parser.add_argument(f"--{name}", default=default, help=text)
     return parser.parse_args()
 
 
@@ -38,16 +49,21 @@ def synthetic_split(images: int) -> Split:
     return Split(pixels, torch.arange(images) % CLASSES, torch.arange(images))
 
 
-def create_net(net: Net) -> Classifier:
+def create_net(net: Net, classes: int = CLASSES) -> Classifier:
     """Return a classifier of so many blocks a stage and such a width."""
     torch.manual_seed(0)
-    return Classifier(create_specialist_model(CLASSES, IMAGE_SHAPE[0], *net), [0.5] * 3, [0.25] * 3)
+    return Classifier(create_specialist_model(classes, IMAGE_SHAPE[0], *net), [0.5] * 3, [0.25] * 3)
+
+
+def create_trainer(net: Classifier, split: Split, objective: Objective, *, views: int = 0) -> Trainer:
+    """Return what trains a net for as long as it is asked to."""
+    recipe = Recipe(epochs=10_000, batch_size=128, lr=1e-3, weight_decay=5e-4, seed=0, views=views)
+    return Trainer(net, split, objective, recipe, AUGMENTATION)
 
 
 def epoch_seconds(net: Net, split: Split, objective: Objective, *, views: int = 0) -> Callable[[], float]:
     """Return what trains a net for one more epoch, and tells how long that took."""
-    recipe = Recipe(epochs=10_000, batch_size=128, lr=1e-3, weight_decay=5e-4, seed=0, views=views)
-    epochs = Trainer(create_net(net), split, objective, recipe, AUGMENTATION).epochs()
+    epochs = create_trainer(create_net(net), split, objective, views=views).epochs()
     return lambda: next(epochs).seconds
 
 

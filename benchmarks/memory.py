@@ -1,31 +1,55 @@
-"""How much memory each command takes at most, in a process of its own.
+"""How much memory each command takes at most, the largest of its processes counted.
 
-``python benchmarks/memory.py --data folder --data-root DIR``; one epoch each, since a second one takes no more.
+``python benchmarks/memory.py --data folder --data-root DIR``; one epoch each, since a second one takes no more. All share a
+folder: ``pipeline``, the first, trains the generalist itself, and no other command can take more; those that follow find it
+(but ``teacher``, which always trains). ``--commands teacher,specialist`` measures some; combining needs specialists.
 """
 
-import argparse
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from contextlib import closing
 
-from common import show, write_json
+from common import parse, show, write_json
 
 MEGABYTE = 1e6
+SMALL = ["--depth", "1", "--width", "4"]
 ONE_EPOCH = ["--epochs", "1", "--teacher-epochs", "1", "--views", "1"]
-COMMANDS = {
-    "teacher": ["--epochs", "1"],
-    "student": ONE_EPOCH,
-    "specialist": ONE_EPOCH,
-    "pipeline": ONE_EPOCH,
-}
+SHORT = [*SMALL, *[flag.replace("--", "--teacher-") for flag in SMALL]]
+SEARCH = ["--trials", "2", "--workers", "2", "--final-seeds", "0"]
+COMMANDS = ("pipeline", "teacher", "student", "specialist", "combine", "tune")
+RUNS_OF_ROLE = """
+SELECT runs.run_uuid FROM runs
+JOIN tags AS role ON role.run_uuid = runs.run_uuid AND role.key = 'kd.role' AND role.value = ?
+JOIN tags AS command ON command.run_uuid = runs.run_uuid AND command.key = 'kd.command' AND command.value = ?
+WHERE runs.status = 'FINISHED' ORDER BY runs.start_time
+"""
 
 
-def peak_megabytes(command: str, data: list[str], folder: str) -> float:
-    """Run a command, and return the most memory that it held."""
+def arguments_of(command: str, folder: str, *, short: bool) -> list[str]:
+    """Return a command's arguments, but for the data."""
+    if command == "combine":
+        generalist, specialists = runs(folder, "teacher", "pipeline")[:1], runs(folder, "specialist", "pipeline")
+        if not specialists:
+            raise SystemExit("combine needs the specialists that pipeline trains: measure both")
+        return ["--generalist", *generalist, "--specialists", ",".join(specialists)]
+    if command == "teacher":
+        return ["--epochs", "1", *(SMALL if short else [])]
+    return [*ONE_EPOCH, *(SHORT if short else []), *(SEARCH if command == "tune" else [])]
+
+
+def runs(folder: str, role: str, command: str) -> list[str]:
+    """Return the finished runs of a role that a command began."""
+    with closing(sqlite3.connect(f"{folder}/mlflow.db")) as database:
+        return [run for (run,) in database.execute(RUNS_OF_ROLE, (role, command))]
+
+
+def peak_megabytes(command: str, arguments: list[str], folder: str) -> float:
+    """Run a command, and return the most memory that it, or a worker of its, held."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "kd", command, *COMMANDS[command], *data],
+        [sys.executable, "-m", "kd", command, *arguments],
         cwd=folder,
         env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
         stderr=subprocess.DEVNULL,
@@ -39,16 +63,14 @@ def peak_megabytes(command: str, data: list[str], folder: str) -> float:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--short", action="store_true", help="the first command alone")
-    parser.add_argument("--data", default="digits", help="data set")
-    parser.add_argument("--data-root", default="data", type=Path, help="folder of its files")
-    arguments = parser.parse_args()
+    arguments = parse(__doc__, data=True, commands=("which to measure", ",".join(COMMANDS)))
     data = ["--data", arguments.data, "--data-root", str(arguments.data_root.resolve())]
-    names = list(COMMANDS)[:1] if arguments.short else list(COMMANDS)
+    names = ["teacher"] if arguments.short else arguments.commands.split(",")
+    peaks = {}
     with tempfile.TemporaryDirectory() as folder:
-        peaks = {name: peak_megabytes(name, data, folder) for name in names}
+        for name in names:
+            told = arguments_of(name, folder, short=arguments.short)
+            peaks[name] = peak_megabytes(name, [*told, *data], folder)
     rows = [[f"kd {name}", f"{peak:,.0f}"] for name, peak in peaks.items()]
     show(f"Peak memory on {arguments.data}", ["command", "MB"], rows)
     write_json(arguments.json, {"peak_megabytes": peaks})

@@ -5,14 +5,14 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from kd import plots, tracking
+from kd import tracking
+from kd.allocator import give_back_freed_memory
 from kd.combine import CombinedModel, Specialist, SpecialistKind
 from kd.config import Correction
 from kd.evaluate import EVAL_BATCH_SIZE, predict, score
@@ -23,11 +23,14 @@ from kd.specialists import fit_correction, group_labels, paper_correction
 from kd.statistics import Interval, mcnemar, paired_bootstrap, paired_relative_gain
 from kd.teachers import Teacher
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 log = logging.getLogger("kd")
 
 CORRECTIONS: tuple[Correction, ...] = ("none", "paper", "fit")
 BOOTSTRAP_SEED = 0
-LATENCY_IMAGES = 256
+LATENCY_IMAGES = 128
 LATENCY_REPEATS = 5
 
 
@@ -152,6 +155,7 @@ def combine_specialists(  # noqa: PLR0913 - the parts, how they are combined, an
             "combined_ms_per_image": _milliseconds(model, setting),
         }
         combination = _combination(parts, test, metrics, tracked, seed)
+        give_back_freed_memory()
         for figure_name, figure in _figures(parts, combination, test).items():
             tracked.log_figure(figure, figure_name)
         model_id = tracked.log_model(model, dataset.image_shape, _metadata(parts, metrics))
@@ -257,7 +261,7 @@ def _cover(labels: Tensor, members: Sequence[Member]) -> Tensor:
 
 
 def _milliseconds(model: nn.Module, setting: Setting) -> float:
-    """Return the median time that the model takes for an image, in batches of 256 or all test images if fewer."""
+    """Return the median time that the model takes for an image, in batches of 128 or all test images if fewer."""
     images = setting.dataset.test.images[:LATENCY_IMAGES].to(setting.device)
     model = model.to(setting.device)
     seconds = []
@@ -269,7 +273,9 @@ def _milliseconds(model: nn.Module, setting: Setting) -> float:
     return 1000 * statistics.median(seconds) / len(images)
 
 
-def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, Figure]:
+def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, "Figure"]:
+    from kd import plots  # noqa: PLC0415 - matplotlib is a slow import
+
     dataset = parts.setting.dataset
     rows = combination.table
     gains = [100 * np.array([getattr(row.gain, part) for row in rows]) for part in ("mean", "low", "high")]

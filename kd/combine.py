@@ -34,7 +34,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._higher_order_ops import while_loop
 from torch.nn import functional as F
 
 from kd.groups import Group
@@ -205,6 +204,8 @@ def _all_steps(problem: _Problem, point: _Point, gap: Tensor) -> tuple[_Point, T
 
     state = (torch.zeros((), dtype=torch.int64, device=gap.device), point.x, point.y, gap)
     if torch.compiler.is_exporting():
+        from torch._higher_order_ops import while_loop  # noqa: PLC0415 - a slow import, needed for an export alone
+
         state = while_loop(to_do, step, state)  # type: ignore[no-untyped-call]
     else:
         while to_do(*state):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd import plots, summary
+from kd import summary
 from kd.changes import combination_change, distillation_changes
 from kd.combination import Combination, CombineOptions, Member, combine_specialists
 from kd.config import (
@@ -24,7 +24,6 @@ from kd.errors import UserError
 from kd.groups import Group, choose_groups, covariance, describe_group, given_groups, resolve_groups
 from kd.members import load_members
 from kd.setting import Setting, prepare
-from kd.summary_figures import summary_figures
 from kd.targets import TargetsInfo, TeacherTargets, list_targets, prune_targets
 from kd.tasks import specialist_task, whole_task
 from kd.teachers import Teacher, check_teacher, find_teacher, load_teacher, teacher_job
@@ -198,6 +197,8 @@ def _member(pair: Pair) -> Member:
 
 def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     """Return the groups to train, by number, and draw how the generalist confuses their classes."""
+    from kd import plots  # noqa: PLC0415 - matplotlib is a slow import
+
     dataset = guided.setting.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
     groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
@@ -230,6 +231,8 @@ def _report(guided: Guided, pairs: Sequence[Pair], combinations: Sequence[Combin
 
 def _finish(setting: Setting, parent: Run, guide: Teacher, pairs: Sequence[Pair], combinations: Sequence[Combination]) -> None:
     """Write the parent's note, metrics and figures."""
+    from kd.summary_figures import summary_figures  # noqa: PLC0415 - matplotlib is a slow import
+
     distilled = distillation_changes(guide, pairs)
     combined = combination_change(combinations) if combinations else None
     parent.log_note(summary.note(setting, guide, pairs, combinations=combinations, distilled=distilled, combined=combined))

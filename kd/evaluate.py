@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from kd.data import Split
 
-EVAL_BATCH_SIZE = 1000
+EVAL_BATCH_SIZE = 128
+"""About that of a training step, whose memory evaluation then uses again: larger batches make the peak higher."""
 CALIBRATION_BINS = 15
 
 

@@ -59,7 +59,8 @@ def load_folder_source(root: Path, image_px: int) -> Source:
     return Source(
         classes,
         train=LabelledImages(pixels[:num_train], labels[:num_train]),
-        test=LabelledImages(pixels[num_train:], labels[num_train:]) if test_folder else None,
+        # a copy: a view of the few would keep all pixels in memory for as long as the test split is used
+        test=LabelledImages(pixels[num_train:].copy(), labels[num_train:]) if test_folder else None,
         flip=True,
     )
 

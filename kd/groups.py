@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from kd.errors import UserError
@@ -174,6 +173,8 @@ def auto_groups(probabilities: Tensor, *, count: int | None = None, size: int | 
     if classes < LEAST_CLASSES:
         return ()
     _check_auto(count, size, classes)
+    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a slow import, of no use to a training
+
     columns = _confusion_columns(covariance(probabilities))  # (C, C): a row a class
     kmeans = MiniBatchKMeans(count or max(2, round(math.sqrt(classes))), random_state=seed, n_init=KMEANS_STARTS)
     kmeans.fit(columns)

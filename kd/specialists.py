@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from kd.groups import Group
@@ -138,6 +137,8 @@ def fit_correction(logits: Tensor, labels: Tensor) -> float:
         return -MOST_CORRECTION
     if slope(MOST_CORRECTION) <= 0:
         return MOST_CORRECTION
+    from scipy.optimize import brentq  # noqa: PLC0415 - a slow import, of no use to a training
+
     return float(brentq(slope, -MOST_CORRECTION, MOST_CORRECTION))
 
 

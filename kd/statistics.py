@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 CONFIDENCE = 0.95
 MOST_DECIMALS = 6
@@ -46,6 +45,8 @@ def wilson_interval(correct: int, n: int) -> Interval:
     if n < 1 or not 0 <= correct <= n:
         msg = f"correct must be in [0, n] and n at least 1: correct={correct}, n={n}"
         raise ValueError(msg)
+    from scipy import stats  # noqa: PLC0415 - a slow import, of no use to a training
+
     bounds = stats.binomtest(int(correct), int(n)).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(correct / n, float(bounds.low), float(bounds.high), int(n))
 
@@ -65,6 +66,8 @@ def t_interval(values: Values) -> Interval:
         return Interval(float(sample[0]), math.nan, math.nan, 1)
     if np.ptp(sample) == 0:  # the rounding of a mean would give equal values a spread
         return Interval(float(sample[0]), float(sample[0]), float(sample[0]), n)
+    from scipy import stats  # noqa: PLC0415 - a slow import, of no use to a training
+
     mean = float(sample.mean())
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(sample))
     return Interval(mean, mean - half, mean + half, n)
@@ -122,6 +125,8 @@ def mcnemar(before: Correct, after: Correct) -> float:
     _, mended, broken, _ = _paired_counts(before, after)
     if mended + broken == 0:
         return 1.0
+    from scipy import stats  # noqa: PLC0415 - a slow import, of no use to a training
+
     return float(stats.binomtest(mended, mended + broken, 0.5).pvalue)
 
 

@@ -39,7 +39,7 @@ from kd.errors import UserError
 
 PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
-TARGETS_BATCH_SIZE = 256
+TARGETS_BATCH_SIZE = 128
 PROBE_IMAGES = 32
 PROBE_TOLERANCE = 0.01
 """Share of the largest logit by which kept and live may differ: float16, and another device's kernels, are below it."""

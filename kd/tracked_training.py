@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from kd import checkpoints
+from kd.allocator import give_back_freed_memory
 from kd.config import canonical
 from kd.data import Dataset
 from kd.evaluate import agreement, predict
@@ -22,7 +23,6 @@ from kd.progress import Progress
 from kd.tasks import Task
 from kd.tracking import Run, run
 from kd.train import Epoch, Objective, Recipe, Trainer
-from kd.training_figures import training_figures
 
 log = logging.getLogger("kd")
 
@@ -118,11 +118,14 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
         fitted.run()
         seconds = time.perf_counter() - started
         trained = _score(job, tracked, fitted, seconds, teacher)
+        give_back_freed_memory()
         logits = {
             "teacher": teacher,
             "control": None if control is None else control.test_logits,
             job.role: trained.test_logits,
         }
+        from kd.training_figures import training_figures  # noqa: PLC0415 - matplotlib is a slow import
+
         drawn = training_figures(
             f"{job.name} on {job.dataset.name}",
             job.task,

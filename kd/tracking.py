@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import mlflow
 import mlflow.pytorch
 import numpy as np
 import torch
 import yaml
-from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
@@ -27,6 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from kd.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a slow import
 
 log = logging.getLogger("kd")
 
@@ -118,7 +120,7 @@ class Run:
         ]
         self._client.log_batch(self.id, metrics=metrics)
 
-    def log_figure(self, figure: Figure, name: str) -> None:
+    def log_figure(self, figure: "Figure", name: str) -> None:
         """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -204,6 +204,17 @@ except SystemExit:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_command_begins_without_what_it_needs_later_or_not_at_all() -> None:
+    program = """
+import sys
+import kd.commands
+late = ("matplotlib", "sklearn", "scipy.stats", "scipy.optimize", "optuna", "torchvision", "torch._dynamo")
+print([name for name in late if name in sys.modules])
+"""
+    result = in_process("-c", program)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def write(path: Path, text: str) -> str:
     path.write_text(text)
     return str(path)

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -354,6 +355,17 @@ def test_loaded_pixels_can_be_changed_without_a_trace(root: Path) -> None:
     before = cached.train.images.copy()
     cached.train.images[:] = 0
     assert np.array_equal(load_folder_source(root, 8).train.images, before)
+
+
+@pytest.mark.parametrize("load", ["decoded", "cached"])
+def test_test_images_do_not_keep_all_pixels_in_memory(tmp_path: Path, load: str) -> None:
+    for split, name in itertools.product(("train", "test"), ("cat", "dog")):
+        save(tmp_path / split / name / "1.png", noise(8, 8, 3))
+    source = load_folder_source(tmp_path, 8)
+    if load == "cached":
+        source = load_folder_source(tmp_path, 8)
+    assert source.test is not None
+    assert source.test.images.base is None
 
 
 def test_cache_that_cannot_be_written_only_means_no_cache(root: Path, cache: Path) -> None:

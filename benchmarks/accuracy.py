@@ -1,0 +1,176 @@
+"""Accuracy against the seconds of training: the generalist, and a student with and without distillation.
+
+``python benchmarks/accuracy.py --figure FILE --seeds 3 --data folder --data-root DIR``, and any other flag of ``kd student``.
+Each seed has a generalist of its own. The lines of the figure are accuracy on val after each epoch. Test is scored once for
+each training, with the weights of the epoch that is best on val. What the teacher's targets take counts as distillation's.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from common import machine, show, spread, write_json
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from kd.config import StudentConfig
+from kd.data import load_dataset
+from kd.device import resolve_device
+from kd.distil import distillation_jobs, teacher_targets
+from kd.errors import UserError
+from kd.evaluate import predict, score
+from kd.models import count_parameters
+from kd.plots.style import INK, looks, new_figure, tidy
+from kd.setting import Setting
+from kd.tasks import whole_task
+from kd.teachers import Teacher, teacher_job
+from kd.tracked_training import Job, create_trainer
+
+SYSTEMS = ("generalist", "student", "control")
+SHORT = {"depth": 1, "width": 4, "epochs": 2, "teacher_depth": 1, "teacher_width": 4, "teacher_epochs": 2, "views": 1}
+
+
+@dataclass
+class Curve:
+    """How one training went."""
+
+    seconds: list[float] = field(default_factory=list)
+    """From its start to the end of each epoch, scoring not counted."""
+    val_accuracy: list[float] = field(default_factory=list)
+    test_accuracy: float = 0.0
+    """Of the weights of the best epoch on val."""
+
+
+def main() -> None:
+    """Measure, draw, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--figure", type=Path, help="file for the figure, a PNG")
+    parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
+    arguments, flags = parser.parse_known_args()
+    config = configured(flags, short=arguments.short)
+    runs: dict[str, list[Curve]] = {system: [] for system in SYSTEMS}
+    for seed in range(config.seed, config.seed + config.seeds):
+        for system, curve in train_all(config.model_copy(update={"seed": seed})).items():
+            runs[system].append(curve)
+    nets = {"generalist": (config.teacher_depth, config.teacher_width)}
+    rows = [
+        [
+            system,
+            str(nets.get(system, (config.depth, config.width))),
+            str(len(curves[0].seconds)),
+            spread([curve.seconds[-1] for curve in curves]),
+            spread([100 * max(curve.val_accuracy) for curve in curves]),
+            spread([100 * curve.test_accuracy for curve in curves]),
+        ]
+        for system, curves in runs.items()
+    ]
+    head = ["net", "(blocks a stage, width)", "epochs", "seconds", "best val accuracy (%)", "test accuracy (%)"]
+    show(f"Accuracy on {config.data}: median (smallest to largest) of {config.seeds} seeds from {config.seed}", head, rows)
+    if arguments.figure:
+        draw(runs, config).savefig(arguments.figure)
+    figures = {
+        "test_accuracy": {system: [curve.test_accuracy for curve in curves] for system, curves in runs.items()},
+        "seconds": {system: [curve.seconds for curve in curves] for system, curves in runs.items()},
+        "val_accuracy": {system: [curve.val_accuracy for curve in curves] for system, curves in runs.items()},
+        "settings": config.model_dump(),
+    }
+    write_json(arguments.json, dict(figures))
+
+
+def configured(flags: list[str], *, short: bool) -> StudentConfig:
+    """Return the configuration of flags in pairs, ``--name value``."""
+    names = [flag.removeprefix("--").replace("-", "_") for flag in flags[::2]]
+    try:
+        return StudentConfig.parse({**(SHORT if short else {}), **dict(zip(names, flags[1::2], strict=True))})
+    except (UserError, ValueError) as error:
+        raise SystemExit(f"{sys.argv[0]}: {error}") from None
+
+
+def train_all(config: StudentConfig) -> dict[str, Curve]:
+    """Train a generalist, a student that it guides, and the student's control, of one seed."""
+    dataset = load_dataset(
+        config.data, config.data_root, image_px=config.image_px, val_fraction=config.val_fraction, seed=config.data_seed
+    )
+    device = resolve_device(config.device)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting("benchmark", dataset, device, Path(folder), tags={})
+        curve, teacher = generalist(config, setting)
+        started = time.perf_counter()
+        targets = teacher_targets(config, setting, teacher)
+        filling = time.perf_counter() - started
+        hard, soft = distillation_jobs(config, setting, teacher.task, teacher, targets, label="student")
+        return {"generalist": curve, "student": fit(soft, filling)[0], "control": fit(hard)[0]}
+
+
+def generalist(config: StudentConfig, setting: Setting) -> tuple[Curve, Teacher]:
+    """Train the generalist, and return it as a teacher; its logits on val and test are not asked for."""
+    curve, model = fit(teacher_job(config.teacher_config(), setting))
+    nothing = torch.empty(0)
+    task = whole_task(setting.dataset)
+    teacher = Teacher(
+        model=model,
+        task=task,
+        run_id="",
+        link="",
+        val_logits=nothing,
+        test_logits=nothing,
+        parameters=count_parameters(model),
+        origin="trained",
+    )
+    return curve, teacher
+
+
+def fit(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:
+    """Train a job, ``before`` seconds after its beginning, and return how it went, and its best net on val."""
+    trainer, _ = create_trainer(job)
+    curve = Curve()
+    ranks: list[tuple[float, float]] = []
+    best: dict[str, Tensor] = {}
+    seconds = before
+    for epoch in trainer.epochs():
+        seconds += epoch.seconds
+        curve.seconds.append(seconds)
+        scores = job.task.scores(predict(trainer.model, job.task.val), job.task.val.labels, "val")
+        curve.val_accuracy.append(scores["val_accuracy"])
+        ranks.append(job.task.rank(scores, "val"))
+        if ranks[-1] > max(ranks[:-1], default=(-1.0, 0.0)):
+            best = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    trainer.model.load_state_dict(best)
+    curve.test_accuracy = score(predict(trainer.model, job.task.test), job.task.test.labels).accuracy
+    return curve, trainer.model
+
+
+def draw(runs: dict[str, list[Curve]], config: StudentConfig) -> Figure:
+    """Draw accuracy on val against seconds, a line a training, and at its end that on test."""
+    seeds = f"n = {config.seeds} {'seed' if config.seeds == 1 else 'seeds'}"
+    figure = new_figure(7.5, 4.5, f"Accuracy on {config.data} against seconds of training, {seeds}")
+    axes = figure.subplots()
+    for system, (colour, marker) in looks(runs).items():
+        for number, curve in enumerate(runs[system]):
+            label = f"{system}, val" if number == 0 else None
+            axes.plot(curve.seconds, [100 * value for value in curve.val_accuracy], color=colour, linewidth=1.2, label=label)
+        ends = [curve.seconds[-1] for curve in runs[system]]
+        axes.scatter(
+            ends,
+            [100 * curve.test_accuracy for curve in runs[system]],
+            color=colour,
+            marker=marker,
+            edgecolors="white",
+            zorder=3,
+            label=f"{system}, test (best epoch on val)",
+        )
+    axes.set_xlabel(f"seconds of training ({machine()})", fontsize=8, color=INK)
+    axes.set_ylabel("accuracy (%)")
+    axes.set_xlim(left=0)
+    axes.legend(fontsize=8, frameon=False)
+    tidy(axes, grid="both")
+    return figure
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ from kd.errors import UserError
 from kd.evaluate import predict, score
 from kd.models import count_parameters
 from kd.plots.style import INK, looks, new_figure, tidy
+from kd.presets import preset_settings
 from kd.setting import Setting
 from kd.tasks import whole_task
 from kd.teachers import Teacher, teacher_job
@@ -86,7 +87,9 @@ def configured(flags: list[str], *, short: bool) -> StudentConfig:
     """Return the configuration of flags in pairs, ``--name value``."""
     names = [flag.removeprefix("--").replace("-", "_") for flag in flags[::2]]
     try:
-        return StudentConfig.parse({**(SHORT if short else {}), **dict(zip(names, flags[1::2], strict=True))})
+        values = dict(zip(names, flags[1::2], strict=True))
+        preset = preset_settings(values.pop("preset"), StudentConfig) if "preset" in values else {}
+        return StudentConfig.parse({**(SHORT if short else {}), **preset, **values})
     except (UserError, ValueError) as error:
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
 

@@ -11,10 +11,9 @@ import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from common import show, spread, write_json
+from common import parse, show, spread, write_json
 
 from kd.commands import teacher
 from kd.config import StudentConfig, TeacherConfig
@@ -80,16 +79,14 @@ def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
-    parser.add_argument("--data", default="digits", help="data set")
-    parser.add_argument("--data-root", default="data", type=Path, help="folder of its files")
-    parser.add_argument("--teacher", default="", help="RUN_ID or models:/NAME@ALIAS")
-    parser.add_argument("--images", type=int, default=10_000, help="training images of each student, at most")
-    parser.add_argument("--epochs", type=int, default=32, help="epochs of each student")
-    parser.add_argument("--seeds", type=int, default=3, help="students of each number of views")
-    arguments = parser.parse_args()
+    arguments = parse(
+        __doc__,
+        data=True,
+        teacher=("RUN_ID or models:/NAME@ALIAS", ""),
+        images=("training images of each student, at most", "10000"),
+        epochs=("epochs of each student", "32"),
+        seeds=("students of each number of views", "3"),
+    )
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
         _measure_and_show(arguments)
 
@@ -97,9 +94,9 @@ def main() -> None:
 def _measure_and_show(arguments: argparse.Namespace) -> None:
     data = {"data": arguments.data, "data_root": str(arguments.data_root)}
     guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
-    views, seeds = ((1, LIVE), 1) if arguments.short else (VIEWS, arguments.seeds)
+    views, seeds = ((1, LIVE), 1) if arguments.short else (VIEWS, int(arguments.seeds))
     recipe = SHORT if arguments.short else {"epochs": arguments.epochs, "batch_size": 128, "lr": 0.2}
-    study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), arguments.images)
+    study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
     taken = measure(study, views, seeds)
     rows = [
         [

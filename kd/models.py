@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from kd.config import NetKind
 
@@ -172,6 +171,8 @@ def count_parameters(model: nn.Module) -> int:
 
 def count_multiply_adds(model: nn.Module, image_shape: Sequence[int]) -> int:
     """Return the multiply-adds of one forward pass for one image of shape (C, H, W), after FlopCounterMode."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - a slow import, of no use to a training
+
     on_meta = copy.deepcopy(model).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         on_meta(torch.empty(1, *image_shape, dtype=torch.uint8, device="meta"))

@@ -5,16 +5,15 @@ torch and mlflow are imported once the arguments are known to be good, so that h
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 import kd
 from kd.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED, UserError
+from kd.interrupts import Terminated, heard
 from kd.progress import log_to_terminal
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ COMMANDS = {
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are kept."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the runs under way end as KILLED, as after Ctrl-C."""
 
 
 class _Commands(click.Group):
@@ -130,18 +125,14 @@ def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
     ]
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 130 or 143 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
     log_to_terminal()
     group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
     group = click.version_option(kd.__version__, prog_name="kd")(group)
     try:
-        group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
+        with heard():
+            group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:

@@ -3,8 +3,11 @@
 import importlib
 import logging
 import os
+import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,6 +23,11 @@ settings.register_profile("kd", deadline=None)  # how long an example takes says
 settings.load_profile("kd")
 torch.set_num_threads(1)
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+MEMORY_BYTES = 4 << 30
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+    # Databases wait for the disk at each of some thousand commits.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 SLOW = ("test_commands", "test_search_study", "test_search_trials", "test_notebook")
 """Modules that take long; of two processes one begins with the first and third, the other with the second and fourth."""
@@ -55,6 +63,27 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Return what lays an MLflow database into a folder and returns its address.
+
+    It is a copy of one that MLflow made, for which that runs its migrations of all years, one after the other.
+    """
+    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+    def lay(folder: Path) -> str:
+        if not template.exists():
+            mlflow = importlib.import_module("mlflow")
+            mlflow.MlflowClient(f"sqlite:///{template}").search_experiments()
+        path = folder / "mlflow.db"
+        shutil.copy(template, path)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("update experiments set artifact_location = ?", [str(folder / "mlruns" / "0")])
+        return f"sqlite:///{path}"
+
+    return lay
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """Return the folder of the project's own files."""
     return Path(__file__).parents[1]
@@ -85,11 +114,12 @@ def first(split: Split, images: int) -> Split:
 @pytest.fixture
 def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     """Return the command line; what it changes in the process is put back."""
-    logger, handler = logging.getLogger("kd"), signal.getsignal(signal.SIGTERM)
+    logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
     logger.handlers[:], logger.level, logger.propagate = before
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
 import mlflow.pytorch
 import pytest
 import torch
+from forked import Forked
 from mlflow.entities import Run
 
 from kd.data import load_dataset
@@ -39,29 +40,23 @@ STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
 
 
 class Place:
-    """A working folder with its own MLflow store."""
+    """A working folder with its own MLflow store, and what kd said in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
-        self.store = f"sqlite:///{folder / 'mlflow.db'}"
+        self.store = store
+        self.output = folder.with_name(f"{folder.name}.log")
         self.client = mlflow.MlflowClient(self.store)
         self.env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": self.store}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "kd", *arguments],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Forked:
+        self.output.write_text("")
+        return Forked(arguments, self.folder, self.env, self.output)
 
     def kd(self, *arguments: str, code: int = 0) -> str:
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=200)
-        assert process.returncode == code, output
-        return output
+        with self.start(*arguments) as process:
+            assert process.wait(200) == code, self.output.read_text()
+        return self.output.read_text()
 
     def runs(self, role: str | None = None) -> list[Run]:
         found = self.client.search_runs(["0"], order_by=["attributes.start_time ASC"])
@@ -73,15 +68,18 @@ class Place:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A place where the pipeline ran once."""
-    place = Place(tmp_path_factory.mktemp("done"))
-    place.kd("pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits")
+    """A place where the pipeline ran once, started as a user does; MLflow made its database."""
+    folder = tmp_path_factory.mktemp("done")
+    place = Place(folder, f"sqlite:///{folder / 'mlflow.db'}")
+    command = [sys.executable, "-m", "kd", "pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits"]
+    ended = subprocess.run(command, cwd=folder, env=place.env, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 0, ended.stderr
     return place
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path, mlflow_store: Callable[[Path], str]) -> Place:
+    return Place(tmp_path, mlflow_store(tmp_path))
 
 
 def test_the_tree_is_one_parent_and_its_children(done: Place) -> None:
@@ -193,9 +191,8 @@ class served:  # noqa: N801 - reads as what it does
         self._process.wait(30)
 
 
-def test_kept_targets_are_listed_and_pruned(done: Place, tmp_path: Path) -> None:
+def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path: Path) -> None:
     shutil.copytree(done.folder / "targets", tmp_path / "targets")
-    place = Place(tmp_path)
     listed = place.kd("targets", "--list")
     kept = list((tmp_path / "targets").glob("*.targets"))
     assert kept
@@ -278,15 +275,17 @@ def test_a_loss_that_is_not_finite_fails_the_runs(place: Place) -> None:
     assert place.statuses() == {"FAILED"}
 
 
-def epochs_of(process: subprocess.Popen[str]) -> Iterator[str]:
-    assert process.stdout is not None
-    return (line for line in process.stdout if ": epoch" in line)
+def wait_for_epochs(number: int, place: Place, process: Forked) -> None:
+    while place.output.read_text().count(": epoch") < number:
+        assert process.poll() is None, "kd ended too early"
+        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def never_stopped(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[Path], str]) -> Run:
     """Return the run of STOPPED that nobody stopped."""
-    place = Place(tmp_path_factory.mktemp("whole"))
+    folder = tmp_path_factory.mktemp("whole")
+    place = Place(folder, mlflow_store(folder))
     place.kd(*STOPPED)
     return place.runs()[0]
 
@@ -298,13 +297,11 @@ def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_stopped_command_ends_as_if_never_stopped_when_it_is_given_again(
     place: Place, never_stopped: Run, number: signal.Signals, code: int, status: str
 ) -> None:
-    process = place.start(*STOPPED)
-    lines = epochs_of(process)
-    next(lines), next(lines)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == code, output
-    assert "Traceback" not in output
+    with place.start(*STOPPED) as process:
+        wait_for_epochs(2, place, process)
+        process.send_signal(number)
+        assert process.wait(60) == code, place.output.read_text()
+    assert "Traceback" not in place.output.read_text()
     assert place.statuses() == {status}
     stopped = place.runs()[0].info.run_id
     assert re.search(f"going on after epoch . of run {stopped}", place.kd(*STOPPED))

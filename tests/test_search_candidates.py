@@ -26,7 +26,7 @@ from kd.search.objective import Surplus, TrialRunner
 from kd.search.report import groups_text, log_figures, note
 from kd.search.space import PAPER, parse_space
 from kd.search.storage import open_study, opened
-from kd.search.trials import END, all_trials, finished
+from kd.search.trials import END, all_trials, finished, stops
 from kd.search.worker import create_pruner, run_one
 from kd.setting import Setting
 from kd.specialists import fit_correction, group_labels
@@ -126,8 +126,8 @@ def test_the_control_learns_from_hard_targets_alone(guide: Guide) -> None:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[optuna.Study]:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[[Path], str]) -> Iterator[optuna.Study]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     with opened(f"sqlite:///{tmp_path}/optuna.db") as storage:
         yield open_study(storage, "s", {}, {}, pareto=False)
 
@@ -162,6 +162,22 @@ def test_a_trial_that_torch_cannot_train_fails_alone(guide: Guide, study: optuna
     assert (trial.state, finished([trial]), lost) == (TrialState.FAIL, 1, False)
     assert "channels" in trial.user_attrs[END]
     assert (run.info.status, run.data.tags["kd.reason"]) == ("FAILED", trial.user_attrs[END])
+
+
+class Interrupts(nn.Module):
+    """A teacher that is interrupted when it is asked."""
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: ARG002 - torch's signature
+        raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_stopped_is_closed_and_does_not_count(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_one_guided_by(Interrupts(), guide, study, tmp_path)
+    [trial] = all_trials(study)
+    run = mlflow.MlflowClient().get_run(trial.user_attrs["kd.run"])
+    assert (trial.state, finished([trial]), stops(trial.user_attrs)) == (TrialState.FAIL, 0, [0])
+    assert (run.info.status, run.data.tags["kd.state"]) == ("KILLED", "stopped")
 
 
 class FailsTrials(nn.Module):

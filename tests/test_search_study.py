@@ -20,6 +20,7 @@ import optuna
 import psutil
 import pytest
 import yaml
+from forked import Forked
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
@@ -43,18 +44,12 @@ class Commands:
         self.tracking_uri = tracking_uri
         self._folder = folder
         self.log = folder / "kd.log"
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.log.touch()
+        self._started: list[Forked] = []
 
-    def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(self, arguments: Sequence[str]) -> Forked:
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.tracking_uri, "OMP_NUM_THREADS": "1"}
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "kd", *arguments, "--storage", self.storage],
-                cwd=self._folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        process = Forked([*arguments, "--storage", self.storage], self._folder, environment, self.log)
         self._started.append(process)
         return process
 
@@ -66,7 +61,7 @@ class Commands:
             process.kill()
             process.wait()
 
-    def end(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    def end(self, process: Forked) -> tuple[int, str]:
         code = process.wait(PATIENCE_SECONDS)
         return code, self.log.read_text()
 
@@ -80,7 +75,7 @@ class Commands:
         return list(client.search_runs(["0"], f"tags.`kd.role` = '{role}'"))
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], bool], process: Forked | subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert process.poll() is None, "kd ended too early"
@@ -97,7 +92,7 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in begun(study) if trial.state == TrialState.RUNNING]
 
 
-def wait_and_kill_a_worker(commands: Commands, process: subprocess.Popen[bytes]) -> int:
+def wait_and_kill_a_worker(commands: Commands, process: Forked) -> int:
     """Kill the worker of a trial that has its run, and return the trial's number once it is failed."""
     wait_for(lambda: "study s:" in commands.log.read_text(), process)
     with commands.study() as study:
@@ -135,8 +130,10 @@ def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_pat
             assert_the_best_is_told(commands, commands.runs("study")[0], study.best_trial, tmp_path)
 
 
-def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up(tmp_path: Path) -> None:
-    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", f"sqlite:///{tmp_path}/mlflow.db") as commands:
+def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up(
+    tmp_path: Path, mlflow_store: Callable[[Path], str]
+) -> None:
+    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", mlflow_store(tmp_path)) as commands:
         tune = [*TUNE, "--epochs", "2", "--trials", "500", "--final-seeds", "0"]
         leader = commands.start(tune)
         wait_for(lambda: "study s:" in commands.log.read_text(), leader)
@@ -158,6 +155,29 @@ def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up
             assert finished(all_trials(study)) < 100
         assert_nothing_is_left_open(commands)
         assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
+        ended = [*tune, "--trials", "1", "--final-seeds", "1"]
+        stop(commands, ended, "study s:", 0.0, signal.SIGTERM)
+        stop(commands, ended, "study s:", 0.5, signal.SIGINT)
+        stop(commands, ended, "final winner: epoch 1", 0.0, signal.SIGINT)
+        code, log = commands.end(commands.start(ended))
+        assert code == 0, log
+        assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
+        assert {run.info.status for run in commands.runs("final")} == {"FINISHED", "KILLED"}
+
+
+def stop(commands: Commands, arguments: Sequence[str], line: str, seconds: float, number: signal.Signals) -> None:
+    """Stop a command twice some time after a line, while it is where no trial is under way."""
+    commands.log.write_text("")
+    process = commands.start(arguments)
+    wait_for(lambda: line in commands.log.read_text(), process)
+    time.sleep(seconds)
+    for _ in range(2):
+        process.send_signal(number)
+    code, log = commands.end(process)
+    assert code == 128 + number, log
+    assert log.endswith("kd: stopped; the same command goes on from there\n")
+    assert "Traceback" not in log
+    assert not [run for role in ("study", "final", "teacher") for run in commands.runs(role) if run.info.status == "RUNNING"]
 
 
 def killed_and_stopped(commands: Commands, tune: Sequence[str]) -> int:

@@ -4,33 +4,37 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import mlflow
 import optuna
 import pytest
+import yaml
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from kd import tracking
-from kd.config import TuneConfig
+from kd.config import SpecialistConfig, TuneConfig
 from kd.errors import UserError
 from kd.search import trials as trials_module
 from kd.search.processes import Leader, describe_process, is_gone, myself
+from kd.search.report import write_best
 from kd.search.space import parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
-from kd.search.trials import END, SURPLUS, WORKER, Mender, all_trials, finished, is_surplus
+from kd.search.trials import END, SURPLUS, WORKER, Mender, all_trials, finished, is_surplus, stops
 
 # A heartbeat is the business of Study.optimize; these tests begin trials by hand.
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 
+ALPHA: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
 POINT = {"configured": {"alpha": 0.5}}
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[[Path], str]) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     return f"sqlite:///{tmp_path}/optuna.db"
 
 
@@ -236,6 +240,35 @@ def test_a_trial_that_kills_its_workers_is_given_up(
         mender.retry_failed()
     assert [trial.state for trial in all_trials(study)] == [TrialState.FAIL] * (trials_module.MOST_RETRIES + 1)
     assert finished(all_trials(study)) == 1
+
+
+def test_a_trial_that_the_user_stops_is_tried_again_as_often_as_that_happens(
+    study: optuna.Study, parent_run: str, dead_process: Mapping[str, object]
+) -> None:
+    mender, stopped = Mender(study, parent_run), [1, 2, 3, 4, 5, 6, 7, 9]
+    times = len(stopped) + trials_module.MOST_RETRIES + 1
+    for number in range(times):
+        assert finished(all_trials(study)) == 0
+        trial = study.ask()
+        trial.set_user_attr(WORKER, {**dead_process, "trial": number})
+        mender.fail_lost(stopped=number in stopped)
+        mender.retry_failed()
+    assert [trial.state for trial in all_trials(study)] == [TrialState.FAIL] * times
+    assert finished(all_trials(study)) == 1
+    assert stops(all_trials(study)[-1].user_attrs) == stopped
+
+
+def test_the_best_of_each_study_is_kept_in_one_folder(url: str, tmp_path: Path) -> None:
+    config, kept = TuneConfig.parse({}), {}
+    with opened(url) as storage:
+        for name, alpha in (("first/one", 0.1), ("second", 0.2), ("first/one", 0.3)):
+            study = open_study(storage, name, {}, {}, pareto=False)
+            study.add_trial(optuna.create_trial(value=alpha, params={"alpha": alpha}, distributions=ALPHA))
+            assert write_best(config, study, "auto", tmp_path) == tmp_path / "best.yaml"
+            files = tmp_path.glob("best*.yaml")
+            kept = {path.name: SpecialistConfig.parse(yaml.safe_load(path.read_text())).alpha for path in files}
+            assert kept["best.yaml"] == alpha
+    assert kept == {"best.yaml": 0.3, "best-second.yaml": 0.2}
 
 
 def test_a_trial_without_an_owner_is_lost_after_a_while(

@@ -3,7 +3,8 @@
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,7 +20,6 @@ from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
 from kd.search.final import compare
-from kd.search.interrupts import HeldInterrupts
 from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
@@ -114,17 +114,24 @@ def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tupl
         mender.fail_lost()
         mender.retry_failed()
         mender.end_runs(log.info)
-        try:
+        with _left_in_order(crew, mender, watch):
             _work(config, study, crew, mender, watch)
-        finally:
-            crew.stop()
-            mender.fail_lost()
-            mender.retry_failed()
-            mender.end_runs(log.info)
-            watch.show("")
         _check_some_completed(config, study)
         watch.show(compare(config, study, guide, parent))
     log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
+
+
+@contextmanager
+def _left_in_order(crew: Crew, mender: Mender, watch: "_Watch") -> Iterator[None]:
+    """Stop the crew at the end, however that comes, and leave nothing that looks under way."""
+    try:
+        yield
+    finally:
+        crew.stop()
+        mender.fail_lost(stopped=True)
+        mender.retry_failed()
+        mender.end_runs(log.info)
+        watch.show("")
 
 
 def _check_some_completed(config: TuneConfig, study: optuna.Study) -> None:
@@ -188,7 +195,7 @@ def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: L
     _check_named_teacher(config, setting, study)
     mender = Mender(study, study.user_attrs[PARENT])
     in_time = _InTime(study)
-    with _crew(config, study, leads=False) as crew, HeldInterrupts() as held:
+    with _crew(config, study, leads=False) as crew:
         while in_time() or crew.at_work():
             if leader.is_vacant():
                 log.info("the leading command is gone: this one takes its place")
@@ -201,7 +208,7 @@ def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: L
                 break
             if in_time():
                 crew.start(left)
-            held.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
     log.info("nothing left to begin; the leading command ends the study")
 
 
@@ -210,7 +217,7 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
     mended = time.monotonic()
     study.set_user_attr(UNTIL, time.time() + config.timeout if config.timeout else None)
     in_time = _InTime(study)
-    with watch, HeldInterrupts() as held:
+    with watch:
         while True:
             killed = crew.bury()
             if killed or time.monotonic() - mended > MEND_SECONDS:
@@ -226,7 +233,7 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
                 break
             if in_time():
                 crew.start(config.trials - finished(trials) - under_way(trials))
-            held.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:

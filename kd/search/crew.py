@@ -13,9 +13,11 @@ import torch
 
 from kd import tracking
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.interrupts import is_hurried, uncut
 from kd.search.worker import Order
 
 STOP_SECONDS = 60.0
+LOOK_SECONDS = 0.05
 
 
 def threads_each(workers: int) -> int:
@@ -37,6 +39,7 @@ class Crew:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
+    @uncut
     def warm_up(self, count: int) -> None:
         """Start so many processes, as far as there are places: they load their libraries and wait for their orders."""
         threads = threads_each(len(self._workers))
@@ -46,6 +49,7 @@ class Crew:
         """Return how many workers live."""
         return sum(worker is not None and worker.poll() is None for worker in self._workers.values())
 
+    @uncut
     def start(self, count: int) -> None:
         """Start so many more workers, as far as there are places."""
         for number in [number for number, worker in self._workers.items() if worker is None][: max(0, count)]:
@@ -55,6 +59,7 @@ class Crew:
                 worker.stdin.write(self._order(number).to_json() + "\n")
                 worker.stdin.flush()
 
+    @uncut
     def bury(self) -> list[int]:
         """Forget the workers that ended, and return the numbers of the signals that killed any of them.
 
@@ -78,21 +83,21 @@ class Crew:
                 raise RuntimeError(f"worker {number} failed with exit code {code}: see above")
         return killed
 
+    @uncut
     def stop(self) -> None:
-        """Ask all workers to close their trials and runs, wait for them, and kill those that do not end."""
+        """Ask all workers to close their trials and runs, wait for them, and kill those that do not end.
+
+        A second Ctrl-C waits no longer.
+        """
         alive = [*(worker for worker in self._workers.values() if worker is not None), *self._spare]
         for worker in alive:
             worker.send_signal(signal.SIGTERM)
         until = time.monotonic() + STOP_SECONDS
-        try:
-            for worker in alive:
-                worker.wait(max(0.0, until - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            for worker in alive:
-                worker.kill()
-            for worker in alive:
-                worker.wait()
+        while any(worker.poll() is None for worker in alive) and time.monotonic() < until and not is_hurried():
+            time.sleep(LOOK_SECONDS)
         for worker in alive:
+            worker.kill()
+            worker.wait()
             _close(worker)
         self._workers, self._spare = dict.fromkeys(self._workers), []
 

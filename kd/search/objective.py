@@ -13,7 +13,7 @@ from kd.search.candidates import Candidate, Guide
 from kd.search.processes import myself
 from kd.search.space import Axis
 from kd.search.storage import without_password
-from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus
+from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop
 
 
 class Surplus(Exception):  # noqa: N818 - nothing went wrong
@@ -40,7 +40,15 @@ class TrialRunner:
             RuntimeError: torch can't train it, for want of memory, say; the same.
             UpdateFinishedTrialError: the trial was failed from outside while it ran.
             Surplus: there are enough trials without this one.
+            KeyboardInterrupt: the user stops the search, which is no failure of the trial.
         """
+        try:
+            return self._run(trial)
+        except KeyboardInterrupt:
+            stop(trial)
+            raise
+
+    def _run(self, trial: optuna.Trial) -> float | tuple[float, int]:
         self.lost = False
         trial.set_user_attr(WORKER, {**myself(), "trial": trial.number})
         if is_surplus(self._study, trial.number, self._config.trials):

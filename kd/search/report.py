@@ -64,14 +64,34 @@ def groups_text(groups: Sequence[Group], classes: Sequence[str]) -> str:
 
 
 def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir: Path) -> Path | None:
-    """Write the configuration of the best trial to ``best.yaml``, and return its path."""
+    """Write the configuration of the best trial to ``best.yaml``, and return its path.
+
+    That of another study, which was there, goes on as ``best-STUDY.yaml``.
+    """
     best = best_config(config, study)
     if best is None:
         return None
     path = output_dir / BEST_FILE
-    head = f"# study {study.study_name}: kd {command_name(config)} --config {BEST_FILE}\n"
+    present = _study_of(path)
+    if present not in {None, study.study_name}:
+        path.replace(_set_aside(path, str(present)))
+    _set_aside(path, study.study_name).unlink(missing_ok=True)
+    head = f"{_HEAD}{study.study_name}: kd {command_name(config)} --config {BEST_FILE}\n"
     path.write_text(head + yaml.safe_dump(command_settings(best, groups), sort_keys=False), encoding="utf-8")
     return path
+
+
+_HEAD = "# study "
+
+
+def _study_of(path: Path) -> str | None:
+    """Return the study that wrote a file; None: there is no file, or another hand wrote it."""
+    line = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    return line.removeprefix(_HEAD).rpartition(": kd ")[0] if line.startswith(_HEAD) else None
+
+
+def _set_aside(path: Path, study_name: str) -> Path:
+    return path.with_name(f"{path.stem}-{study_name.replace(' ', '-').replace('/', '-')}{path.suffix}")
 
 
 def note(config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[Axis], final: str) -> str:

@@ -3,7 +3,8 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
@@ -22,13 +23,15 @@ PARAMETERS = "kd.parameters"
 """User attribute: the parameters of a trial's nets."""
 UNTIL = "kd.until"
 """Study attribute: when no trial is begun any more, in seconds since the epoch; None: there is no limit."""
+STOPPED = "kd.stopped"
+"""User attribute: the numbers of the trial and its elders, of those that the user stopped."""
 SURPLUS = "surplus"
 MOST_RETRIES = 5
 OWNERLESS_SECONDS = 60.0
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    _retry = RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)
+    _retry = RetryHeartbeatStaleTrialCallback()
 
 
 def all_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -40,8 +43,7 @@ def counts(trial: FrozenTrial) -> bool:
     """Return whether a trial is one of those that ``--trials`` asks for: done, or not to be done by any worker."""
     if trial.state in {TrialState.COMPLETE, TrialState.PRUNED}:
         return True
-    given_up = len(_tries(trial)) >= MOST_RETRIES or trial.user_attrs.get(END, SURPLUS) != SURPLUS
-    return trial.state == TrialState.FAIL and given_up
+    return trial.state == TrialState.FAIL and (_is_given_up(trial) or trial.user_attrs.get(END, SURPLUS) != SURPLUS)
 
 
 def finished(trials: Sequence[FrozenTrial]) -> int:
@@ -71,6 +73,23 @@ def _tries(trial: FrozenTrial) -> list[int]:
     return history
 
 
+def _is_given_up(trial: FrozenTrial) -> bool:
+    """Return whether a trial that failed is one try too many; those that the user stopped do not count."""
+    stopped = stops(trial.user_attrs)
+    return len({*_tries(trial), trial.number}.difference(stopped)) > MOST_RETRIES and trial.number not in stopped
+
+
+def stop(trial: optuna.Trial) -> None:
+    """Note that a trial under way was stopped by the user."""
+    trial.set_user_attr(STOPPED, [*stops(trial.user_attrs), trial.number])
+
+
+def stops(user_attrs: Mapping[str, Any]) -> list[int]:
+    """Return which of a trial and its elders the user stopped, by a trial's user attributes."""
+    numbers: list[int] = user_attrs.get(STOPPED, [])
+    return numbers
+
+
 class Mender:
     """Puts right what processes that died left: trials and runs that look under way, and trials to try again."""
 
@@ -79,15 +98,22 @@ class Mender:
         self._parent_run = parent_run
         self._ownerless: dict[int, float] = {}
 
-    def fail_lost(self) -> list[int]:
-        """Fail the trials whose worker is gone, and return their numbers."""
+    def fail_lost(self, *, stopped: bool = False) -> list[int]:
+        """Fail the trials whose worker is gone, and return their numbers.
+
+        Args:
+            stopped: their workers were stopped by the user, which is no failure of theirs.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             fail_stale_trials(self._study)  # those of other machines, by their heartbeats
-        lost = [trial.number for trial in all_trials(self._study) if trial.state == TrialState.RUNNING and self._is_lost(trial)]
-        for number in lost:
-            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        return lost
+        lost = [trial for trial in all_trials(self._study) if trial.state == TrialState.RUNNING and self._is_lost(trial)]
+        for trial in lost:
+            if stopped:
+                told = [*stops(trial.user_attrs), trial.number]
+                self._study._storage.set_trial_user_attr(trial._trial_id, STOPPED, told)  # noqa: SLF001 - no other way
+            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        return [trial.number for trial in lost]
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER, {})
@@ -102,7 +128,8 @@ class Mender:
         trials = all_trials(self._study)
         followed = {_tries(trial)[-1] for trial in trials if _tries(trial)}
         for trial in trials:
-            if trial.state == TrialState.FAIL and END not in trial.user_attrs and trial.number not in followed:
+            ended = END in trial.user_attrs or _is_given_up(trial)
+            if trial.state == TrialState.FAIL and not ended and trial.number not in followed:
                 _retry(self._study, copy.deepcopy(trial))  # it appends to what it is given
 
     def end_runs(self, note: Callable[[str], None]) -> None:

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from optuna.samplers import TPESampler
 from kd.config import TuneConfig
 from kd.distil import teacher_targets
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.interrupts import heard
 from kd.progress import log_to_terminal
 from kd.search.candidates import Guide
 from kd.search.objective import Surplus, TrialRunner
@@ -59,23 +59,17 @@ class Order:
 
 def main() -> None:
     """Run what the order on standard input says, and exit: 0 when nothing is left, 1 or 2 after an error."""
-    signal.signal(signal.SIGTERM, _stop)
     log_to_terminal()
     try:
-        line = sys.stdin.readline()
-        if line:  # else the parent ended before there was work
-            _work(Order(**json.loads(line)))
+        with heard():
+            line = sys.stdin.readline()
+            if line:  # else the parent ended before there was work
+                _work(Order(**json.loads(line)))
     except UserError as error:
         log.error("kd: a worker gives up: %s", error)  # noqa: TRY400 - a user's mistake needs no traceback
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(EXIT_TERMINATED)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    # Once is enough: what follows closes the trial and its run.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _watch_parent() -> None:

@@ -124,7 +124,8 @@ class Run:
         """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, bbox_inches="tight")  # Optuna lays out its own with labels beyond the edge
+        # Optuna lays out its own with labels beyond the edge. To find the edge a figure is drawn once more, whole.
+        figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
         self._client.log_artifact(self.id, str(path), "figures")
 
     def log_file(self, path: Path, folder: str) -> None:

@@ -63,21 +63,21 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    """Return what lays an MLflow database into a folder and returns its address.
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Return what lays an MLflow database into a folder, with the place of artifacts, and returns its address.
 
     It is a copy of one that MLflow made, for which that runs its migrations of all years, one after the other.
     """
     template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
 
-    def lay(folder: Path) -> str:
+    def lay(folder: Path, artifacts: str = "") -> str:
         if not template.exists():
             mlflow = importlib.import_module("mlflow")
             mlflow.MlflowClient(f"sqlite:///{template}").search_experiments()
         path = folder / "mlflow.db"
         shutil.copy(template, path)
         with closing(sqlite3.connect(path)) as database, database:
-            database.execute("update experiments set artifact_location = ?", [str(folder / "mlruns" / "0")])
+            database.execute("update experiments set artifact_location = ?", [artifacts or str(folder / "mlruns" / "0")])
         return f"sqlite:///{path}"
 
     return lay

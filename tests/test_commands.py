@@ -78,7 +78,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, mlflow_store: Callable[[Path], str]) -> Place:
+def place(tmp_path: Path, mlflow_store: Callable[..., str]) -> Place:
     return Place(tmp_path, mlflow_store(tmp_path))
 
 
@@ -282,7 +282,7 @@ def wait_for_epochs(number: int, place: Place, process: Forked) -> None:
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[Path], str]) -> Run:
+def never_stopped(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., str]) -> Run:
     """Return the run of STOPPED that nobody stopped."""
     folder = tmp_path_factory.mktemp("whole")
     place = Place(folder, mlflow_store(folder))

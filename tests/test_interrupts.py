@@ -141,7 +141,7 @@ def done() -> list[str]:
 
 
 def test_whenever_a_search_is_stopped_its_storages_work_and_nothing_is_left_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], mlflow_store: Callable[[Path], str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], mlflow_store: Callable[..., str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     monkeypatch.setattr(interrupts, "_OWN_PACKAGES", {"kd", __name__})

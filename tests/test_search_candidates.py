@@ -126,7 +126,7 @@ def test_the_control_learns_from_hard_targets_alone(guide: Guide) -> None:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[[Path], str]) -> Iterator[optuna.Study]:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[..., str]) -> Iterator[optuna.Study]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     with opened(f"sqlite:///{tmp_path}/optuna.db") as storage:
         yield open_study(storage, "s", {}, {}, pareto=False)

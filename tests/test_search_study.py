@@ -131,7 +131,7 @@ def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_pat
 
 
 def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up(
-    tmp_path: Path, mlflow_store: Callable[[Path], str]
+    tmp_path: Path, mlflow_store: Callable[..., str]
 ) -> None:
     with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", mlflow_store(tmp_path)) as commands:
         tune = [*TUNE, "--epochs", "2", "--trials", "500", "--final-seeds", "0"]
@@ -238,10 +238,11 @@ def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, 
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path, mlflow_store: Callable[..., str]) -> Iterator[str]:
     port = free_port()
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")]
+    store = mlflow_store(tmp_path, "mlflow-artifacts:/0")
+    stores = ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "artifacts")]
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *arguments, *stores],

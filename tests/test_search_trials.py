@@ -32,7 +32,7 @@ POINT = {"configured": {"alpha": 0.5}}
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[[Path], str]) -> str:
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[..., str]) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     return f"sqlite:///{tmp_path}/optuna.db"

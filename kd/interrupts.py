@@ -65,16 +65,7 @@ def heard() -> Iterator[None]:
     _asked.number, _asked.first, _asked.again = 0, 0, False
     # What is ignored is so on purpose, by nohup or by a shell for a job in the background.
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
-    alarm = signal.getsignal(signal.SIGALRM) if _HAS_ALARM else None
-
-    def look_again(number: int, frame: FrameType | None) -> None:
-        if _asked.number:
-            _look(frame)
-        elif callable(alarm):
-            alarm(number, frame)
-
-    if _HAS_ALARM:
-        signal.signal(signal.SIGALRM, look_again)
+    alarm = signal.signal(signal.SIGALRM, _look_again) if _HAS_ALARM else None
     for number in numbers:
         signal.signal(number, _hear)
     try:
@@ -83,8 +74,7 @@ def heard() -> Iterator[None]:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         if _HAS_ALARM:
-            if _asked.number:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm)
 
 
@@ -110,6 +100,11 @@ def _hear(number: int, frame: FrameType | None) -> None:
     if not _asked.number:
         _asked.number, _asked.since = number, time.monotonic()
     _look(frame)
+
+
+def _look_again(_number: int, frame: FrameType | None) -> None:
+    if _asked.number:
+        _look(frame)
 
 
 def _look(frame: FrameType | None) -> None:

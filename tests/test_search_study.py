@@ -96,9 +96,18 @@ def wait_and_kill_a_worker(commands: Commands, process: Forked) -> int:
     """Kill the worker of a trial that has its run, and return the trial's number once it is failed."""
     wait_for(lambda: "study s:" in commands.log.read_text(), process)
     with commands.study() as study:
-        wait_for(lambda: any("kd.run" in trial.user_attrs for trial in running(study)), process)
-        victim = next(trial for trial in running(study) if "kd.run" in trial.user_attrs)
-        os.kill(victim.user_attrs[WORKER]["pid"], signal.SIGKILL)
+        while True:
+            wait_for(lambda: any("kd.run" in trial.user_attrs for trial in running(study)), process)
+            victim = next((trial for trial in running(study) if "kd.run" in trial.user_attrs), None)
+            if victim is None:
+                continue
+            worker = victim.user_attrs[WORKER]["pid"]
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(0.2)  # for what it has just sent
+            if study.get_trials()[victim.number].state == TrialState.RUNNING:
+                break
+            os.kill(worker, signal.SIGCONT)  # it was quicker
+        os.kill(worker, signal.SIGKILL)
         wait_for(lambda: study.get_trials()[victim.number].state == TrialState.FAIL, process)
     return victim.number
 

@@ -256,6 +256,7 @@ def server(tmp_path: Path, mlflow_store: Callable[..., str]) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
             cwd=tmp_path,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # seven more processes, for what kd has not
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -36,7 +36,8 @@ TINY = [
     "--views",
     "2",
 ]
-STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", "6"]
+STOPPED_EPOCHS = 12
+STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", f"{STOPPED_EPOCHS}"]
 
 
 class Place:
@@ -206,11 +207,14 @@ def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path:
 
 def test_the_teacher_is_reused_and_a_combined_model_teaches_a_student(done: Place) -> None:
     parent, combined = done.runs("parent")[0], done.runs("combined")[0]
-    output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id)
+    output = done.kd("student", *TINY, "--no-control", "--seeds", "2", "--teacher", parent.info.run_id)
     assert "teacher: epoch" not in output
-    assert done.runs("student")[-1].data.tags["kd.teacher"] == combined.info.run_id
-    assert "reused" in done.kd("student", *TINY, "--no-control", "--seeds", "2")
-    assert [run.info.run_name for run in done.runs("student")[-2:]] == ["student seed 0", "student seed 1"]
+    students = done.runs("student")[-2:]
+    assert [run.info.run_name for run in students] == ["student seed 0", "student seed 1"]
+    assert {run.data.tags["kd.teacher"] for run in students} == {combined.info.run_id}
+    output = done.kd("specialist", *TINY, "--no-control", "--groups", "0,1", "--group", "0", "--epochs", "1")
+    assert "reused" in output
+    assert "teacher: epoch" not in output
 
 
 def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
@@ -290,23 +294,28 @@ def never_stopped(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callab
     return place.runs()[0]
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "status"),
-    [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")],
-)
-def test_a_stopped_command_ends_as_if_never_stopped_when_it_is_given_again(
-    place: Place, never_stopped: Run, number: signal.Signals, code: int, status: str
-) -> None:
-    with place.start(*STOPPED) as process:
-        wait_for_epochs(2, place, process)
-        process.send_signal(number)
-        assert process.wait(60) == code, place.output.read_text()
-    assert "Traceback" not in place.output.read_text()
-    assert place.statuses() == {status}
-    stopped = place.runs()[0].info.run_id
-    assert re.search(f"going on after epoch . of run {stopped}", place.kd(*STOPPED))
+def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place, never_stopped: Run) -> None:
+    stops = [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")]
+    stopped = None
+    for number, code, status in stops:
+        with place.start(*STOPPED) as process:
+            wait_for_epochs(2, place, process)
+            process.send_signal(number)
+            assert process.wait(60) == code, place.output.read_text()
+        assert "Traceback" not in place.output.read_text()
+        assert_goes_on(place, stopped)
+        stopped = place.runs()[-1]
+        assert stopped.info.status == status
+    place.kd(*STOPPED)
+    assert_goes_on(place, stopped)
     resumed = place.runs()[-1]
     for name in ("test_nll", "val_loss", "train_loss"):
         assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
     steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    assert steps == list(range(1, STOPPED_EPOCHS + 1))
+
+
+def assert_goes_on(place: Place, stopped: Run | None) -> None:
+    """Assert that the last command went on from the run that was stopped, if there is one."""
+    if stopped is not None:
+        assert re.search(rf"going on after epoch \d+ of run {stopped.info.run_id}", place.output.read_text())

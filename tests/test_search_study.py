@@ -165,21 +165,19 @@ def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up
         assert_nothing_is_left_open(commands)
         assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
         ended = [*tune, "--trials", "1", "--final-seeds", "1"]
-        stop(commands, ended, "study s:", 0.0, signal.SIGTERM)
-        stop(commands, ended, "study s:", 0.5, signal.SIGINT)
-        stop(commands, ended, "final winner: epoch 1", 0.0, signal.SIGINT)
+        stop(commands, ended, "study s:", signal.SIGTERM)
+        stop(commands, ended, "final winner: epoch 1", signal.SIGINT)
         code, log = commands.end(commands.start(ended))
         assert code == 0, log
         assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
         assert {run.info.status for run in commands.runs("final")} == {"FINISHED", "KILLED"}
 
 
-def stop(commands: Commands, arguments: Sequence[str], line: str, seconds: float, number: signal.Signals) -> None:
-    """Stop a command twice some time after a line, while it is where no trial is under way."""
+def stop(commands: Commands, arguments: Sequence[str], line: str, number: signal.Signals) -> None:
+    """Stop a command by a signal and the same once more after a line, while it is where no trial is under way."""
     commands.log.write_text("")
     process = commands.start(arguments)
     wait_for(lambda: line in commands.log.read_text(), process)
-    time.sleep(seconds)
     for _ in range(2):
         process.send_signal(number)
     code, log = commands.end(process)

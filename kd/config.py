@@ -84,7 +84,14 @@ class DataConfig(Config):
 
     def batch_sizes(self) -> dict[str, int]:
         """Return the fields that say how many images a step takes."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("batch_size")}
+        return self._ending_in("batch_size")
+
+    def shifts(self) -> dict[str, int]:
+        """Return the fields that say by how many pixels images are shifted at most."""
+        return self._ending_in("shift_px")
+
+    def _ending_in(self, end: str) -> dict[str, int]:
+        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith(end)}
 
 
 class TrainingConfig(DataConfig):
@@ -114,6 +121,7 @@ class TeacherConfig(TrainingConfig):
         le=512,
         description="height of the first images, which then grow to their size: a quicker training; 0: as they are",
     )
+    shift_px: int = Field(0, ge=0, le=511, description="largest shift of the augmented images; 0: an eighth of their height")
 
 
 class StudentConfig(TrainingConfig):
@@ -143,6 +151,7 @@ class StudentConfig(TrainingConfig):
     teacher_start_px: int = Field(
         0, ge=0, le=512, description="height of the generalist's first images, which then grow; 0: as they are"
     )
+    teacher_shift_px: int = Field(0, ge=0, le=511, description="largest shift of the generalist's images; 0: an eighth")
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

@@ -81,9 +81,12 @@ class Dataset:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
-    def augmentation(self, seed: int) -> Augmentation:
-        """Return the usual augmentation: shifts of up to an eighth of the height (4 of 32 px), a flip if allowed."""
-        return Augmentation(shift_px=max(1, self.image_shape[1] // 8), flip=self.flip, seed=seed)
+    def augmentation(self, seed: int, shift_px: int = 0) -> Augmentation:
+        """Return the usual augmentation: shifts of up to ``shift_px``, and a flip if allowed.
+
+        A shift of 0 stands for an eighth of the height (4 of 32 px), which is at least 1 px.
+        """
+        return Augmentation(shift_px=shift_px or max(1, self.image_shape[1] // 8), flip=self.flip, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

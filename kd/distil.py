@@ -123,7 +123,7 @@ def distillation_jobs(  # noqa: PLR0913 - as above
         device=setting.device,
         use=config.use,
         resume=config.resume,
-        augmentation_seed=config.data_seed,
+        augmentation=setting.dataset.augmentation(config.data_seed),
         tags={**setting.tags, "kd.teacher": teacher.run_id},
         start=start,
     )

@@ -12,11 +12,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depth": 1,
         "width": 64,
         "optimizer": "muon",
-        "lr": 0.1,
+        "lr": 0.07,
         "batch_size": 512,
         "epochs": 18,
         "label_smoothing": 0.2,
         "start_px": 24,
+        "shift_px": 2,
     },
 }
 

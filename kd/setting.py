@@ -31,8 +31,8 @@ def prepare(command: str, config: DataConfig) -> Setting:
     """Load the data and look at everything that a command needs.
 
     Raises:
-        UserError: the data can't be had, there is no such device, a batch is larger than the training split, or the
-            output folder can't be written to.
+        UserError: the data can't be had, there is no such device, a batch is larger than the training split, a
+            shift than an image, or the output folder can't be written to.
     """
     device = resolve_device(config.device)
     if device.type == "cpu":
@@ -48,6 +48,10 @@ def prepare(command: str, config: DataConfig) -> Setting:
     for name, size in config.batch_sizes().items():
         if size > len(dataset.train):
             raise UserError(f"--{name.replace('_', '-')} {size}: the training split has only {len(dataset.train)} images")
+    least_px = min(dataset.image_shape[1:])
+    for name, shift in config.shifts().items():
+        if shift >= least_px:
+            raise UserError(f"--{name.replace('_', '-')} {shift}: images of {least_px} px can only be shifted by fewer")
     tags = {
         "kd.command": command,
         "kd.data": dataset.name,

@@ -86,7 +86,7 @@ def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
         device=setting.device,
         use=config.use,
         resume=config.resume,
-        augmentation_seed=config.data_seed,
+        augmentation=setting.dataset.augmentation(config.data_seed, config.shift_px),
         tags=setting.tags,
     )
 

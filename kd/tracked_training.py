@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kd import checkpoints
 from kd.allocator import give_back_freed_memory
+from kd.augment import Augmentation
 from kd.config import canonical
 from kd.data import Dataset
 from kd.evaluate import agreement, predict
@@ -48,7 +49,7 @@ class Job:
     device: torch.device
     use: Literal["best", "last"]
     resume: bool
-    augmentation_seed: int
+    augmentation: Augmentation
     settings: Mapping[str, object] = field(default_factory=dict)
     """The command's whole configuration, for a run that stands alone."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Job:
             {
                 "role": self.role,
                 "data": self.dataset.digest,
-                "views": self.augmentation_seed,
+                "views": asdict(self.augmentation),
                 "net": [self.depth, self.width, self.task.kind, list(self.task.group), self.task.own_fraction],
                 "recipe": asdict(self.recipe),
                 "use": self.use,
@@ -185,7 +186,7 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         task.train.to(job.device),
         job.objective,
         job.recipe,
-        job.dataset.augmentation(job.augmentation_seed),
+        job.augmentation,
         epoch_rows=task.epoch_rows(job.recipe.seed),
     )
     return trainer, "random" if weights is None else "generalist"

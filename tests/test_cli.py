@@ -152,6 +152,7 @@ def test_a_mistyped_option_is_told_with_those_alike(cli: Main, capsys: Capture) 
         (["teacher", "--device", "abacus"], "--device abacus: expected auto, cpu, cuda or cuda:N"),
         (["student", "--output-dir", "file/folder"], "--output-dir file/folder: can't be made"),
         (["teacher", "--batch-size", "100000"], "--batch-size 100000: the training split has only"),
+        (["student", "--teacher-shift-px", "8"], "--teacher-shift-px 8: images of 8 px can only be shifted by fewer"),
         (["specialist", "--groups", "0,1;2,ten"], "--groups"),
         (["specialist", "--groups", "0,1;2,3", "--group", "2"], "--group 2: "),
         (["pipeline", "--data", "folder", "--data-root", "absent"], ""),

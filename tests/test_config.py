@@ -108,6 +108,7 @@ STUDENTS: list[tuple[str, list[object], list[object]]] = [
     ("teacher_net", ["vgg"], ["resnet", "pooled"]),
     ("teacher_optimizer", ["adam"], ["sgd", "muon"]),
     ("teacher_start_px", [-1, 513], [0, 24]),
+    ("teacher_shift_px", [-1, 512], [0, 2]),
 ]
 SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
     ("group", [-1, "some", 1.5], [0, "0", 7, "all"]),
@@ -125,6 +126,7 @@ SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
     [(config, *row) for config in (TeacherConfig, StudentConfig) for row in ANY_TRAINING]
     + [(TeacherConfig, "label_smoothing", [-0.1, 1], [0, 0.99]), (TeacherConfig, "net", ["vgg"], ["resnet", "pooled"])]
     + [(TeacherConfig, "optimizer", ["adam"], ["sgd", "muon"]), (TeacherConfig, "start_px", [-1, 513], [0, 24])]
+    + [(TeacherConfig, "shift_px", [-1, 512], [0, 2])]
     + [(StudentConfig, *row) for row in STUDENTS]
     + [(config, *row) for config in (SpecialistConfig, PipelineConfig) for row in SPECIALISTS],
 )

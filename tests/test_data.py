@@ -171,6 +171,7 @@ def test_unknown_data_set_is_told_with_the_known_ones() -> None:
 
 def test_usual_augmentation_shifts_by_an_eighth_and_flips_where_allowed(tmp_path: Path) -> None:
     assert load_digits_set().augmentation(3) == Augmentation(1, flip=False, seed=3)
+    assert load_digits_set().augmentation(3, shift_px=2) == Augmentation(2, flip=False, seed=3)
     root = write_folder(tmp_path / "data", {"a": 3, "b": 3})
     assert load_dataset("folder", root, image_px=32).augmentation(4) == Augmentation(4, flip=True, seed=4)
     assert load_dataset("folder", root, image_px=4).augmentation(4) == Augmentation(1, flip=True, seed=4)

@@ -17,13 +17,13 @@ from common import parse, show, spread, write_json
 
 from kd.commands import teacher
 from kd.config import StudentConfig, TeacherConfig
-from kd.distil import teacher_targets
+from kd.data import Dataset, Split
 from kd.evaluate import predict, score
 from kd.models import Classifier, create_specialist_model
-from kd.setting import prepare
-from kd.targets import LiveTargets
+from kd.setting import Setting, prepare
+from kd.targets import CachedTargets, LiveTargets, cached_targets
 from kd.tasks import soft_objective, whole_task
-from kd.teachers import load_teacher
+from kd.teachers import Teacher, load_teacher
 from kd.train import Recipe, Trainer
 
 LIVE = 0
@@ -47,14 +47,13 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     setting = prepare("views", config)
     dataset = setting.dataset
     guide = load_teacher(config.teacher, "--teacher", setting)
-    # All kept views are of one file: a student of fewer views looks at the first ones.
-    targets = LiveTargets(guide.model) if views == LIVE else teacher_targets(config, setting, guide)
-    rows = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[: study.images]
+    split = some_images(study, dataset)
+    targets = LiveTargets(guide.model) if views == LIVE else kept_targets(study, setting, guide, split)
     torch.manual_seed(seed)
     net = create_specialist_model(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
     trainer = Trainer(
         Classifier(net, dataset.mean, dataset.std),
-        dataset.train.select(rows),
+        split,
         soft_objective(whole_task(dataset), targets, temperature=config.temperature, alpha=config.alpha),
         Recipe(config.epochs, config.batch_size, config.lr, config.weight_decay, seed, views),
         dataset.augmentation(config.data_seed),
@@ -64,10 +63,31 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     return score(predict(trainer.model, dataset.val), dataset.val.labels).accuracy
 
 
+def some_images(study: Study, dataset: Dataset) -> Split:
+    """Return the training images of all students: the same ones, drawn at random."""
+    rows = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))
+    return dataset.train.select(rows[: study.images])
+
+
+def kept_targets(study: Study, setting: Setting, guide: Teacher, split: Split) -> CachedTargets:
+    """Return the teacher's logits for most views: all are of one file, and a student of fewer looks at the first ones."""
+    return cached_targets(
+        guide.model,
+        split,
+        setting.dataset.augmentation(study.config.data_seed),
+        views=study.config.views,
+        data_digest=setting.dataset.digest,
+        split_name="train",
+        root=setting.output_dir / "targets",
+        device=setting.device,
+    )
+
+
 def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[float]]:
     """Return the accuracies of all students, by their number of views; the seeds are the same for each."""
     setting = prepare("views", study.config)
-    teacher_targets(study.config, setting, load_teacher(study.config.teacher, "--teacher", setting))
+    guide = load_teacher(study.config.teacher, "--teacher", setting)
+    kept_targets(study, setting, guide, some_images(study, setting.dataset))
     tasks = [(study, number, seed) for seed in range(seeds) for number in views]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         accuracies = list(pool.map(val_accuracy, *zip(*tasks, strict=True)))

@@ -358,18 +358,20 @@ def load_model(reference: str) -> LoadedModel:
         UserError: there is no such run or model, or it is none of kd's.
     """
     _quiet()
-    try:
-        uri = reference if ":/" in reference else f"runs:/{_model_run(reference)}/{MODEL_NAME}"
-        info = get_model_info(uri)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise UserError(
-            f"{reference}: no such run or model ({reason}); `mlflow ui` shows the ids of the finished runs"
-        ) from None
-    metadata = info.metadata or {}
-    if "classes" not in metadata:
-        raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
-    module = Exported(mlflow.pytorch.load_model(uri), logarithm=metadata["outputs"] == "probabilities")
+    with tempfile.TemporaryDirectory() as folder:  # one that MLflow makes would be left behind
+        try:
+            uri = reference if ":/" in reference else f"runs:/{_model_run(reference)}/{MODEL_NAME}"
+            path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            info = get_model_info(path)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(
+                f"{reference}: no such run or model ({reason}); `mlflow ui` shows the ids of the finished runs"
+            ) from None
+        metadata = info.metadata or {}
+        if "classes" not in metadata:
+            raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
+        module = Exported(mlflow.pytorch.load_model(path), logarithm=metadata["outputs"] == "probabilities")
     return LoadedModel(module, uri, info.run_id, metadata)
 
 

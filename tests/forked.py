@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,7 @@ def _kd(arguments: Sequence[str], folder: Path, env: Mapping[str, str], output: 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # where that is was found out in another environment
     file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(file, stream.fileno())

@@ -111,8 +111,11 @@ def _look(frame: FrameType | None) -> None:
     """Raise what was asked for, or look again soon."""
     waits = time.monotonic() - _asked.since < LONGEST_SECONDS and (_is_stopping() or _would_cut(frame))
     if waits and _HAS_ALARM:
-        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS)
+        # Again and again: an alarm that another thread gets does not wake this one out of a system call.
+        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
         return
+    if _HAS_ALARM:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     number, _asked.number = _asked.number, 0
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 

@@ -102,17 +102,35 @@ def test_a_second_one_does_not_cut_what_the_first_has_begun(done: list[str]) -> 
     assert done == ["not asked twice", "asked twice"]
 
 
-def test_nothing_is_held_for_ever(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alarms_lost", [0, 2])
+def test_nothing_is_held_for_ever(done: list[str], monkeypatch: pytest.MonkeyPatch, alarms_lost: int) -> None:
     monkeypatch.setattr(interrupts, "LONGEST_SECONDS", 0.05)
 
     @uncut
     def work() -> None:
-        interrupt()
+        lose_alarms(alarms_lost)
+        os.kill(os.getpid(), signal.SIGINT)
         done.append("held")
         time.sleep(60)
 
+    began = time.monotonic()
     assert ended_by(work) is KeyboardInterrupt
+    assert time.monotonic() - began < 30
     assert done == ["held"]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def lose_alarms(number: int) -> None:
+    """Have the next alarms do nothing, as those do that the kernel hands to another thread."""
+    heard_by, lost = signal.getsignal(signal.SIGALRM), []
+
+    def lose(*_: object) -> None:
+        lost.append(1)
+        if len(lost) == number:
+            signal.signal(signal.SIGALRM, heard_by)
+
+    if number:
+        signal.signal(signal.SIGALRM, lose)
 
 
 def test_what_a_shell_has_ignored_stays_ignored() -> None:

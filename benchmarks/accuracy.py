@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -111,21 +110,10 @@ def train_all(config: StudentConfig) -> dict[str, Curve]:
 
 
 def generalist(config: StudentConfig, setting: Setting) -> tuple[Curve, Teacher]:
-    """Train the generalist, and return it as a teacher; its logits on val and test are not asked for."""
+    """Train the generalist, and return it as a teacher."""
     curve, model = fit(teacher_job(config.teacher_config(), setting))
-    nothing = torch.empty(0)
-    task = whole_task(setting.dataset)
-    teacher = Teacher(
-        model=model,
-        task=task,
-        run_id="",
-        link="",
-        val_logits=nothing,
-        test_logits=nothing,
-        parameters=count_parameters(model),
-        origin="trained",
-    )
-    return curve, teacher
+    task, parameters = whole_task(setting.dataset), count_parameters(model)
+    return curve, Teacher(model=model, task=task, run_id="", link="", parameters=parameters, origin="trained")
 
 
 def fit(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,21 @@ class Teacher:
     task: Task
     run_id: str
     link: str
-    val_logits: Tensor
-    test_logits: Tensor
     parameters: int
     origin: str
     """How it was come by, in words."""
+    trained: Trained | None = None
+    """Its training, where this command trained it: it was scored then."""
+
+    @cached_property
+    def val_logits(self) -> Tensor:
+        """Return its logits (N, all classes) for the validation images, computed when they are first asked for."""
+        return self.trained.val_logits if self.trained else predict(self.model, self.task.val)
+
+    @cached_property
+    def test_logits(self) -> Tensor:
+        """Return the same for the test images: a worker of a search never asks for them."""
+        return self.trained.test_logits if self.trained else predict(self.model, self.task.test)
 
     def test_on(self, task: Task) -> Tensor:
         """Return its logits (N, all classes) for the test images of a task."""
@@ -134,14 +144,11 @@ def load_teacher(references: str, flag: str, setting: Setting, origin: str = "na
     loaded = _load_all(references, flag, setting)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(setting.device)
-    task = whole_task(setting.dataset)
     return Teacher(
         model=model,
-        task=task,
+        task=whole_task(setting.dataset),
         run_id=",".join(model.run_id for model in loaded),
         link=" + ".join(tracking.run_link(model.run_id) for model in loaded),
-        val_logits=predict(model, task.val),
-        test_logits=predict(model, task.test),
         parameters=count_parameters(model),
         origin=origin,
     )
@@ -165,10 +172,9 @@ def _trained(trained: Trained, setting: Setting) -> Teacher:
         task=trained.task,
         run_id=trained.run_id,
         link=trained.link,
-        val_logits=trained.val_logits,
-        test_logits=trained.test_logits,
         parameters=trained.parameters,
         origin="trained",
+        trained=trained,
     )
 
 

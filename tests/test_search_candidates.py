@@ -43,9 +43,7 @@ GROUPS = {0: (0, 1, 2), 1: (3, 4)}
 def guide(tiny_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Guide:
     torch.manual_seed(0)
     model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
-    task = whole_task(tiny_digits)
-    logits = predict(model, task.val), predict(model, task.test)
-    teacher = Teacher(model, task, "run", "link", *logits, parameters=0, origin="made")
+    teacher = Teacher(model, whole_task(tiny_digits), "run", "link", parameters=0, origin="made")
     setting = Setting("tune", tiny_digits, torch.device("cpu"), tmp_path_factory.mktemp("out"), {})
     return Guide(setting, teacher, LiveTargets(model), GROUPS)
 

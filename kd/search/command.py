@@ -267,8 +267,10 @@ class _Watch:
         self, config: TuneConfig, study: optuna.Study, space: tuple[Axis, ...], parent: tracking.Run, groups: str
     ) -> None:
         self._config, self._study, self._space, self._parent, self._groups = config, study, space, parent, groups
-        self._seen = {trial.number for trial in all_trials(study) if trial.state.is_finished()}
-        self._drawn = time.monotonic()
+        self._seen = self._ended()
+        self._drawn_at = time.monotonic()
+        self._drawn: set[int] | None = None
+        """The numbers of the ended trials that the figures show; None: nothing is drawn yet."""
 
     def __enter__(self) -> Self:
         self._bar = tqdm(
@@ -298,7 +300,7 @@ class _Watch:
         self._bar.n = min(self._config.trials, finished(all_trials(self._study)))
         self._bar.set_postfix_str(report.best_text(self._study))
         self._write_down("")
-        if time.monotonic() - self._drawn > FIGURE_SECONDS:
+        if time.monotonic() - self._drawn_at > FIGURE_SECONDS:
             self._draw()
 
     def show(self, final: str) -> None:
@@ -317,8 +319,14 @@ class _Watch:
             self._parent.log_tags({"kd.best_trial": str(best.number), "kd.best_run": best.user_attrs.get("kd.run", "")})
 
     def _draw(self) -> None:
+        ended = self._ended()
+        if ended == self._drawn:
+            return
         report.log_figures(self._parent, self._study, self._space)
         path = report.write_best(self._config, self._study, self._groups, self._parent.output_dir)
         if path is not None:
             self._parent.log_file(path, "")
-        self._drawn = time.monotonic()
+        self._drawn, self._drawn_at = ended, time.monotonic()
+
+    def _ended(self) -> set[int]:
+        return {trial.number for trial in all_trials(self._study) if trial.state.is_finished()}

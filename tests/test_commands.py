@@ -20,7 +20,10 @@ import torch
 from forked import Forked
 from mlflow.entities import Run
 
+from kd.config import StudentConfig
 from kd.data import load_dataset
+from kd.setting import prepare
+from kd.teachers import find_teacher
 
 TINY = [
     "--teacher-depth",
@@ -70,13 +73,11 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A place where the pipeline ran once, started as a user does; MLflow made its database."""
+def done(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., str]) -> Place:
+    """Return a place where the pipeline ran once."""
     folder = tmp_path_factory.mktemp("done")
-    place = Place(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    command = [sys.executable, "-m", "kd", "pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits"]
-    ended = subprocess.run(command, cwd=folder, env=place.env, capture_output=True, text=True, timeout=200, check=False)
-    assert ended.returncode == 0, ended.stderr
+    place = Place(folder, mlflow_store(folder))
+    place.kd("pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits")
     return place
 
 
@@ -207,13 +208,24 @@ def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path:
     assert place.kd("targets", "--list") == "targets: nothing is kept\n"
 
 
-def test_the_teacher_is_reused_and_a_combined_model_teaches_a_student(done: Place) -> None:
+def test_a_combined_model_teaches_students_of_two_seeds(done: Place) -> None:
     parent, combined = done.runs("parent")[0], done.runs("combined")[0]
-    output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id)
+    output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id, "--seeds", "2")
     assert "teacher: epoch" not in output
-    assert done.runs("student")[-1].data.tags["kd.teacher"] == combined.info.run_id
-    assert "reused" in done.kd("student", *TINY, "--no-control", "--seeds", "2")
-    assert [run.info.run_name for run in done.runs("student")[-2:]] == ["student seed 0", "student seed 1"]
+    students = done.runs("student")[-2:]
+    assert [run.info.run_name for run in students] == ["student seed 0", "student seed 1"]
+    assert {run.data.tags["kd.teacher"] for run in students} == {combined.info.run_id}
+
+
+def test_the_teacher_of_the_same_configuration_is_reused(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    run = done.runs("teacher")[0]
+    settings = {"teacher_depth": 1, "teacher_width": 4, "teacher_epochs": 2}
+    config = StudentConfig.parse(settings)
+    teacher = find_teacher(config, prepare("student", config))
+    assert (teacher.run_id, teacher.origin) == (run.info.run_id, "reused")
+    right = teacher.test_logits.argmax(dim=1) == load_dataset("digits", "").test.labels
+    assert right.double().mean().item() == run.data.metrics["test_accuracy"]
 
 
 def test_finished_runs_are_combined_as_they_were(done: Place) -> None:

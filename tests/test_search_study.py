@@ -23,24 +23,28 @@ import yaml
 from forked import Forked
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
+from PIL import Image
 
 from kd.config import SpecialistConfig
+from kd.data import load_dataset
 from kd.search.storage import opened
 from kd.search.trials import WORKER, all_trials, finished
 
 TUNE = (
-    *("tune", "--study-name", "s", "--final-seeds", "1", "--groups", "0,1,2,3", "--init", "generalist"),
+    *("tune", "--data", "folder", "--study-name", "s", "--final-seeds", "1", "--groups", "0,1,2,3", "--init", "generalist"),
     *("--teacher-epochs", "1", "--teacher-depth", "1", "--teacher-width", "4", "--views", "1", "--search", "width=int:4:8:4"),
     *("--width", "4", "--search", "temperature=fixed"),
 )
 PATIENCE_SECONDS = 120.0
+IMAGES_A_CLASS = 40
 
 
 class Commands:
     """Starts kd in a folder, against one tracking store and one storage."""
 
-    def __init__(self, folder: Path, storage: str, tracking_uri: str) -> None:
+    def __init__(self, folder: Path, storage: str, tracking_uri: str, images: Path) -> None:
         self.storage = storage
+        self._images = images
         self.tracking_uri = tracking_uri
         self._folder = folder
         self.log = folder / "kd.log"
@@ -49,7 +53,8 @@ class Commands:
 
     def start(self, arguments: Sequence[str]) -> Forked:
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.tracking_uri, "OMP_NUM_THREADS": "1"}
-        process = Forked([*arguments, "--storage", self.storage], self._folder, environment, self.log)
+        places = ["--storage", self.storage, "--data-root", str(self._images)]
+        process = Forked([*arguments, *places], self._folder, environment, self.log)
         self._started.append(process)
         return process
 
@@ -122,8 +127,10 @@ def assert_nothing_is_left_open(commands: Commands) -> None:
     assert not [run for run in runs if run.info.status == "RUNNING"]
 
 
-def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_path: Path, postgresql: str, server: str) -> None:
-    with Commands(tmp_path, postgresql, server) as commands:
+def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(
+    tmp_path: Path, postgresql: str, server: str, images: Path
+) -> None:
+    with Commands(tmp_path, postgresql, server, images) as commands:
         tune = [*TUNE, "--epochs", "8", "--trials", "4"]
         lost = killed_and_stopped(commands, [*tune, "--workers", "2"])
         leader = commands.start(tune)
@@ -140,9 +147,9 @@ def test_a_study_survives_a_kill_and_ctrl_c_and_the_same_command_goes_on(tmp_pat
 
 
 def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up(
-    tmp_path: Path, mlflow_store: Callable[..., str]
+    tmp_path: Path, mlflow_store: Callable[..., str], images: Path
 ) -> None:
-    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", mlflow_store(tmp_path)) as commands:
+    with Commands(tmp_path, f"sqlite:///{tmp_path}/optuna.db", mlflow_store(tmp_path), images) as commands:
         tune = [*TUNE, "--epochs", "2", "--trials", "500", "--final-seeds", "0"]
         leader = commands.start(tune)
         wait_for(lambda: "study s:" in commands.log.read_text(), leader)
@@ -242,6 +249,19 @@ def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, 
     assert "## On test" in note
     finals = {run.info.run_name: run.data.metrics["test_accuracy"] for run in commands.runs("final")}
     assert {"final winner", "final winner on hard targets", "final paper's values"} <= set(finals)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a few digits as files, which a worker reads sooner than it imports scikit-learn's."""
+    folder = tmp_path_factory.mktemp("digits")
+    train = load_dataset("digits", "").train
+    for label, name in enumerate(load_dataset("digits", "").classes):
+        (folder / name).mkdir()
+        rows = (train.labels == label).nonzero().flatten().tolist()[:IMAGES_A_CLASS]
+        for row in rows:
+            Image.fromarray(train.images[row, 0].numpy()).save(folder / name / f"{row}.png")
+    return folder
 
 
 @pytest.fixture

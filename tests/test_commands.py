@@ -25,22 +25,12 @@ from kd.data import load_dataset
 from kd.setting import prepare
 from kd.teachers import find_teacher
 
+EPOCHS = 12
+TEACHER = ["--width", "4", "--depth", "1", "--epochs", f"{EPOCHS}"]
 TINY = [
-    "--teacher-depth",
-    "1",
-    "--teacher-width",
-    "4",
-    "--teacher-epochs",
-    "2",
-    "--width",
-    "4",
-    "--epochs",
-    "2",
-    "--views",
-    "2",
+    *("--teacher-width", "4", "--teacher-depth", "1", "--teacher-epochs", f"{EPOCHS}"),
+    *("--width", "4", "--epochs", "2", "--views", "2"),
 ]
-STOPPED_EPOCHS = 12
-STOPPED = ["teacher", "--width", "4", "--depth", "1", "--epochs", f"{STOPPED_EPOCHS}"]
 
 
 class Place:
@@ -220,7 +210,7 @@ def test_a_combined_model_teaches_students_of_two_seeds(done: Place) -> None:
 def test_the_teacher_of_the_same_configuration_is_reused(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
     run = done.runs("teacher")[0]
-    settings = {"teacher_depth": 1, "teacher_width": 4, "teacher_epochs": 2}
+    settings = {"teacher_depth": 1, "teacher_width": 4, "teacher_epochs": EPOCHS}
     config = StudentConfig.parse(settings)
     teacher = find_teacher(config, prepare("student", config))
     assert (teacher.run_id, teacher.origin) == (run.info.run_id, "reused")
@@ -298,20 +288,11 @@ def wait_for_epochs(number: int, place: Place, process: Forked) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., str]) -> Run:
-    """Return the run of STOPPED that nobody stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    place = Place(folder, mlflow_store(folder))
-    place.kd(*STOPPED)
-    return place.runs()[0]
-
-
-def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place, never_stopped: Run) -> None:
+def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place, done: Place) -> None:
     stops = [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")]
     stopped = None
     for number, code, status in stops:
-        with place.start(*STOPPED) as process:
+        with place.start("teacher", *TEACHER) as process:
             wait_for_epochs(2, place, process)
             process.send_signal(number)
             assert process.wait(60) == code, place.output.read_text()
@@ -319,13 +300,13 @@ def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place
         assert_goes_on(place, stopped)
         stopped = place.runs()[-1]
         assert stopped.info.status == status
-    place.kd(*STOPPED)
+    place.kd("teacher", *TEACHER)
     assert_goes_on(place, stopped)
-    resumed = place.runs()[-1]
+    resumed, never_stopped = place.runs()[-1], done.runs("teacher")[0]
     for name in ("test_nll", "val_loss", "train_loss"):
         assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
     steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
-    assert steps == list(range(1, STOPPED_EPOCHS + 1))
+    assert steps == list(range(1, EPOCHS + 1))
 
 
 def assert_goes_on(place: Place, stopped: Run | None) -> None:

@@ -17,7 +17,6 @@ kernel takes the lock from a process that dies, and the next one computes. Reade
 
 import hashlib
 import logging
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,8 +40,9 @@ PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
 TARGETS_BATCH_SIZE = 128
 PROBE_IMAGES = 32
-PROBE_TOLERANCE = 0.01
-"""Share of the largest logit by which kept and live may differ: float16, and another device's kernels, are below it."""
+"""Of all views together; each view is looked at."""
+PROBE_TOLERANCE = 0.003
+"""Share of the largest logit by which kept and live may differ: float16 (0.0005) and another device's kernels are below it."""
 HEADER_ALIGNMENT = 64
 HEADER_LIMIT = 65536
 StoreType = Literal["float16", "float32"]
@@ -140,7 +140,7 @@ class TargetsKey(_Record):
 
 @dataclass(frozen=True)
 class TargetsInfo:
-    """One file of kept targets, as a listing shows it; without a key where its header can't be read."""
+    """One file of kept targets, as a listing shows it; without a key where it is no such file, or not a whole one."""
 
     path: Path
     size_bytes: int
@@ -240,10 +240,10 @@ def weights_digest(model: nn.Module) -> str:
 def list_targets(root: Path) -> list[TargetsInfo]:
     """Return what is kept in a folder, by file name; nothing where there is no such folder."""
     listed = []
-    for path in sorted(root.glob("*.targets")):
+    for path in sorted(path for path in root.glob("*.targets") if path.is_file()):
         with suppress(FileNotFoundError), path.open("rb") as file:  # missing: cleared by another process meanwhile
             header = _read_header(file)
-            listed.append(TargetsInfo(path, path.stat().st_size, header.key if header else None))
+            listed.append(TargetsInfo(path, path.stat().st_size, header.key if header and _is_whole(file, header) else None))
     return listed
 
 
@@ -309,13 +309,16 @@ def _rounded(logits: Tensor, dtype: StoreType) -> NDArray[np.generic]:
 def _agrees(
     targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
 ) -> bool:
-    """Tell whether some kept logits are the model's: the same weights in other code are another teacher."""
-    some = split.select(torch.arange(0, len(split), -(-len(split) // PROBE_IMAGES)))
-    view = targets.views - 1
-    with evaluating(model):
-        live = _view_logits(model, some, augmentation, view, device)  # (B, C)
-    kept = targets.lookup(some.index.cpu(), view)  # (B, C)
-    return kept.shape == live.shape and bool((kept - live).abs().max() <= PROBE_TOLERANCE * live.abs().max())
+    """Tell whether some kept logits of each view are the model's: the same weights in other code are another teacher."""
+    rows = torch.arange(0, len(split), -(-len(split) // max(PROBE_IMAGES, targets.views)))
+    for view in range(targets.views):
+        some = split.select(rows[view % len(rows) :: targets.views])
+        with evaluating(model):
+            live = _view_logits(model, some, augmentation, view, device)  # (B, C)
+        kept = targets.lookup(some.index.cpu(), view)  # (B, C)
+        if kept.shape != live.shape or (kept - live).abs().max() > PROBE_TOLERANCE * live.abs().max():
+            return False
+    return True
 
 
 @contextmanager
@@ -383,12 +386,18 @@ def _load(path: Path, key: TargetsKey) -> Tensor | None:
             raise UserError(f"{path} tells of another {fields} than asked for: clear it with 'kd targets --prune'")
         shape = (key.views, key.images, header.num_classes)
         dtype = np.dtype(LITTLE_ENDIAN[key.dtype])
-        if os.fstat(file.fileno()).st_size != file.tell() + math.prod(shape) * dtype.itemsize:
+        if not _is_whole(file, header):
             return None
         # copy-on-write: torch wants memory that it could write to; pages that nobody writes to stay shared
         logits = np.memmap(file, dtype, mode="c", offset=file.tell(), shape=shape)
     digest = hashlib.sha256(logits.data).hexdigest()
     return torch.from_numpy(logits) if digest == header.payload_sha256 else None
+
+
+def _is_whole(file: IO[bytes], header: _Header) -> bool:
+    """Tell whether a file, read to the end of its header, has the length that this tells."""
+    numbers = header.key.views * header.key.images * header.num_classes
+    return os.fstat(file.fileno()).st_size == file.tell() + numbers * np.dtype(LITTLE_ENDIAN[header.key.dtype]).itemsize
 
 
 def _read_header(file: IO[bytes]) -> _Header | None:

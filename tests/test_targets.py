@@ -30,6 +30,7 @@ from kd.targets import (
     PROBE_IMAGES,
     CachedTargets,
     LiveTargets,
+    TargetsInfo,
     TargetsKey,
     TeacherTargets,
     cached_targets,
@@ -78,10 +79,18 @@ class OtherCode(Teacher):
 
 
 class UpsideDown(Augmentation):
-    """The same fields, other views."""
+    """The same fields, another first view."""
 
     def __call__(self, images: Tensor, index: Tensor, view: int) -> Tensor:
-        return super().__call__(images, index, view).flip(-2)
+        upright = super().__call__(images, index, view)
+        return upright.flip(-2) if view == 0 else upright
+
+
+class Louder(Teacher):
+    """The same weights, logits that are larger by half a per cent."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 1.005 * super().forward(images)
 
 
 @pytest.fixture(autouse=True)
@@ -401,11 +410,25 @@ def test_a_renamed_file_is_an_error(tmp_path: Path) -> None:
         fill(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"teacher": OtherCode()}, {"augmentation": UpsideDown(2, flip=True, seed=3)}])
+@pytest.mark.parametrize(
+    "change", [{"teacher": OtherCode()}, {"teacher": Louder()}, {"augmentation": UpsideDown(2, flip=True, seed=3)}]
+)
 def test_equal_weights_and_views_in_other_code_are_an_error(tmp_path: Path, change: dict[str, Any]) -> None:
     fill(tmp_path)
     with pytest.raises(UserError, match="holds other logits than this teacher gives"):
         fill(tmp_path, **change)
+
+
+def test_the_list_tells_which_files_are_damaged_and_leaves_folders_out(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = only_file(tmp_path)
+    (tmp_path / "folder.targets").mkdir()
+    [whole] = list_targets(tmp_path)
+    assert whole.key is not None
+    content = path.read_bytes()
+    for damaged in (content[:-1], content + b"x", content[:20]):
+        path.write_bytes(damaged)
+        assert list_targets(tmp_path) == [TargetsInfo(path, len(damaged), None)]
 
 
 def flip_a_bit(content: bytes, place: int) -> bytes:

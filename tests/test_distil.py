@@ -1,0 +1,76 @@
+"""Distillation as the commands do it: kept targets are those of the very images that a student sees."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd.config import StudentConfig
+from kd.data import Dataset
+from kd.distil import distillation_jobs, teacher_targets
+from kd.models import Classifier, create_generalist_model
+from kd.setting import Setting
+from kd.targets import CachedTargets, LiveTargets
+from kd.tasks import specialist_task, whole_task
+from kd.teachers import Teacher
+from kd.tracked_training import Job, create_trainer
+
+EPOCHS = 5
+ROUNDING = 0.01
+"""What float16's rounding of the targets grows to over the steps, as a share of the loss."""
+SMALL = {"epochs": EPOCHS, "width": 4, "views": 2, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_digits: Dataset) -> Teacher:
+    torch.manual_seed(0)
+    model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
+    return Teacher(model, whole_task(tiny_digits), "run", "link", parameters=0, origin="made")
+
+
+@pytest.fixture
+def setting(tiny_digits: Dataset, tmp_path: Path) -> Setting:
+    return Setting("student", tiny_digits, torch.device("cpu"), tmp_path, {})
+
+
+def distilled(
+    teacher: Teacher, setting: Setting, changed: dict[str, int] | None = None, *, live: bool = False, own: bool = False
+) -> Job:
+    """Return the training of a student, or of a specialist, with targets kept or live."""
+    config = StudentConfig.parse({**SMALL, **(changed or {})})
+    targets = LiveTargets(teacher.model) if live else teacher_targets(config, setting, teacher)
+    task = specialist_task(setting.dataset, (3, 7), "dustbin", 0.5) if own else whole_task(setting.dataset)
+    _, soft = distillation_jobs(config, setting, task, teacher, targets, label="student")
+    return soft
+
+
+def losses(job: Job) -> list[float]:
+    trainer, _ = create_trainer(job)
+    return [epoch.soft_loss for epoch in trainer.epochs()]
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("changed", [{}, {"data_seed": 5}, {"seed": 5, "views": 3}])
+def test_a_student_has_the_same_losses_with_kept_targets_as_with_a_live_teacher(
+    teacher: Teacher, setting: Setting, changed: dict[str, int], *, own: bool
+) -> None:
+    kept = losses(distilled(teacher, setting, changed, own=own))
+    live = losses(distilled(teacher, setting, changed, own=own, live=True))
+    assert kept == pytest.approx(live, rel=ROUNDING)
+    other = losses(distilled(teacher, setting, {**changed, "data_seed": 9}, own=own, live=True))
+    assert kept != pytest.approx(other, rel=ROUNDING)
+
+
+def test_a_resumed_student_goes_on_with_the_targets_of_its_epoch(teacher: Teacher, setting: Setting) -> None:
+    job = distilled(teacher, setting)
+    whole = losses(job)
+    stopped, _ = create_trainer(job)
+    begun = [epoch.soft_loss for _, epoch in zip(range(3), stopped.epochs(), strict=False)]
+    resumed, _ = create_trainer(distilled(teacher, setting))
+    resumed.restore(stopped.state())
+    assert begun + [epoch.soft_loss for epoch in resumed.epochs()] == whole
+
+
+def test_no_views_are_a_live_teacher(teacher: Teacher, setting: Setting) -> None:
+    assert isinstance(teacher_targets(StudentConfig(views=0), setting, teacher), LiveTargets)
+    assert isinstance(teacher_targets(StudentConfig(views=1), setting, teacher), CachedTargets)

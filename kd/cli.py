@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -33,6 +34,9 @@ COMMANDS = {
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
+OWN_MODULES = {"targets": "kd.kept_targets", "tune": "kd.search.command"}
+"""Of the commands that need other things than most do, and take their time to import them."""
+
 
 class _Commands(click.Group):
     """The subcommands, each built when it is asked for: pydantic takes longer to import than ``kd --help`` may."""
@@ -51,6 +55,11 @@ class _Commands(click.Group):
 def config_class(command: str) -> type["Config"]:
     """Return the configuration of one command."""
     return cast("type[Config]", getattr(importlib.import_module("kd.config"), COMMANDS[command][0]))
+
+
+def command_module(command: str) -> ModuleType:
+    """Return the module with the function of a command, which has its name."""
+    return importlib.import_module(OWN_MODULES.get(command, "kd.commands"))
 
 
 def _command(name: str) -> click.Command:
@@ -105,8 +114,7 @@ def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
     if settings:
         values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
     config = config_class(name).parse(values)
-    commands = importlib.import_module("kd.commands")
-    cast("Callable[[Config], None]", getattr(commands, name))(config)
+    cast("Callable[[Config], None]", getattr(command_module(name), name))(config)
 
 
 def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from kd import summary
 from kd.changes import combination_change, distillation_changes
@@ -15,16 +14,14 @@ from kd.config import (
     PipelineConfig,
     SpecialistConfig,
     StudentConfig,
-    TargetsConfig,
     TeacherConfig,
-    TuneConfig,
 )
 from kd.distil import Pair, distil, specialist_kind, teacher_targets
 from kd.errors import UserError
 from kd.groups import Group, choose_groups, covariance, describe_group, given_groups, resolve_groups
 from kd.members import load_members
 from kd.setting import Setting, prepare
-from kd.targets import TargetsInfo, TeacherTargets, list_targets, prune_targets
+from kd.targets import TeacherTargets
 from kd.tasks import specialist_task, whole_task
 from kd.teachers import Teacher, check_teacher, find_teacher, load_teacher, teacher_job
 from kd.tracked_training import Trained, train
@@ -83,37 +80,6 @@ def combine(config: CombineConfig) -> Combination:
         combination = combine_specialists(setting, guide, members, options, name="combined", seed=config.data_seed)
         _finish(setting, parent, guide, [], [combination])
     return combination
-
-
-def targets(config: TargetsConfig) -> None:
-    """Show or clear the teacher's logits that are kept."""
-    if not (config.list or config.prune):
-        raise UserError("targets: nothing to do; give --list, --prune or both")
-    folder = Path(config.output_dir) / "targets"
-    found = list_targets(folder)
-    if config.list:
-        for info in found:
-            log.info("%s", _kept(info))
-        log.info("%s: %s", folder, f"{sum(info.size_bytes for info in found):,} bytes in all" if found else "nothing is kept")
-    if config.prune:
-        for info in prune_targets(folder):
-            log.info("deleted %s, %s bytes", info.path, f"{info.size_bytes:,}")
-
-
-def _kept(info: TargetsInfo) -> str:
-    size = f"{info.path}: {info.size_bytes:,} bytes"
-    if info.key is None:
-        return f"{size}, damaged"
-    key = info.key
-    of = f"teacher {key.teacher[:8]}, data {key.data[:8]}, {key.split}"
-    return f"{size}, {of}, {key.images:,} images x {key.views} views, {key.dtype}"
-
-
-def tune(config: TuneConfig) -> None:
-    """Search temperature, alpha, width and what the user names for the best accuracy on val."""
-    from kd.search import command  # noqa: PLC0415 - Optuna is the search's alone, and takes its time to import
-
-    command.tune(config)
 
 
 @contextmanager

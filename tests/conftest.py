@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from kd.cli import COMMANDS, main
+from kd.cli import COMMANDS, command_module, main
 from kd.config import Config
 from kd.data import Dataset, Split, load_dataset
 
@@ -126,9 +126,8 @@ def cli() -> Iterator[Callable[[Sequence[str]], None]]:
 def configured(cli: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str]], Config]:
     """Return what gives the configuration with which a command is called for some arguments, and trains nothing."""
     received: list[Config] = []
-    commands = importlib.import_module("kd.commands")
     for command in COMMANDS:
-        monkeypatch.setattr(commands, command, received.append)
+        monkeypatch.setattr(command_module(command), command, received.append)
 
     def configure(arguments: Sequence[str]) -> Config:
         received.clear()

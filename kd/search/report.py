@@ -5,9 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import optuna
-import optuna.visualization.matplotlib as drawn
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
@@ -150,6 +148,8 @@ def _objective_text(config: TuneConfig) -> str:
 
 def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis]) -> None:
     """Draw the study as it stands, and keep the figures of its run."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - a slow import, of no use to a command that joins a study
+
     complete = _ranked(study)
     if len(complete) < LEAST_COMPLETE:
         return
@@ -175,6 +175,8 @@ def _accuracy(trial: FrozenTrial) -> float:
 
 def _figures(study: optuna.Study, space: Sequence[Axis], complete: Sequence[FrozenTrial]) -> dict[str, Callable[[], object]]:
     """Return what draws each figure, of those that the trials at hand can show."""
+    import optuna.visualization.matplotlib as drawn  # noqa: PLC0415 - as above
+
     names = [axis.name for axis in space]
     of = "val accuracy"
     target = _accuracy if len(study.directions) > 1 else None  # a target of one's own costs the line of the best so far

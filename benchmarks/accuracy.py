@@ -1,6 +1,7 @@
 """Accuracy against the seconds of training: the generalist, and a student with and without distillation.
 
-``python benchmarks/accuracy.py --figure FILE --seeds 3 --data folder --data-root DIR``, and any other flag of ``kd student``.
+``python benchmarks/accuracy.py --figure FILE --seeds 3 --data folder --data-root DIR``, and any other flag of ``kd student``
+that says what is trained, on what and how.
 Each seed has a generalist of its own. The lines of the figure are accuracy on val after each epoch. Test is scored once for
 each training, with the weights of the epoch that is best on val. What the teacher's targets take counts as distillation's.
 """
@@ -9,13 +10,18 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
+from click import ClickException
 from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from kd.allocator import keep_freed_memory
+from kd.cli import parse
 from kd.config import StudentConfig
 from kd.data import load_dataset
 from kd.device import resolve_device
@@ -24,14 +30,16 @@ from kd.errors import UserError
 from kd.evaluate import predict, score
 from kd.models import count_parameters
 from kd.plots.style import INK, looks, new_figure, tidy
-from kd.presets import preset_settings
 from kd.setting import Setting
 from kd.tasks import whole_task
 from kd.teachers import Teacher, teacher_job
 from kd.tracked_training import Job, create_trainer
 
 SYSTEMS = ("generalist", "student", "control")
-SHORT = {"depth": 1, "width": 4, "epochs": 2, "teacher_depth": 1, "teacher_width": 4, "teacher_epochs": 2, "views": 1}
+SHORT = (
+    *("--depth", "1", "--width", "4", "--epochs", "2", "--views", "1"),
+    *("--teacher-depth", "1", "--teacher-width", "4", "--teacher-epochs", "2"),
+)
 
 
 @dataclass
@@ -52,7 +60,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="file for the figure, a PNG")
     parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
     arguments, flags = parser.parse_known_args()
-    config = configured(flags, short=arguments.short)
+    keep_freed_memory()
+    config = configured([*(SHORT if arguments.short else ()), *flags])
     runs: dict[str, list[Curve]] = {system: [] for system in SYSTEMS}
     for seed in range(config.seed, config.seed + config.seeds):
         for system, curve in train_all(config.model_copy(update={"seed": seed})).items():
@@ -82,14 +91,11 @@ def main() -> None:
     write_json(arguments.json, dict(figures))
 
 
-def configured(flags: list[str], *, short: bool) -> StudentConfig:
-    """Return the configuration of flags in pairs, ``--name value``."""
-    names = [flag.removeprefix("--").replace("-", "_") for flag in flags[::2]]
+def configured(flags: Sequence[str]) -> StudentConfig:
+    """Return the configuration of flags of ``kd student``."""
     try:
-        values = dict(zip(names, flags[1::2], strict=True))
-        preset = preset_settings(values.pop("preset"), StudentConfig) if "preset" in values else {}
-        return StudentConfig.parse({**(SHORT if short else {}), **preset, **values})
-    except (UserError, ValueError) as error:
+        return cast("StudentConfig", parse("student", flags))
+    except (UserError, ClickException) as error:
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
 
 

@@ -1,8 +1,9 @@
 """How much memory each command takes at most, the largest of its processes counted.
 
 ``python benchmarks/memory.py --data folder --data-root DIR``; one epoch each, since a second one takes no more. All share a
-folder: ``pipeline``, the first, trains the generalist itself, and no other command can take more; those that follow find it
-(but ``teacher``, which always trains). ``--commands teacher,specialist`` measures some; combining needs specialists.
+folder: ``pipeline``, the first, trains the generalist itself, and those that follow find it (but ``teacher``, which always
+trains). Nets and recipes are the defaults; a preset takes other amounts. ``--commands teacher,specialist`` measures some, the
+first of which trains the generalist; combining needs the specialists of ``pipeline``.
 """
 
 import os
@@ -18,7 +19,7 @@ MEGABYTE = 1e6
 SMALL = ["--depth", "1", "--width", "4"]
 ONE_EPOCH = ["--epochs", "1", "--teacher-epochs", "1", "--views", "1"]
 SHORT = [*SMALL, *[flag.replace("--", "--teacher-") for flag in SMALL]]
-SEARCH = ["--trials", "2", "--workers", "2", "--final-seeds", "0"]
+SEARCH = ["--trials", "2", "--workers", "2", "--final-seeds", "1"]
 COMMANDS = ("pipeline", "teacher", "student", "specialist", "combine", "tune")
 RUNS_OF_ROLE = """
 SELECT runs.run_uuid FROM runs

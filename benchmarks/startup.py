@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common import create_net, create_trainer, parse, show, spread, synthetic_split, write_json
 
+from kd.config import TeacherConfig
 from kd.tasks import hard_objective
 
 FIRST_STEP = """
@@ -28,6 +29,9 @@ torch.Tensor.backward = last
 main(sys.argv[1:])
 """
 EPOCH_SECONDS = 10.0
+EPOCHS = 20
+IMPORTS, AN_EPOCH = "import of torch and mlflow alone", "tracking of an epoch"
+A_TRAINING = "figures and model at a training's end"
 METRICS = 12
 """Of an epoch."""
 
@@ -70,6 +74,32 @@ def tracking_seconds(epochs: int) -> list[float]:
     return taken
 
 
+def logging_seconds(rounds: int, *, short: bool) -> list[float]:
+    """Return how long the figures and the model of a training take to be logged, at its end: those of a generalist."""
+    from kd.commands import teacher  # noqa: PLC0415 - as above
+    from kd.tracking import Run  # noqa: PLC0415 - the same
+
+    spent: list[float] = []
+
+    def timed(log: Callable[..., object]) -> Callable[..., object]:
+        def log_timed(*arguments: object) -> object:
+            started = time.perf_counter()
+            result = log(*arguments)
+            spent.append(time.perf_counter() - started)
+            return result
+
+        return log_timed
+
+    for name in ("log_figure", "log_model"):
+        setattr(Run, name, timed(getattr(Run, name)))
+    taken = []
+    for _ in range(rounds + 1):
+        spent.clear()
+        teacher(TeacherConfig(epochs=1, width=4 if short else 32))
+        taken.append(sum(spent))
+    return taken[1:]  # the first one imports matplotlib and more
+
+
 def main() -> None:
     """Measure, and print the table."""
     arguments = parse(__doc__)
@@ -78,21 +108,29 @@ def main() -> None:
     starts = {"kd --help": start("-m", "kd", "--help"), "kd teacher to its first step": start(*first_step)}
     if not arguments.short:
         starts["the same, in a folder with a tracking store"] = start(*first_step, again=True)
-        starts["import of torch and mlflow alone"] = start("-c", "import torch, mlflow")
+        starts[IMPORTS] = start("-c", "import torch, mlflow")
     taken = {name: [measure() for _ in range(rounds)] for name, measure in starts.items()}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-        taken["tracking of an epoch"] = tracking_seconds(epochs)
+        taken[AN_EPOCH] = tracking_seconds(epochs)
+        taken[A_TRAINING] = logging_seconds(rounds, short=arguments.short)
     medians = {name: statistics.median(values) for name, values in taken.items()}
-    share = medians["tracking of an epoch"] / EPOCH_SECONDS
+    share = medians[AN_EPOCH] / EPOCH_SECONDS
+    share_of_all = share + medians[A_TRAINING] / (EPOCHS * EPOCH_SECONDS)
     rows = [[name, spread(values)] for name, values in taken.items()]
     show(f"Seconds: median (smallest to largest) of {rounds}, of {epochs} epochs", ["what", "s"], rows)
-    print(f"\nTracking takes {share:.2%} of an epoch of {EPOCH_SECONDS:g} s.")
+    print(
+        f"\nTracking takes {share:.2%} of an epoch of {EPOCH_SECONDS:g} s, and with the figures and the model at the end "
+        f"{share_of_all:.2%} of a training of {EPOCHS} such epochs."
+    )
     figures = {
         "help_seconds": medians["kd --help"],
         "first_step_seconds": medians["kd teacher to its first step"],
-        "tracking_seconds_an_epoch": medians["tracking of an epoch"],
+        "import_seconds": medians.get(IMPORTS),
+        "tracking_seconds_an_epoch": medians[AN_EPOCH],
         "tracking_share_of_10_s": share,
+        "tracking_seconds_a_training": medians[A_TRAINING],
+        "tracking_share_of_20_epochs_of_10_s": share_of_all,
     }
     write_json(arguments.json, dict(figures))
 

@@ -1,16 +1,16 @@
 """How many kept views of each image are enough: a student's accuracy on val against their number, and a live teacher's.
 
 ``python benchmarks/views.py --data folder --data-root DIR --teacher RUN_ID``: the runs are those of the tracking store in
-use; without a teacher one is trained first. Each student sees the same number of images, in two processes of one thread.
+use; without a teacher one is trained first. Each student sees the same number of images, in two processes of one thread. A
+student of no more epochs than views would see just what a live teacher's sees, and is refused.
 """
 
-import argparse
 import contextlib
 import multiprocessing
-import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from common import parse, show, spread, write_json
@@ -28,7 +28,7 @@ from kd.train import Recipe, Trainer
 
 LIVE = 0
 VIEWS = (1, 2, 4, 8, 16, LIVE)
-SHORT = {"epochs": 1, "width": 4, "depth": 1}
+SHORT = {"epochs": 2, "width": 4, "depth": 1}
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,20 @@ def main() -> None:
         epochs=("epochs of each student", "32"),
         seeds=("students of each number of views", "3"),
     )
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
-        _measure_and_show(arguments)
-
-
-def _measure_and_show(arguments: argparse.Namespace) -> None:
-    data = {"data": arguments.data, "data_root": str(arguments.data_root)}
-    guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
     views, seeds = ((1, LIVE), 1) if arguments.short else (VIEWS, int(arguments.seeds))
-    recipe = SHORT if arguments.short else {"epochs": arguments.epochs, "batch_size": 128, "lr": 0.2}
-    study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
-    taken = measure(study, views, seeds)
+    recipe = SHORT if arguments.short else {"epochs": int(arguments.epochs), "batch_size": 128, "lr": 0.2}
+    if recipe["epochs"] <= max(views):
+        raise SystemExit(f"--epochs {recipe['epochs']}: give more than {max(views)}, the most views")
+    data = {"data": arguments.data, "data_root": str(arguments.data_root.resolve())}
+    file = arguments.json and arguments.json.resolve()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
+        guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
+        study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
+        tell(study, measure(study, views, seeds), file)
+
+
+def tell(study: Study, taken: dict[int, list[float]], file: Path | None) -> None:
+    """Print the table, and write the figures to a file, if one is named."""
     rows = [
         [
             str(number) if number else "live",
@@ -128,9 +131,11 @@ def _measure_and_show(arguments: argparse.Namespace) -> None:
     ]
     head = ["views", "accuracy on val", "less a live teacher's"]
     show(
-        f"Students of {study.config.epochs} epochs on {arguments.data}, {seeds} seeds: median (smallest to largest)", head, rows
+        f"Students of {study.config.epochs} epochs on {study.config.data}: median (smallest to largest) of {len(taken[LIVE])}",
+        head,
+        rows,
     )
-    write_json(arguments.json, {"val_accuracy": {str(number): statistics.fmean(found) for number, found in taken.items()}})
+    write_json(file, {"val_accuracy": {str(number): accuracies for number, accuracies in taken.items()}})
 
 
 if __name__ == "__main__":

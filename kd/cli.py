@@ -45,7 +45,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        return _command(cmd_name) if cmd_name in COMMANDS else None
+        return _command(cmd_name, _run) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         with formatter.section("Commands"):
@@ -62,7 +62,18 @@ def command_module(command: str) -> ModuleType:
     return importlib.import_module(OWN_MODULES.get(command, "kd.commands"))
 
 
-def _command(name: str) -> click.Command:
+def parse(command: str, arguments: Sequence[str]) -> "Config":
+    """Return the configuration of a command that some arguments give, and run nothing.
+
+    Raises:
+        click.ClickException: there is no such flag, or its value is missing.
+        UserError: a value is out of bounds.
+    """
+    config: Config = _command(command, _configured).main(list(arguments), prog_name=command, standalone_mode=False)
+    return config
+
+
+def _command(name: str, act: "Callable[[str, click.Context, dict[str, Any]], Config | None]") -> click.Command:
     config = config_class(name)
     params: list[click.Parameter] = [
         click.Option(["--config", "config_file"], metavar="FILE", help="YAML file of settings; flags win over it.")
@@ -72,7 +83,7 @@ def _command(name: str) -> click.Command:
         params.append(click.Option(["--preset"], metavar="NAME", help=about))
     for field, info in config.model_fields.items():
         params += _options(field, info)
-    callback = click.pass_context(lambda ctx, **values: _run(name, ctx, values))
+    callback = click.pass_context(lambda ctx, **values: act(name, ctx, values))
     return click.Command(name, params=params, callback=callback, help=COMMANDS[name][1])
 
 
@@ -98,6 +109,12 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
 
 
 def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
+    config = _configured(name, ctx, values)
+    cast("Callable[[Config], None]", getattr(command_module(name), name))(config)
+
+
+def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Config":
+    """Return the configuration of the flags, the file and the preset that were typed."""
     from kd.config import load_settings  # noqa: PLC0415 - as above
     from kd.presets import preset_settings  # noqa: PLC0415 - the same
 
@@ -113,8 +130,7 @@ def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
     settings |= load_settings(file) if file else {}
     if settings:
         values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
-    config = config_class(name).parse(values)
-    cast("Callable[[Config], None]", getattr(command_module(name), name))(config)
+    return config_class(name).parse(values)
 
 
 def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ import kd
 _CODE = (
     "augment",
     "data",
+    "distil",
     "evaluate",
     "folder",
     "initial",
@@ -28,14 +29,16 @@ _CODE = (
     "specialists",
     "targets",
     "tasks",
+    "teachers",
+    "tracked_training",
     "train",
 )
 
-# What reading bytes that are no checkpoint, or a damaged one, can end in.
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
+"""What reading bytes that torch did not write, or damaged ones, can end in."""
 
 
 def fingerprint(facts: Mapping[str, object]) -> str:
@@ -70,6 +73,6 @@ def load(path: Path) -> dict[str, Any] | None:
             if archive.testzip() is not None:  # torch.load itself looks at no checksum
                 return None
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return state if isinstance(state, dict) else None

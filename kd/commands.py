@@ -18,7 +18,7 @@ from kd.config import (
 )
 from kd.distil import Pair, distil, specialist_kind, teacher_targets
 from kd.errors import UserError
-from kd.groups import Group, choose_groups, covariance, describe_group, given_groups, resolve_groups
+from kd.groups import Group, check_groups, choose_groups, covariance, describe_group, resolve_groups
 from kd.members import load_members
 from kd.setting import Setting, prepare
 from kd.targets import TeacherTargets
@@ -54,7 +54,7 @@ def student(config: StudentConfig) -> None:
 def specialist(config: SpecialistConfig) -> None:
     """Train one specialist for each class group, guided by the generalist, and combine them with it."""
     setting = prepare("specialist", config)
-    _check_given_groups(config, setting)
+    _check_groups(config, setting)
     with _guided("specialist", config, setting) as guided:
         _report(guided, *_specialists(config, guided))
 
@@ -62,7 +62,7 @@ def specialist(config: SpecialistConfig) -> None:
 def pipeline(config: PipelineConfig) -> None:
     """Train generalist, student and specialists, and compare them."""
     setting = prepare("pipeline", config)
-    _check_given_groups(config, setting)
+    _check_groups(config, setting)
     with _guided("pipeline", config, setting) as guided:
         students = _students(config, guided)
         specialists, combinations = _specialists(config, guided)
@@ -178,12 +178,10 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     return chosen
 
 
-def _check_given_groups(config: SpecialistConfig, setting: Setting) -> None:
-    """Refuse groups given by the user before any run is opened; those found from the teacher can't be known yet."""
+def _check_groups(config: SpecialistConfig, setting: Setting) -> None:
+    """Refuse bad groups before any run is opened, as far as they can be known without a teacher."""
     _check_top_n(config.top_n, setting)
-    groups = given_groups(config.groups, setting.dataset.name, setting.dataset.classes)
-    if groups is not None:
-        choose_groups(groups, config.group)
+    check_groups(config.groups, config.group, setting.dataset.name, setting.dataset.classes)
 
 
 def _check_top_n(top_n: int, setting: Setting) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,8 @@ def _stamp(entry: os.DirEntry[str], root: str) -> str:
         status = entry.stat()
     except OSError as error:
         raise UserError(f"cannot read the image {entry.path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        raise UserError(f"cannot read the image {entry.path}: it is no file; remove it")
     return f"{entry.path[len(root) :]}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

@@ -176,7 +176,7 @@ def auto_groups(probabilities: Tensor, *, count: int | None = None, size: int | 
     from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a slow import, of no use to a training
 
     columns = _confusion_columns(covariance(probabilities))  # (C, C): a row a class
-    kmeans = MiniBatchKMeans(count or max(2, round(math.sqrt(classes))), random_state=seed, n_init=KMEANS_STARTS)
+    kmeans = MiniBatchKMeans(count or _usual_count(classes), random_state=seed, n_init=KMEANS_STARTS)
     kmeans.fit(columns)
     if size is None:
         groups = _partition(columns, kmeans.labels_, kmeans.cluster_centers_)
@@ -240,6 +240,10 @@ def _check_auto(count: int | None, size: int | None, classes: int) -> None:
         raise UserError(f"--groups auto: {count} groups of {classes} classes; ask for {least} to {most}{advice}")
 
 
+def _usual_count(classes: int) -> int:
+    return max(2, round(math.sqrt(classes)))
+
+
 def describe_group(group: Group, classes: Sequence[str]) -> str:
     """Return a short name for runs and files, such as ``cat-dog-horse`` or ``apple-bear+18``; two groups can share one."""
     names = [re.sub(r"[^\w.]+", "_", classes[number])[:LONGEST_CLASS_NAME] for number in group]
@@ -252,6 +256,22 @@ def describe_group(group: Group, classes: Sequence[str]) -> str:
 def _joined(names: Sequence[str], shown: int) -> str:
     more = f"+{len(names) - shown}" if shown < len(names) else ""
     return "-".join(names[:shown]) + more
+
+
+def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> None:
+    """Refuse, as far as that can be known without a generalist, a bad ``--groups`` or a ``--group`` that is none of them.
+
+    Raises:
+        UserError: as :func:`resolve_groups` and :func:`choose_groups`; or ``auto`` never gives so many groups.
+    """
+    given = given_groups(spec, dataset, classes)
+    if given is not None:
+        choose_groups(given, which)
+        return
+    count, _ = _parse_auto(spec, len(classes))
+    most = count or _usual_count(len(classes))
+    if which != "all" and which >= most:
+        raise UserError(f"--group {which}: --groups {spec} gives {most} groups at most, numbered from 0; or give all")
 
 
 def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:

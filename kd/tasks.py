@@ -100,7 +100,8 @@ def whole_task(dataset: Dataset) -> Task:
 def specialist_task(dataset: Dataset, group: Group, kind: Kind, own_fraction: float) -> Task:
     """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
     names = tuple(dataset.classes[number] for number in group)
-    classes = {"dustbin": (*names, DUSTBIN), "own": names, "full": dataset.classes}[kind]
+    rest = DUSTBIN if DUSTBIN not in names else f"{DUSTBIN} (all others)"
+    classes = {"dustbin": (*names, rest), "own": names, "full": dataset.classes}[kind]
     splits = {name: _relabel(getattr(dataset, name), group, kind, dataset) for name in ("train", "val", "test")}
     return Task(kind=kind, group=group, num_classes=dataset.num_classes, classes=classes, own_fraction=own_fraction, **splits)
 

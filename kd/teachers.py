@@ -112,8 +112,13 @@ def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
     job = teacher_job(config.teacher_config(), setting)
     reused = tracking.find_finished(job.fingerprint())
     if reused:
-        log.info("teacher: run %s has the same configuration, data and code: reused", reused)
-        return load_teacher(reused, "--teacher", setting, origin="reused")
+        try:
+            found = load_teacher(reused, "--teacher", setting, origin="reused")
+        except UserError as error:  # its files were deleted, say
+            log.warning("teacher: run %s would do but can't be used (%s): training another one", reused, error)
+        else:
+            log.info("teacher: run %s has the same configuration, data and code: reused", reused)
+            return found
     return _trained(train(job), setting)
 
 

@@ -4,9 +4,10 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from filelock import FileLock, Timeout
@@ -114,32 +115,30 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
         if job.settings:
             tracked.log_settings(job.settings)
         tracked.log_dataset(job.dataset.name, job.dataset.digest, {"role": job.role})
-        started = time.perf_counter()
-        fitted = _Fit(job, tracked)
-        fitted.run()
-        seconds = time.perf_counter() - started
-        trained = _score(job, tracked, fitted, seconds, teacher)
-        give_back_freed_memory()
-        logits = {
-            "teacher": teacher,
-            "control": None if control is None else control.test_logits,
-            job.role: trained.test_logits,
-        }
-        from kd.training_figures import training_figures  # noqa: PLC0415 - matplotlib is a slow import
+        with _Fit(job, tracked) as fitted:
+            fitted.run()
+            trained = _score(job, tracked, fitted, teacher)
+            give_back_freed_memory()
+            logits = {
+                "teacher": teacher,
+                "control": None if control is None else control.test_logits,
+                job.role: trained.test_logits,
+            }
+            from kd.training_figures import training_figures  # noqa: PLC0415 - matplotlib is a slow import
 
-        drawn = training_figures(
-            f"{job.name} on {job.dataset.name}",
-            job.task,
-            fitted.history,
-            chosen_epoch=fitted.used_epoch(),
-            logits={system: of_system for system, of_system in logits.items() if of_system is not None},
-            temperature=job.temperature,
-        )
-        for name, figure in drawn.items():
-            tracked.log_figure(figure, name)
-        model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))
-        tracked.log_metrics(trained.metrics, model_id=model_id)
-        fitted.keep_checkpoint()
+            drawn = training_figures(
+                f"{job.name} on {job.dataset.name}",
+                job.task,
+                fitted.history,
+                chosen_epoch=fitted.used_epoch(),
+                logits={system: of_system for system, of_system in logits.items() if of_system is not None},
+                temperature=job.temperature,
+            )
+            for name, figure in drawn.items():
+                tracked.log_figure(figure, name)
+            model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))
+            tracked.log_metrics(trained.metrics, model_id=model_id)
+            fitted.keep_checkpoint()
     accuracy = job.task.rank(trained.metrics, "test")[0]
     where = "" if job.task.kind == "all" else " among its own classes"
     log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * accuracy, trained.run_id)
@@ -200,6 +199,8 @@ class _Fit:
         self.tracked = tracked
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
+        self.seconds = 0.0
+        """What training and scoring on val took so far, that of the runs gone on from counted."""
         self._best_weights: dict[str, Tensor] = {}
         self._trainer, start = create_trainer(job)
         self.model = self._trainer.model
@@ -211,20 +212,26 @@ class _Fit:
         self._path = self._folder / f"unfinished-{job.fingerprint()}.pt"
         self._lock = FileLock(f"{self._path}.lock")
 
+    def __enter__(self) -> Self:
+        """Have the checkpoint for oneself, until :meth:`keep_checkpoint` is done."""
+        self._claim_checkpoint()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
     def run(self) -> None:
         """Train the epochs that are left, then load the weights to use into the model."""
-        self._claim_checkpoint()
-        try:
-            if self.job.resume:
-                self._go_on()
-            self._val = self.job.task.val.to(self.job.device)
-            with Progress(self.job.name, self.job.recipe.epochs, len(self.history)) as progress:
-                for epoch in self._trainer.epochs():
-                    metrics = self._score_epoch(epoch)
-                    progress.update(metrics)
-                    checkpoints.save(self._path, self._state())
-        finally:
-            self._lock.release()
+        if self.job.resume:
+            self._go_on()
+        self._val = self.job.task.val.to(self.job.device)
+        with Progress(self.job.name, self.job.recipe.epochs, len(self.history)) as progress:
+            began = time.perf_counter() - self.seconds
+            for epoch in self._trainer.epochs():
+                metrics = self._score_epoch(epoch)
+                self.seconds = time.perf_counter() - began
+                progress.update(metrics)
+                checkpoints.save(self._path, self._state())
         if self.job.use == "best":
             self.model.load_state_dict(self._best_weights)
 
@@ -232,6 +239,9 @@ class _Fit:
         """Give the finished training's checkpoint the run's name, and the run a copy."""
         final = self._folder / f"{self.tracked.files_name}.pt"
         self._path.replace(final)
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows deletes no file that is open
+                Path(self._lock.lock_file).unlink()
         self.tracked.log_file(final, "checkpoints")
 
     def used_epoch(self) -> int:
@@ -253,6 +263,7 @@ class _Fit:
         self._trainer.restore(state["trainer"])
         self.history = json.loads(state["history"])
         self.best_epoch = state["best_epoch"]
+        self.seconds = state["seconds"]
         self._best_weights = state["best_weights"]
         self.tracked.log_epochs(self.history)
         self.tracked.log_tags({"kd.resumed_from": state["run_id"]})
@@ -263,6 +274,7 @@ class _Fit:
             "trainer": self._trainer.state(),
             "history": json.dumps(self.history),
             "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
             "best_weights": self._best_weights,
             "run_id": self.tracked.id,
         }
@@ -290,7 +302,7 @@ class _Fit:
         return metrics
 
 
-def _score(job: Job, tracked: Run, fitted: _Fit, seconds: float, teacher: Tensor | None) -> Trained:
+def _score(job: Job, tracked: Run, fitted: _Fit, teacher: Tensor | None) -> Trained:
     """Score the chosen weights on val and, this once, on test."""
     task = job.task
     val_logits, test_logits = predict(fitted.model, task.val), predict(fitted.model, task.test)
@@ -302,7 +314,7 @@ def _score(job: Job, tracked: Run, fitted: _Fit, seconds: float, teacher: Tensor
         "chosen_epoch": fitted.used_epoch(),
         "parameters": parameters,
         "multiply_adds": multiply_adds,
-        "train_seconds": seconds,
+        "train_seconds": fitted.seconds,
     }
     if teacher is not None:
         metrics["test_teacher_agreement"] = agreement(test_logits, task.of_teacher(teacher, 1.0))
@@ -318,5 +330,5 @@ def _score(job: Job, tracked: Run, fitted: _Fit, seconds: float, teacher: Tensor
         test_logits=test_logits,
         parameters=parameters,
         multiply_adds=multiply_adds,
-        seconds=seconds,
+        seconds=fitted.seconds,
     )

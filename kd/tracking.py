@@ -1,13 +1,15 @@
 """MLflow, and the only file that imports it: runs and their tree, params, metrics, figures, data sets, models."""
 
+import hashlib
 import logging
 import os
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +18,7 @@ import mlflow.pytorch
 import numpy as np
 import torch
 import yaml
+from filelock import FileLock
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
@@ -25,6 +28,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
+from kd.checkpoints import UNREADABLE
 from kd.errors import UserError
 
 if TYPE_CHECKING:
@@ -277,9 +281,18 @@ def _check_store() -> None:
     uri = tracking_uri()
     if not uri.startswith("sqlite:///"):
         return
-    folder = Path(uri.removeprefix("sqlite:///")).parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"tracking store {uri} can't be used ({folder} can't be written to); set MLFLOW_TRACKING_URI")
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"tracking store {uri} can't be used ({path.parent} can't be written to); set MLFLOW_TRACKING_URI")
+    _make_tables(uri, path.resolve())
+
+
+@cache
+def _make_tables(uri: str, path: Path) -> None:
+    """Have MLflow make a database's tables, if it has none, one command at a time: where two do that at once, one fails."""
+    name = hashlib.sha256(f"{path}\0{Path.home()}".encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock"), suppress(MlflowException, SQLAlchemyError):
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
 def _quiet() -> None:
@@ -371,7 +384,12 @@ def load_model(reference: str) -> LoadedModel:
         metadata = info.metadata or {}
         if "classes" not in metadata:
             raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
-        module = Exported(mlflow.pytorch.load_model(path), logarithm=metadata["outputs"] == "probabilities")
+        try:
+            program = mlflow.pytorch.load_model(path)
+        except (MlflowException, *UNREADABLE) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(f"{reference}: its model can't be read ({reason}); name another run") from None
+        module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
     return LoadedModel(module, uri, info.run_id, metadata)
 
 

@@ -82,13 +82,14 @@ def _dark_knowledge(title: str, task: Task, logits: Mapping[str, Tensor], temper
     for row in (entropy + right * entropy.max()).argsort(descending=True).tolist():
         by_class.setdefault(int(labels[row]), row)
     rows = torch.tensor(list(by_class.values())[:DARK_KNOWLEDGE_IMAGES])
-    control = soft.get("control")
+    trained = list(soft)[-1]
+    systems = {"teacher": teacher, trained: soft[trained]}
+    if "control" in soft:
+        systems["control (hard targets)"] = soft["control"]
     return plots.dark_knowledge(
         task.test.images[rows].numpy(),
         labels[rows].numpy(),
-        teacher[rows].numpy(),
-        list(soft.values())[-1][rows].numpy(),
-        None if control is None else control[rows].numpy(),
+        {system: probabilities[rows].numpy() for system, probabilities in systems.items()},
         task.classes,
         temperature,
         f"Dark knowledge: {title}, test",

@@ -241,6 +241,7 @@ def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
         (["targets"], "--list, --prune or both"),
         (["student", "--batch-size", "1296"], "has only 1295 images"),
         (["specialist", "--groups", "0,1;5,10"], "class 10 is out of range"),
+        (["specialist", "--group", "3"], "auto gives 3 groups at most"),
         (["student", "--output-dir", "/proc/nowhere"], "can't be made"),
     ],
 )
@@ -305,6 +306,8 @@ def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place
     resumed, never_stopped = place.runs()[-1], done.runs("teacher")[0]
     for name in ("test_nll", "val_loss", "train_loss"):
         assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
+    seconds = [metric.value for metric in place.client.get_metric_history(resumed.info.run_id, "seconds")]
+    assert resumed.data.metrics["train_seconds"] >= sum(seconds)
     steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
     assert steps == list(range(1, EPOCHS + 1))
 
@@ -313,3 +316,16 @@ def assert_goes_on(place: Place, stopped: Run | None) -> None:
     """Assert that the last command went on from the run that was stopped, if there is one."""
     if stopped is not None:
         assert re.search(rf"going on after epoch \d+ of run {stopped.info.run_id}", place.output.read_text())
+
+
+def test_two_commands_that_do_the_same_at_once_in_a_new_folder_both_end_well(tmp_path: Path) -> None:
+    place = Place(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "1"]
+    with place.start(*command) as one:
+        while not (tmp_path / "mlflow.db").exists():  # whose tables take MLflow some seconds
+            time.sleep(0.01)
+        with place.start(*command) as other:
+            assert [process.wait(200) for process in (one, other)] == [0, 0], place.output.read_text()
+    assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED"]
+    kept = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert sorted(kept) == sorted(f"teacher-{run.info.run_id[:8]}.pt" for run in place.runs())

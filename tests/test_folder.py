@@ -219,7 +219,7 @@ def test_resized_jpeg_looks_like_the_same_image_saved_without_loss(tmp_path: Pat
     assert abs(only_image(tmp_path / "lossy" / "a" / "1.jpg") - exact).max() <= 12
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "link to nowhere"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "link to nowhere", "pipe"])
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 def test_unreadable_image_is_named(root: Path, cache: Path, damage: str, suffix: str) -> None:
     bad = root / "dog" / f"bad.{suffix}"
@@ -228,6 +228,9 @@ def test_unreadable_image_is_named(root: Path, cache: Path, damage: str, suffix:
     if damage == "link to nowhere":
         bad.unlink()
         bad.symlink_to(root / "nowhere")
+    if damage == "pipe":
+        bad.unlink()
+        os.mkfifo(bad)
     with pytest.raises(UserError, match=rf"^cannot read the image .*dog/bad.{suffix}: .*$"):
         load_folder_source(root, 8)
     assert not cache.exists()

@@ -1,6 +1,8 @@
 """Groups as the user gives them, as a data set fixes them, and as they are found from predictions."""
 
+import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from kd.errors import UserError
 from kd.groups import (
     Group,
     auto_groups,
+    check_groups,
     covariance,
     describe_group,
     fixed_groups,
@@ -279,3 +282,22 @@ def test_two_classes_leave_no_group(spec: str) -> None:
 )
 def test_a_group_has_a_short_name(group: Group, classes: Sequence[str], name: str) -> None:
     assert describe_group(group, classes) == name
+
+
+@pytest.mark.parametrize(
+    ("spec", "which", "told"),
+    [
+        ("0,1;2,3", 2, "there are 2 groups, numbered from 0"),
+        ("auto", 3, "auto gives 3 groups at most"),
+        ("auto:4", 4, "auto:4 gives 4 groups at most"),
+        ("auto:2x3", 2, "auto:2x3 gives 2 groups at most"),
+        ("0,10", "all", "class 10 is out of range"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_there_is_a_generalist(spec: str, which: int | Literal["all"], told: str) -> None:
+    classes = tuple("0123456789")
+    with pytest.raises(UserError, match=re.escape(told)):
+        check_groups(spec, which, "digits", classes)
+    check_groups("auto", 2, "digits", classes)
+    check_groups("auto:4", 3, "digits", classes)
+    check_groups("0,1;2,3", 1, "digits", classes)

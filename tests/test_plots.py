@@ -347,10 +347,12 @@ def soft(n: int, classes: int, seed: int) -> np.ndarray:
     return softmax(np.random.default_rng(seed).normal(0, 2, (n, classes)))
 
 
-def test_dark_knowledge_sets_the_student_beside_the_teacher() -> None:
+def test_dark_knowledge_sets_who_learned_beside_the_teacher() -> None:
     images, _ = digits(1)
     teacher, student = np.array([[0.2, 0.5, 0.3]]), np.array([[0.1, 0.3, 0.6]])
-    figure = plots.dark_knowledge(images, np.array([2]), teacher, student, None, ("cat", "dog", "fox"), 4.0, "x")
+    figure = plots.dark_knowledge(
+        images, np.array([2]), {"teacher": teacher, "specialist": student}, ("cat", "dog", "fox"), 4.0, "x"
+    )
     picture, axes = figure.axes
     np.testing.assert_array_equal(picture.images[0].get_array(), images[0, 0])
     assert picture.images[0].get_interpolation() == "nearest"
@@ -358,7 +360,7 @@ def test_dark_knowledge_sets_the_student_beside_the_teacher() -> None:
     assert tick_labels(axes, "y") == ["dog", "fox", "cat"]  # in the teacher's order
     assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["normal", "bold", "normal"]
     widths = {drawn.get_label(): [bar.get_width() for bar in drawn] for drawn in bars(axes)}
-    assert widths == {"teacher": [0.5, 0.3, 0.2], "student": [0.3, 0.6, 0.1]}
+    assert widths == {"teacher": [0.5, 0.3, 0.2], "specialist": [0.3, 0.6, 0.1]}
     assert "T = 4" in axes.get_xlabel()
     assert tick_labels(axes) == ["1 %", "10 %", "100 %"]
 
@@ -368,7 +370,8 @@ def test_dark_knowledge_of_many_classes_sums_the_rest_and_shows_the_true_one() -
     teacher, student, control = (soft(2, 100, seed) for seed in range(3))
     order = np.argsort(-teacher[0])
     labels = np.array([order[60], 0])  # the teacher thinks little of it
-    figure = plots.dark_knowledge(images, labels, teacher, student, control, C100, 2.5, "x")
+    systems = {"teacher": teacher, "student": student, "control (hard targets)": control}
+    figure = plots.dark_knowledge(images, labels, systems, C100, 2.5, "x")
     axes = figure.axes[1]
     names = class_names(C100, 16)
     shown = [*order[:9], order[60]]
@@ -383,7 +386,7 @@ def test_dark_knowledge_of_many_classes_sums_the_rest_and_shows_the_true_one() -
 def test_dark_knowledge_of_probabilities_of_zero() -> None:
     images, _ = digits(3)
     certain = np.eye(7)[:3]
-    figure = plots.dark_knowledge(images, np.arange(3), certain, certain, certain, ODD, 1.0, "x")
+    figure = plots.dark_knowledge(images, np.arange(3), {"teacher": certain, "student": certain}, ODD, 1.0, "x")
     assert tick_labels(figure.axes[1]) == ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"]
     assert not figure.axes[-1].axison  # three images leave one place empty
     assert_readable(figure)
@@ -392,7 +395,7 @@ def test_dark_knowledge_of_probabilities_of_zero() -> None:
 def test_dark_knowledge_of_nothing_is_refused() -> None:
     images, labels = digits(0)
     with pytest.raises(ValueError, match="at least one image"):
-        plots.dark_knowledge(images, labels, soft(0, 3, 0), soft(0, 3, 0), None, C10[:3], 4.0, "x")
+        plots.dark_knowledge(images, labels, {"teacher": soft(0, 3, 0)}, C10[:3], 4.0, "x")
 
 
 # Mended and broken
@@ -484,6 +487,7 @@ def test_overlapping_groups_mark_every_member_in_the_strip() -> None:
 def test_covariance_without_any_spread() -> None:
     figure = plots.covariance_clusters(np.zeros((3, 3)), [(0, 1, 2)], C10[:3], "x")
     assert figure.axes[0].images[0].get_clim() == (-1, 1)
+    assert "(1 group;" in figure.axes[0].get_xlabel()
     assert_readable(figure)
 
 
@@ -592,7 +596,8 @@ def by_class(classes: tuple[str, ...], title: str) -> Figure:
 def soft_targets(classes: tuple[str, ...], title: str) -> Figure:
     images, _ = digits(2)
     p = soft(2, len(classes), 0)
-    return plots.dark_knowledge(images, np.array([0, 1]), p, p[::-1], p, classes, 4.0, title)
+    systems = {"teacher": p, "student": p[::-1], "control (hard targets)": p}
+    return plots.dark_knowledge(images, np.array([0, 1]), systems, classes, 4.0, title)
 
 
 def clusters(classes: tuple[str, ...], title: str) -> Figure:

@@ -1,6 +1,7 @@
 """Tasks: which labels, classes and targets each kind of net learns, against slow versions of one image at a time."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -223,3 +224,9 @@ def test_the_hard_objective_knows_labels_alone() -> None:
     assert hard_objective()(logits, batch([0, 1])).total.item() == pytest.approx((ln2 + 2 * ln2) / 2)
     smooth = hard_objective(0.3)(logits, batch([0, 1])).total.item()
     assert smooth == pytest.approx((0.8 * ln2 + 0.2 * 2 * ln2 + 0.9 * 2 * ln2 + 0.1 * ln2) / 2)
+
+
+def test_a_class_that_is_named_dustbin_is_told_from_the_dustbin() -> None:
+    named = replace(DATASET, classes=("ant", "dustbin", "cat", "dog", "eel"))
+    assert specialist_task(named, GROUP, "dustbin", 0.5).classes == ("dustbin", "dog", "dustbin (all others)")
+    assert specialist_task(named, (0, 2), "dustbin", 0.5).classes == ("ant", "cat", "dustbin")

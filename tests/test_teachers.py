@@ -1,11 +1,19 @@
-"""The generalist's training is the one that was asked for."""
+"""The generalist's training is the one that was asked for, and one that can't be loaded is trained again."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
+import pytest
+
+from kd import tracking
 from kd.augment import Augmentation
-from kd.config import TeacherConfig
+from kd.config import StudentConfig, TeacherConfig
+from kd.errors import UserError
 from kd.setting import prepare
-from kd.teachers import teacher_job
+from kd.teachers import find_teacher, load_teacher, teacher_job
+from kd.tracked_training import train
 
 
 def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
@@ -15,3 +23,25 @@ def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(t
     assert usual.augmentation == Augmentation(1, flip=False, seed=3)
     assert twice.augmentation == Augmentation(2, flip=False, seed=3)
     assert usual.fingerprint() != twice.fingerprint()
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
+def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    settings = {"teacher_depth": 1, "teacher_width": 1, "teacher_epochs": 1, "output_dir": str(tmp_path)}
+    config = StudentConfig.parse(settings)
+    setting = prepare("student", config)
+    first = train(teacher_job(config.teacher_config(), setting))
+    [model] = tmp_path.glob("mlruns/**/model.pt2")
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"^{first.run_id}: its model can't be read \(.*\); name another run$"):
+        load_teacher(first.run_id, "--teacher", setting)
+    with tracking.run("student", output_dir=tmp_path, tags={}):
+        again = find_teacher(config, setting)
+    assert again.run_id != first.run_id
+    assert again.origin == "trained"
+    assert f"run {first.run_id} would do but can't be used" in caplog.text
+    assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}

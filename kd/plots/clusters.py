@@ -65,8 +65,9 @@ def covariance_clusters(
     ticks, size = [names[order[k]] for k in shown], font_size(len(shown), side)
     axes.set_xticks(shown, ticks, rotation=90, fontsize=size)
     axes.set_yticks(shown, ticks, fontsize=size)
+    plural = "group" if len(groups) == 1 else "groups"
     counted = "" if images is None else f", n = {images:,} images"
-    axes.set_xlabel(f"predicted class, ordered by group ({len(groups)} groups{counted}; grey: its own variance)")
+    axes.set_xlabel(f"predicted class, ordered by group ({len(groups)} {plural}{counted}; grey: its own variance)")
     axes.spines[:].set_visible(False)
     return figure
 

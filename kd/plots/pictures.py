@@ -31,26 +31,21 @@ LONGEST_ON_TILE = 12
 def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
     images: Array,
     labels: Array,
-    teacher: Array,
-    student: Array,
-    control: Array | None,
+    systems: Mapping[str, Array],
     classes: Sequence[str],
     temperature: float,
     title: str,
 ) -> Figure:
-    """Draw images beside the teacher's soft targets and the student's probabilities, all at one temperature.
+    """Draw images beside the teacher's soft targets and what others, such as its student, give: all at one temperature.
 
-    images (n, C, H, W) uint8, labels (n,), teacher, student and control (n, K) probabilities at that temperature. Each
-    image has its classes from the teacher's most probable one down; beyond ten, the rest is summed into one line. The
+    images (n, C, H, W) uint8, labels (n,), of each system, ``teacher`` among them, (n, K) probabilities at that temperature.
+    Each image has its classes from the teacher's most probable one down; beyond ten, the rest is summed into one line. The
     axis is logarithmic, since the small probabilities are what is taught (Hinton et al. 2015, section 2). Raises
     ValueError where n is 0.
     """
     if len(images) == 0:
         msg = "dark_knowledge needs at least one image"
         raise ValueError(msg)
-    systems = {"teacher": teacher, "student": student}
-    if control is not None:
-        systems["control (hard targets)"] = control
     names = class_names(classes, LONGEST_HERE)
     bars = min(len(classes), MOST_BARS) + (len(classes) > MOST_BARS)
     columns = min(2, len(images))

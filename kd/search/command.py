@@ -15,7 +15,7 @@ from kd import tracking
 from kd.config import TuneConfig
 from kd.distil import teacher_targets
 from kd.errors import UserError
-from kd.groups import Group, choose_groups, given_groups, resolve_groups
+from kd.groups import Group, check_groups, choose_groups, resolve_groups
 from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
@@ -84,9 +84,7 @@ def _check(config: TuneConfig, setting: Setting) -> None:
     if config.register_as:
         raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
     if config.objective != "student":
-        groups = given_groups(config.groups, dataset.name, dataset.classes)
-        if groups is not None:
-            choose_groups(groups, config.group)
+        check_groups(config.groups, config.group, dataset.name, dataset.classes)
     if config.top_n > dataset.num_classes:
         raise UserError(f"--top-n {config.top_n}: there are only {dataset.num_classes} classes")
     check_teacher(config, setting)

@@ -318,14 +318,11 @@ def assert_goes_on(place: Place, stopped: Run | None) -> None:
         assert re.search(rf"going on after epoch \d+ of run {stopped.info.run_id}", place.output.read_text())
 
 
-def test_two_commands_that_do_the_same_at_once_in_a_new_folder_both_end_well(tmp_path: Path) -> None:
-    place = Place(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_two_commands_that_do_the_same_at_once_both_end_well(place: Place) -> None:
     command = ["teacher", "--width", "4", "--depth", "1", "--epochs", "1"]
-    with place.start(*command) as one:
-        while not (tmp_path / "mlflow.db").exists():  # whose tables take MLflow some seconds
-            time.sleep(0.01)
-        with place.start(*command) as other:
-            assert [process.wait(200) for process in (one, other)] == [0, 0], place.output.read_text()
-    assert [run.info.status for run in place.runs()] == ["FINISHED", "FINISHED"]
-    kept = [path.name for path in (tmp_path / "checkpoints").iterdir()]
-    assert sorted(kept) == sorted(f"teacher-{run.info.run_id[:8]}.pt" for run in place.runs())
+    with place.start(*command) as one, place.start(*command) as other:
+        assert [process.wait(200) for process in (one, other)] == [0, 0], place.output.read_text()
+    runs = place.runs()
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    kept = [path.name for path in (place.folder / "checkpoints").iterdir()]
+    assert sorted(kept) == sorted(f"teacher-{run.info.run_id[:8]}.pt" for run in runs)

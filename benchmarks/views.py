@@ -27,7 +27,6 @@ from kd.teachers import Teacher, load_teacher
 from kd.train import Recipe, Trainer
 
 LIVE = 0
-VIEWS = (1, 2, 4, 8, 16, LIVE)
 SHORT = {"epochs": 2, "width": 4, "depth": 1}
 
 
@@ -104,19 +103,22 @@ def main() -> None:
         data=True,
         teacher=("RUN_ID or models:/NAME@ALIAS", ""),
         images=("training images of each student, at most", "10000"),
+        views=("numbers of kept views, beside a live teacher's", "1,2,4,8,16"),
         epochs=("epochs of each student", "32"),
         seeds=("students of each number of views", "3"),
     )
-    views, seeds = ((1, LIVE), 1) if arguments.short else (VIEWS, int(arguments.seeds))
+    kept, seeds = (
+        ([1], 1) if arguments.short else ([int(number) for number in arguments.views.split(",")], int(arguments.seeds))
+    )
     recipe = SHORT if arguments.short else {"epochs": int(arguments.epochs), "batch_size": 128, "lr": 0.2}
-    if recipe["epochs"] <= max(views):
-        raise SystemExit(f"--epochs {recipe['epochs']}: give more than {max(views)}, the most views")
+    if recipe["epochs"] <= max(kept):
+        raise SystemExit(f"--epochs {recipe['epochs']}: give more than {max(kept)}, the most views")
     data = {"data": arguments.data, "data_root": str(arguments.data_root.resolve())}
     file = arguments.json and arguments.json.resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
         guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
-        study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
-        tell(study, measure(study, views, seeds), file)
+        study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(kept)}), int(arguments.images))
+        tell(study, measure(study, (*kept, LIVE), seeds), file)
 
 
 def tell(study: Study, taken: dict[int, list[float]], file: Path | None) -> None:

@@ -135,7 +135,7 @@ class StudentConfig(TrainingConfig):
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on its weights (not on norms and biases)")
     temperature: Rate = Field(4.0, description="temperature T of the soft targets")
     alpha: Fraction = Field(0.9, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
-    # What benchmarks/views.py says: one view costs 3.5 % points on CIFAR-10, two to sixteen are as good as a live teacher.
+    # What benchmarks/views.py says: one view costs 3.5 % points on CIFAR-10; two to eight can't be told from a live teacher.
     views: int = Field(4, ge=0, description="augmented views whose teacher logits are kept; 0: a live teacher")
     control: bool = Field(default=True, description="train the same net on hard targets alone beside it, for comparison")
     seeds: Count = Field(1, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same")

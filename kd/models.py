@@ -66,11 +66,11 @@ class ResNet(nn.Module):
 
 
 class ResidualLayer(nn.Module):
-    """A 3x3 convolution with its norm and SiLU, and a shortcut around all three."""
+    """A 3x3 convolution with its norm and ReLU, and a shortcut around all three."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(_convolution(channels, channels), *_norm_and_silu(channels))
+        self.layers = nn.Sequential(_convolution(channels, channels), *_norm_and_relu(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels, H, W) to the same shape."""
@@ -90,12 +90,12 @@ class PooledResNet(nn.Module):
         super().__init__()
         channels = max(1, width // 2)
         # The pooling comes before the norm, which then has a quarter of the pixels to go over.
-        self.stem = nn.Sequential(_convolution(in_channels, channels), _pooling(), *_norm_and_silu(channels))
+        self.stem = nn.Sequential(_convolution(in_channels, channels), _pooling(), *_norm_and_relu(channels))
         layers: list[nn.Module] = []
         for stage in range(STAGES):
             before, channels = channels, width * 2**stage
             layers += [_pooling()] if stage else []
-            layers += [_convolution(before, channels), *_norm_and_silu(channels)]
+            layers += [_convolution(before, channels), *_norm_and_relu(channels)]
             layers += [ResidualLayer(channels) for _ in range(depth)]
         self.stages = nn.Sequential(*layers)
         self.head = nn.Linear(channels, num_classes)
@@ -112,9 +112,8 @@ def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
 
 
-def _norm_and_silu(channels: int) -> tuple[nn.Module, nn.Module]:
-    # In a short training a smooth function gets further than ReLU, for 7 % more time a step.
-    return nn.BatchNorm2d(channels), nn.SiLU()
+def _norm_and_relu(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
 
 
 def _pooling() -> nn.MaxPool2d:

@@ -261,9 +261,8 @@ def _started(
     try:
         active = mlflow.start_run(tags={"mlflow.runName": name, **tags}, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"tracking store {mlflow.get_tracking_uri()} can't be used ({reason}); set MLFLOW_TRACKING_URI"
+            f"tracking store {mlflow.get_tracking_uri()} can't be used ({_reason(error)}); set MLFLOW_TRACKING_URI"
         ) from None
     status = RunStatus.FAILED
     try:
@@ -276,8 +275,16 @@ def _started(
         mlflow.end_run(RunStatus.to_string(status))
 
 
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
 def _check_store() -> None:
-    """Refuse at once an sqlite file in a folder that can't be written to: MLflow would try again for minutes."""
+    """See that an sqlite store has its tables, and refuse at once one in a folder that can't be written to.
+
+    MLflow would try that again for minutes.
+    """
     uri = tracking_uri()
     if not uri.startswith("sqlite:///"):
         return
@@ -377,9 +384,8 @@ def load_model(reference: str) -> LoadedModel:
             path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
             info = get_model_info(path)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
             raise UserError(
-                f"{reference}: no such run or model ({reason}); `mlflow ui` shows the ids of the finished runs"
+                f"{reference}: no such run or model ({_reason(error)}); `mlflow ui` shows the ids of the finished runs"
             ) from None
         metadata = info.metadata or {}
         if "classes" not in metadata:
@@ -387,8 +393,7 @@ def load_model(reference: str) -> LoadedModel:
         try:
             program = mlflow.pytorch.load_model(path)
         except (MlflowException, *UNREADABLE) as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise UserError(f"{reference}: its model can't be read ({reason}); name another run") from None
+            raise UserError(f"{reference}: its model can't be read ({_reason(error)}); name another run") from None
         module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
     return LoadedModel(module, uri, info.run_id, metadata)
 

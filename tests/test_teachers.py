@@ -1,11 +1,13 @@
 """The generalist's training is the one that was asked for, and one that can't be loaded is trained again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock, Timeout
+from torch import nn
 
 from kd import tracking
 from kd.augment import Augmentation
@@ -45,3 +47,26 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     assert again.origin == "trained"
     assert f"run {first.run_id} would do but can't be used" in caplog.text
     assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
+def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    config = TeacherConfig(depth=1, width=1, epochs=1, output_dir=str(tmp_path))
+    checkpoints = tmp_path / "checkpoints"
+    log_model = tracking.Run.log_model
+    refused = []
+
+    def look_and_log_model(run: tracking.Run, module: nn.Module, shape: Sequence[int], metadata: Mapping[str, object]) -> str:
+        [lock] = checkpoints.glob("*.lock")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        refused.append(lock)
+        return log_model(run, module, shape, metadata)  # the last that is done before the checkpoint is kept
+
+    monkeypatch.setattr(tracking.Run, "log_model", look_and_log_model)
+    trained = train(teacher_job(config, prepare("teacher", config)))
+    assert len(refused) == 1
+    assert [path.name for path in checkpoints.iterdir()] == [f"teacher-{trained.run_id[:8]}.pt"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import zipfile
 import zlib
@@ -56,9 +55,9 @@ def fingerprint(facts: Mapping[str, object]) -> str:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a reader, or a kill in the middle, never meets half of one."""
+    """Write a checkpoint; a reader, or a kill in the middle, never meets half of one. One process at a time may write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f"{path.name}.tmp")  # always the same: what a kill left goes with the next checkpoint
     try:
         torch.save(dict(state), partial)
         partial.replace(path)

@@ -99,6 +99,8 @@ def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path: Path,
         assert left is not None, "the kill left half a checkpoint"
         weights = {"w": torch.arange(float(SIZE)), "steps": torch.tensor(left["number"])}
         assert equal(left["weights"], weights)
+    save(path, state())
+    assert list(tmp_path.iterdir()) == [path], "something is left of the writers that were killed"
 
 
 def test_a_state_that_cannot_be_written_leaves_the_last_one_alone(tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ class Run:
             input_example=example,
             pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
             metadata=dict(metadata),
+            validate_serving_input=False,  # which would load the model again and try it, each time
         )
         module.to(was_on)
         self._keep_model(str(info.model_id))

@@ -15,7 +15,17 @@ from kd.cli import main
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["kd.commands", "kd.search.command", "torch._dynamo", "torch.export", "sklearn.datasets", "forked"]
+    [
+        *("kd.commands", "kd.search.command", "kd.training_figures", "kd.summary_figures", "forked"),
+        # What the libraries load when it is first needed: here by each process.
+        *(
+            "torch._dynamo",
+            "torch.export._trace",
+            "sklearn.datasets",
+            "mlflow.store.tracking.sqlalchemy_store",
+            "mlflow.pyfunc",
+        ),
+    ]
 )
 
 

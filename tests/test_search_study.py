@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -88,6 +88,12 @@ def wait_for(condition: Callable[[], bool], process: Forked | subprocess.Popen[b
         time.sleep(0.1)
 
 
+def is_over(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE  # which nobody waits for, its parent being dead
+    return True
+
+
 def begun(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that a worker took up; one that waits to be tried again has its elder's worker written on it."""
     return [trial for trial in study.get_trials() if trial.user_attrs.get(WORKER, {}).get("trial") == trial.number]
@@ -159,9 +165,12 @@ def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up
             os.kill(worker, signal.SIGSTOP)  # so that the study is not done before the guest is there
             guest = commands.start([*tune, "--timeout", "8"])
             wait_for(lambda: "joining it" in commands.log.read_text(), guest)
+            started = psutil.Process(leader.pid).children(recursive=True)
+            assert worker in {process.pid for process in started}
             leader.kill()
             leader.wait()
             os.kill(worker, signal.SIGCONT)
+            wait_for(lambda: all(is_over(process) for process in started), guest)
         code, log = commands.end(guest)
         assert code == 0, log
         assert "the leading command is gone: this one takes its place" in log
@@ -200,7 +209,7 @@ def killed_and_stopped(commands: Commands, tune: Sequence[str]) -> int:
     lost = wait_and_kill_a_worker(commands, first)
     with commands.study() as study:
         wait_for(lambda: bool(running(study)), first)
-        workers = [child.pid for child in psutil.Process(first.pid).children()]
+        workers = [trial.user_attrs[WORKER]["pid"] for trial in running(study)]
         first.send_signal(signal.SIGINT)
         code, _ = commands.end(first)
         assert code == 128 + signal.SIGINT

@@ -20,6 +20,7 @@ from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
 from kd.search.final import compare
+from kd.search.nursery import Nursery
 from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
@@ -55,6 +56,11 @@ def tune(config: TuneConfig) -> None:
     Raises:
         UserError: bad input, or the study is one of something else.
     """
+    with Nursery() as nursery:  # before data are loaded: see there
+        _tune(config, nursery)
+
+
+def _tune(config: TuneConfig, nursery: Nursery) -> None:
     setting = prepare("tune", config)
     space = parse_space(config)
     _check(config, setting)
@@ -70,12 +76,12 @@ def tune(config: TuneConfig) -> None:
         leader = Leader(study)
         while not leader.take_the_lead():
             if SHARED in study.user_attrs:
-                _follow(config, setting, study, leader)
+                _follow(config, setting, study, leader, nursery)
                 if not leader.is_vacant():
                     return
             time.sleep(POLL_SECONDS)
         with leader:
-            _lead(config, setting, study, space)
+            _lead(config, setting, study, space, nursery)
 
 
 def _check(config: TuneConfig, setting: Setting) -> None:
@@ -90,17 +96,16 @@ def _check(config: TuneConfig, setting: Setting) -> None:
     check_teacher(config, setting)
 
 
-def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...]) -> None:
+def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...], nursery: Nursery) -> None:
     known = study.user_attrs.get(PARENT)
     again = known if known and tracking.has_run(known) else None
     tags = {**setting.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
     name = f"tune {study.study_name}"
     with (
-        _crew(config, study, leads=True) as crew,
+        _crew(config, study, nursery, leads=True) as crew,
         tracking.run(name, output_dir=setting.output_dir, tags=tags, again=again) as parent,
     ):
         study.set_user_attr(PARENT, parent.id)
-        crew.warm_up(config.trials - finished(all_trials(study)))
         parent.log_params(without_password(config).params())
         if again is None:
             parent.log_settings(without_password(config).model_dump())
@@ -187,13 +192,13 @@ def _groups_text(config: TuneConfig, setting: Setting, guide: Guide) -> str:
     return report.groups_text(list(guide.groups.values()), setting.dataset.classes)
 
 
-def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: Leader) -> None:
+def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: Leader, nursery: Nursery) -> None:
     """Work on a study that another command leads, until nothing is left to begin or that command is gone."""
     log.info("study %s is led by another command: joining it", study.study_name)
     _check_named_teacher(config, setting, study)
     mender = Mender(study, study.user_attrs[PARENT])
     in_time = _InTime(study)
-    with _crew(config, study, leads=False) as crew:
+    with _crew(config, study, nursery, leads=False) as crew:
         while in_time() or crew.at_work():
             if leader.is_vacant():
                 log.info("the leading command is gone: this one takes its place")
@@ -234,13 +239,21 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
             time.sleep(POLL_SECONDS)
 
 
-def _crew(config: TuneConfig, study: optuna.Study, *, leads: bool) -> Crew:
+def _crew(config: TuneConfig, study: optuna.Study, nursery: Nursery, *, leads: bool) -> Crew:
     def order(number: int) -> Order:
         shared = Shared(**study.user_attrs[SHARED])
         settings = {**config.model_dump(), "teacher": shared.teacher}
-        return Order(settings, shared.groups, study.user_attrs[PARENT], number, leads, threads_each(config.workers))
+        return Order(
+            config=settings,
+            groups=shared.groups,
+            parent_run=study.user_attrs[PARENT],
+            number=number,
+            leads=leads,
+            threads=threads_each(config.workers),
+            tracking_uri=tracking.tracking_uri(),
+        )
 
-    return Crew(config.workers, order)
+    return Crew(config.workers, nursery, order)
 
 
 class _InTime:

@@ -1,16 +1,13 @@
-"""One worker of a search, a process of its own: it runs trials until there is none left to begin.
+"""One worker of a search, a process of its own: it runs trials until there is none left to begin, or its parent is gone."""
 
-It is told what to do by a line of JSON on its standard input, and stops when that closes: its parent is gone.
-"""
-
-import json
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,20 +48,19 @@ class Order:
     leads: bool
     """Whether its command is the study's leader: then its sampler's seed depends on the configuration alone."""
     threads: int
-
-    def to_json(self) -> str:
-        """Tell the order in a line."""
-        return json.dumps(asdict(self))
+    tracking_uri: str
 
 
-def main() -> None:
-    """Run what the order on standard input says, and exit: 0 when nothing is left, 1 or 2 after an error."""
-    log_to_terminal()
+def work(order: Order) -> None:
+    """Run what the order says in this process, and exit: 0 when nothing is left, 1 or 2 after an error."""
+    os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
+    os.environ.pop("MLFLOW_RUN_ID", None)  # a worker's first run would take it for its own
+    if not log.handlers:
+        log_to_terminal()
     try:
         with heard():
-            line = sys.stdin.readline()
-            if line:  # else the parent ended before there was work
-                _work(Order(**json.loads(line)))
+            threading.Thread(target=_stop_without_parent, daemon=True).start()
+            _run_trials(order)
     except UserError as error:
         log.error("kd: a worker gives up: %s", error)  # noqa: TRY400 - a user's mistake needs no traceback
         sys.exit(EXIT_BAD_INPUT)
@@ -72,13 +68,14 @@ def main() -> None:
         sys.exit(EXIT_TERMINATED)
 
 
-def _watch_parent() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _stop_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _work(order: Order) -> None:
-    threading.Thread(target=_watch_parent, daemon=True).start()
+def _run_trials(order: Order) -> None:
     torch.set_num_threads(order.threads)
     config = TuneConfig.parse(dict(order.config))
     setting = prepare("tune", config)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import platform
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -57,7 +58,8 @@ def fingerprint(facts: Mapping[str, object]) -> str:
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a reader, or a kill in the middle, never meets half of one. One process at a time may write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.tmp")  # always the same: what a kill left goes with the next checkpoint
+    # Always the same on one machine: what a kill left goes with the next checkpoint.
+    partial = path.with_name(f"{path.name}.{platform.node()}.tmp")
     try:
         torch.save(dict(state), partial)
         partial.replace(path)

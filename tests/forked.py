@@ -17,7 +17,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         *("kd.commands", "kd.search.command", "kd.training_figures", "kd.summary_figures", "forked"),
-        # What the libraries load when it is first needed: here by each process.
+        # What libraries load when it is first needed, which each process would do.
         *(
             "torch._dynamo",
             "torch.export._trace",

@@ -21,11 +21,11 @@ from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
 from kd.search.final import compare
 from kd.search.nursery import Nursery
+from kd.search.order import Order
 from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
 from kd.search.trials import END, SURPLUS, UNTIL, Mender, all_trials, finished, is_time_up, under_way
-from kd.search.worker import Order
 from kd.setting import Setting, prepare
 from kd.targets import weights_digest
 from kd.teachers import AUTO, Teacher, check_teacher, find_teacher, load_teacher
@@ -52,6 +52,8 @@ class Shared:
 
 def tune(config: TuneConfig) -> None:
     """Search, then train the winner again and score it on test.
+
+    Workers are forked off this process as it is now: call it before anything is computed.
 
     Raises:
         UserError: bad input, or the study is one of something else.

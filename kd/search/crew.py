@@ -11,11 +11,10 @@ import torch
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
 from kd.interrupts import is_hurried, uncut
 from kd.search.nursery import Nursery
-from kd.search.worker import Order
+from kd.search.order import Order
 
 STOP_SECONDS = 60.0
 LOOK_SECONDS = 0.05
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows that ends a process at once
 
 
 def threads_each(workers: int) -> int:
@@ -77,11 +76,11 @@ class Crew:
 
         A second Ctrl-C waits no longer.
         """
-        self._nursery.send_signal(signal.SIGTERM)
+        self._nursery.terminate()
         until = time.monotonic() + STOP_SECONDS
         while self.at_work() and time.monotonic() < until and not is_hurried():
             time.sleep(LOOK_SECONDS)
-        self._nursery.send_signal(KILL)
+        self._nursery.kill()
         while self.at_work():
             time.sleep(LOOK_SECONDS)
         self._workers = dict.fromkeys(self._workers)

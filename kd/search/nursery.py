@@ -2,6 +2,9 @@
 
 A worker with an interpreter of its own would load torch, MLflow and Optuna once more, for 6 s of a core, and so would the
 fork server of Python's multiprocessing. The command itself has threads and locks once it has trained: not to be forked then.
+
+A forked worker has the frames of the command beneath its own, and ``kd.interrupts`` looks at all of them: nothing here may be
+forked in a function that no signal cuts.
 """
 
 import importlib
@@ -9,112 +12,180 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from kd.search.worker import Order, work
+from kd.errors import UserError
+from kd.search.order import Order
 
-# Elsewhere forking is not safe, or there is none: each worker loads its libraries itself.
-_context = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkContext, SpawnContext
 
-_LOADED_LATE = ("torch._dynamo", "torch.export._trace", "sqlalchemy.orm")
-"""What the libraries load when the first optimizer is made, a model is loaded, a store is opened: 3 s for each worker."""
-_STOPPING = {signal.SIGINT, signal.SIGTERM}
+_LOADED_LATE = ("kd.search.worker", "torch._dynamo", "torch.export._trace", "sqlalchemy.orm")
+"""What workers use, and libraries load only when the first optimizer is made, a model loaded or a store opened."""
+_HELD_BACK = {signal.SIGINT, signal.SIGTERM, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])}
 _CAN_HOLD_BACK = hasattr(signal, "pthread_sigmask")
+_LOST = -9
+"""The exit code told of workers when there is nobody left to tell it."""
+
+_Answer = tuple[Literal["begun", "ended", "failed"], int, str | int]
 
 
 class Nursery:
-    """Starts workers, sends them signals and tells how they end, which they do when the process with the nursery is gone.
+    """Starts workers, stops them and tells how they end. They end by themselves when this process, or the nursery, is gone.
 
-    To be made before anything is computed, and to be used by one thread.
+    To be entered before anything is computed, and to be used by one thread.
     """
 
     def __init__(self) -> None:
-        self._connection, theirs = _context.Pipe()
-        self._process = _context.Process(target=_serve, args=(theirs, self._connection))
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING) if _CAN_HOLD_BACK else set()
-        self._process.start()
-        if _CAN_HOLD_BACK:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+        forks = _can_fork()
+        context = _context(forks=forks)
+        self._connection, self._theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(forks, self._theirs, self._connection))
         self._ended: dict[int, int] = {}
+        self._is_lost = False
 
     def __enter__(self) -> Self:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK) if _CAN_HOLD_BACK else set()
+        try:
+            self._process.start()
+        finally:
+            self._theirs.close()
+            self._let_through(before)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._connection.close()
-        self._process.join()
+        self._close()
 
     def start(self, order: Order) -> int:
-        """Start a worker on an order, and return its process id."""
-        self._connection.send(order)
-        while True:
-            pid, code = self._receive()
-            if code is None:
+        """Start a worker on an order, and return its process id.
+
+        Raises:
+            UserError: there can be no further process.
+        """
+        with suppress(ConnectionError):
+            self._connection.send(order)
+        while not self._is_lost:
+            answer, pid, told = self._receive()
+            if answer == "begun":
+                self._ended.pop(pid, None)  # of a process of that number before it
                 return pid
-            self._ended[pid] = code
+            if answer == "failed":
+                raise UserError(f"no further worker can be started ({told}); give fewer --workers")
+        raise RuntimeError("the process that starts the workers ended")
 
     def exit_code(self, pid: int) -> int | None:
         """Return how a worker ended: its exit code, below 0 the signal that killed it; None: it lives."""
-        while self._connection.poll():
-            ended, code = self._receive()
-            if code is not None:
-                self._ended[ended] = code
-        return self._ended.get(pid)
+        while not self._is_lost and self._connection.poll():
+            self._receive()
+        return self._ended.get(pid, _LOST if self._is_lost else None)
 
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to all workers that live."""
-        with suppress(BrokenPipeError):  # without a nursery they stop by themselves
-            self._connection.send(number)
+    def terminate(self) -> None:
+        """Ask all workers that live to stop, by SIGTERM."""
+        with suppress(ConnectionError):
+            self._connection.send("terminate")
 
-    def _receive(self) -> tuple[int, int | None]:
+    def kill(self) -> None:
+        """End all workers that live."""
+        with suppress(ConnectionError):
+            self._connection.send("kill")
+
+    def _receive(self) -> _Answer:
         try:
-            told: tuple[int, int | None] = self._connection.recv()
-        except (EOFError, ConnectionError):
-            raise RuntimeError("the process that starts the workers was killed") from None
-        return told
+            answer: _Answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._is_lost = True
+            return "ended", 0, _LOST
+        if answer[0] == "ended":
+            self._ended[answer[1]] = int(answer[2])
+        return answer
+
+    def _let_through(self, before: set[int | signal.Signals]) -> None:
+        """Let signals through again, and close the nursery if one came meanwhile."""
+        try:
+            if _CAN_HOLD_BACK:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._connection.close()
+        if self._process.pid is not None:
+            self._process.kill()
+            self._process.join()
 
 
-def _serve(connection: Connection, other_end: Connection) -> None:
-    """Do what is asked over the connection: an order is for a new worker, a signal for all that there are."""
+def _serve(forks: bool, connection: Connection, other_end: Connection) -> None:  # noqa: FBT001 - a process is given no names
+    """Do what is asked over the connection, until it closes: an order is for a new worker, a word for all that there are."""
     other_end.close()  # which would keep this process from learning that the other one is gone
-    _turn_from_the_terminal()
-    for module in _LOADED_LATE:
-        importlib.import_module(module)
+    _be_deaf()
+    if forks:
+        _load_all()
     workers: dict[int, BaseProcess] = {}
-    is_open = True
-    while is_open or workers:
-        ready = wait([*workers, connection] if is_open else [*workers])
-        for sentinel in workers.keys() & set(ready):
-            worker = workers.pop(sentinel)
-            worker.join()
-            with suppress(ConnectionError):  # the other end may be gone
-                connection.send((worker.pid, worker.exitcode))
-        if connection in ready:
-            try:
+    try:
+        while True:
+            ready = wait([*workers, connection])
+            for sentinel in workers.keys() & set(ready):
+                worker = workers.pop(sentinel)
+                worker.join()
+                connection.send(("ended", worker.pid, worker.exitcode))
+            if connection in ready:
                 asked = connection.recv()
-            except (EOFError, ConnectionError):
-                is_open, asked = False, signal.SIGTERM
-            if isinstance(asked, Order):
-                worker = _context.Process(target=work, args=(asked,))
-                worker.start()
-                workers[worker.sentinel] = worker
-                with suppress(ConnectionError):
-                    connection.send((worker.pid, None))
-            else:
-                for worker in workers.values():
-                    os.kill(int(worker.pid or 0), asked)
+                if isinstance(asked, Order):
+                    connection.send(_start(asked, connection, workers, forks=forks))
+                else:
+                    for worker in workers.values():
+                        getattr(worker, asked)()
+    except (EOFError, OSError):  # the other end is gone
+        return
+    finally:
+        for worker in workers.values():
+            worker.terminate()
 
 
-def _turn_from_the_terminal() -> None:
-    """Be deaf to Ctrl-C, as all workers will be: it reaches them through the command, as SIGTERM."""
+def _be_deaf() -> None:
+    """Leave the terminal, and hear no signal: Ctrl-C reaches workers through the command alone, which asks them to stop."""
     if hasattr(os, "setsid"):
         os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if _CAN_HOLD_BACK:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+
+
+def _load_all() -> None:
+    for module in _LOADED_LATE:
+        with suppress(ImportError):  # loaded here it is only loaded sooner
+            importlib.import_module(module)
+
+
+def _start(order: Order, connection: Connection, workers: dict[int, BaseProcess], *, forks: bool) -> _Answer:
+    worker = _context(forks=forks).Process(target=_work, args=(order, connection))
+    try:
+        worker.start()
+    except OSError as error:
+        return "failed", 0, str(error)
+    workers[worker.sentinel] = worker
+    return "begun", int(worker.pid or 0), ""
+
+
+def _work(order: Order, connection: Connection) -> None:
+    """Be a worker, in a process of its own."""
+    from kd.search.worker import work  # noqa: PLC0415 - a nursery that forks nothing need not load it
+
+    connection.close()  # which would keep the command from learning that the nursery is gone
+    work(order)
+
+
+def _can_fork() -> bool:
+    """Return whether workers can be forked off: on Linux, from a process without threads and CUDA."""
+    torch = sys.modules.get("torch")
+    has_cuda = torch is not None and torch.cuda.is_initialized()
+    return sys.platform == "linux" and threading.active_count() == 1 and not has_cuda
+
+
+def _context(*, forks: bool) -> "ForkContext | SpawnContext":
+    return multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")

@@ -6,9 +6,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
@@ -24,6 +21,7 @@ from kd.interrupts import heard
 from kd.progress import log_to_terminal
 from kd.search.candidates import Guide
 from kd.search.objective import Surplus, TrialRunner
+from kd.search.order import Order
 from kd.search.space import parse_space
 from kd.search.storage import opened
 from kd.search.trials import all_trials, finished, is_time_up, under_way
@@ -33,32 +31,19 @@ from kd.teachers import load_teacher
 log = logging.getLogger("kd")
 
 STARTUP_TRIALS = 5
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker is told."""
-
-    config: Mapping[str, Any]
-    """The command's, its teacher a run and the study's name resolved."""
-    groups: Mapping[str, list[int]]
-    parent_run: str
-    number: int
-    """Of the worker among those of its command."""
-    leads: bool
-    """Whether its command is the study's leader: then its sampler's seed depends on the configuration alone."""
-    threads: int
-    tracking_uri: str
+PARENT_SECONDS = 1.0
 
 
 def work(order: Order) -> None:
-    """Run what the order says in this process, and exit: 0 when nothing is left, 1 or 2 after an error."""
+    """Run what the order says in this process, and exit: 0 when nothing is left, 1 or 2 after an error, 143 when stopped."""
     os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
     os.environ.pop("MLFLOW_RUN_ID", None)  # a worker's first run would take it for its own
     if not log.handlers:
         log_to_terminal()
     try:
         with heard():
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})  # see kd.search.nursery
             threading.Thread(target=_stop_without_parent, daemon=True).start()
             _run_trials(order)
     except UserError as error:
@@ -70,9 +55,12 @@ def work(order: Order) -> None:
 
 def _stop_without_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    if parent is None:
+        return
+    # Workers forked off later hold the pipe by which this one learns of its parent's end.
+    while parent.is_alive() and os.getppid() == parent.pid:
+        parent.join(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run_trials(order: Order) -> None:

@@ -76,10 +76,7 @@ def test_every_package_is_shipped(root: Path, pyproject: dict[str, Any]) -> None
 
 def test_the_version_is_in_the_changelog(root: Path) -> None:
     titles = re.findall(r"^## \[?([^\]\s]+)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert titles
-    if titles == ["Unreleased"]:
-        pytest.skip("nothing is released yet")
-    assert kd.__version__ in titles
+    assert titles == ["Unreleased"] or kd.__version__ in titles
     assert str(Version(kd.__version__)) == kd.__version__
 
 

@@ -33,12 +33,12 @@ nursery._LOADED_LATE = ("no.such.module",)
 def order(number):
     return Order({}, {}, "run", number, True, 1, "")
 
-def code_of(nursery, pid):
+def code_of(crew, pid):
     until = time.monotonic() + 30
-    while nursery.exit_code(pid) is None:
+    while crew.exit_code(pid) is None:
         assert time.monotonic() < until, "it does not end"
         time.sleep(0.01)
-    return nursery.exit_code(pid)
+    return crew.exit_code(pid)
 
 def is_there(pid):
     try:

@@ -402,3 +402,23 @@ def test_gradients_are_cleared_and_nothing_is_left_to_do() -> None:
     before = weights(trainer)
     assert list(trainer.epochs()) == []
     assert same(weights(trainer), before)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, MUON_RECIPE], ids=["sgd", "muon"])
+def test_convolutions_have_filters_and_images_in_channels_last_from_the_first_step_on(tiny_digits: Dataset, recipe: Recipe) -> None:
+    trainer = digits_trainer(tiny_digits, recipe)
+    stepped = digits_trainer(tiny_digits, recipe)
+    next(stepped.epochs())
+    trainer.restore(stepped.state())
+    in_channels_last: list[bool] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        tensors = [inputs[0], *module.parameters()]
+        in_channels_last.extend(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
+
+    for module in trainer.model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(look)
+    next(trainer.epochs())
+    assert len(in_channels_last) > 0
+    assert all(in_channels_last)

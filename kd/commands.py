@@ -101,7 +101,9 @@ def _guided(command: str, config: StudentConfig, setting: Setting) -> Iterator[G
     with _parent(command, config, setting) as parent:
         found = find_teacher(config, setting)
         parent.log_tags({"kd.teacher": found.run_id})
-        yield Guided(setting, parent, found, teacher_targets(config, setting, found))
+        # Epoch e sees view e mod views: with fewer epochs than views nothing would see the rest.
+        seen = config.model_copy(update={"views": min(config.views, config.epochs)})
+        yield Guided(setting, parent, found, teacher_targets(seen, setting, found))
 
 
 def _replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:

@@ -21,8 +21,11 @@ def targets(config: TargetsConfig) -> None:
             log.info("%s", _kept(info))
         log.info("%s: %s", folder, f"{sum(info.size_bytes for info in found):,} bytes in all" if found else "nothing is kept")
     if config.prune:
-        for info in prune_targets(folder):
+        pruned = prune_targets(folder)
+        for info in pruned:
             log.info("deleted %s, %s bytes", info.path, f"{info.size_bytes:,}")
+        if not pruned:
+            log.info("%s: nothing to delete", folder)
 
 
 def _kept(info: TargetsInfo) -> str:

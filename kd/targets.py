@@ -18,6 +18,7 @@ kernel takes the lock from a process that dies, and the next one computes. Reade
 import hashlib
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -202,7 +203,7 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
     if not _agrees(targets, model, split, augmentation, device):
         raise UserError(
             f"{path} holds other logits than this teacher gives, although its weights and views are the same: "
-            "clear it with 'kd targets --prune' if the code has changed"
+            f"clear it with '{_pruning(path)}' if the code has changed"
         )
     return targets
 
@@ -238,12 +239,22 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def list_targets(root: Path) -> list[TargetsInfo]:
-    """Return what is kept in a folder, by file name; nothing where there is no such folder."""
+    """Return what is kept in a folder, by file name; nothing where there is no such folder.
+
+    Raises:
+        UserError: a file there can't be read.
+    """
     listed = []
     for path in sorted(path for path in root.glob("*.targets") if path.is_file()):
-        with suppress(FileNotFoundError), path.open("rb") as file:  # missing: cleared by another process meanwhile
-            header = _read_header(file)
-            listed.append(TargetsInfo(path, path.stat().st_size, header.key if header and _is_whole(file, header) else None))
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                header = _read_header(file)
+                listed.append(TargetsInfo(path, size, header.key if header and _is_whole(file, header) else None))
+        except FileNotFoundError:
+            continue  # cleared by another process meanwhile
+        except OSError as error:
+            raise _unusable(path, error) from error
     return listed
 
 
@@ -299,10 +310,10 @@ def _tensors_digest(tensors: dict[str, Tensor]) -> str:
 def _rounded(logits: Tensor, dtype: StoreType) -> NDArray[np.generic]:
     """Return the logits (K, N, C) as they are kept."""
     if not logits.isfinite().all():
-        raise UserError("the teacher's logits are not finite for some image: train the teacher again with a lower --lr")
+        raise UserError("the teacher's logits are not finite for some image: train the teacher again at a lower learning rate")
     if dtype == "float16" and logits.abs().max() > torch.finfo(torch.float16).max:
         largest = logits.abs().max()
-        raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: keep the targets as float32")
+        raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: use --views 0, a live teacher")
     return logits.numpy().astype(LITTLE_ENDIAN[dtype])
 
 
@@ -361,6 +372,11 @@ def _store(path: Path, key: TargetsKey, logits: NDArray[np.generic]) -> Tensor:
     return stored
 
 
+def _pruning(path: Path) -> str:
+    """Return the command that clears what is kept beside a file."""
+    return f"kd targets --prune --output-dir {shlex.quote(str(path.parent.parent))}"
+
+
 def _unusable(path: Path, error: OSError) -> UserError:
     return UserError(f"no place for the teacher's targets in {path.parent} ({error}): mend that or name another folder")
 
@@ -383,7 +399,7 @@ def _load(path: Path, key: TargetsKey) -> Tensor | None:
         differing = [name for name in TargetsKey.model_fields if getattr(header.key, name) != getattr(key, name)]
         if differing:
             fields = ", ".join(differing)
-            raise UserError(f"{path} tells of another {fields} than asked for: clear it with 'kd targets --prune'")
+            raise UserError(f"{path} tells of another {fields} than asked for: clear it with '{_pruning(path)}'")
         shape = (key.views, key.images, header.num_classes)
         dtype = np.dtype(LITTLE_ENDIAN[key.dtype])
         if not _is_whole(file, header):

@@ -234,5 +234,5 @@ class Trainer:
             step = int(bad[0]) + 1
             raise UserError(
                 f"loss is {losses[step - 1].item()} at epoch {number + 1}, step {step}: "
-                f"lower --lr (it is {self.recipe.lr:g}) or --temperature"
+                f"lower the learning rate (it is {self.recipe.lr:g}) or a distillation's temperature"
             )

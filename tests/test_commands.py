@@ -29,7 +29,7 @@ EPOCHS = 16
 TEACHER = ["--width", "4", "--depth", "1", "--epochs", f"{EPOCHS}"]
 TINY = [
     *("--teacher-width", "4", "--teacher-depth", "1", "--teacher-epochs", f"{EPOCHS}"),
-    *("--width", "4", "--epochs", "2", "--views", "2"),
+    *("--width", "4", "--epochs", "2", "--views", "3"),
 ]
 
 
@@ -192,10 +192,11 @@ def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path:
     assert kept
     for path in kept:
         assert f"{path.relative_to(tmp_path)}: {path.stat().st_size:,} bytes" in listed
-    assert "1,295 images x 2 views" in listed
+    assert "1,295 images x 2 views" in listed  # two epochs see no third one
     assert "deleted" in place.kd("targets", "--prune")
     assert not list((tmp_path / "targets").iterdir())
     assert place.kd("targets", "--list") == "targets: nothing is kept\n"
+    assert place.kd("targets", "--prune") == "targets: nothing to delete\n"
 
 
 def test_a_combined_model_teaches_students_of_two_seeds(done: Place) -> None:
@@ -278,7 +279,7 @@ def test_a_tracking_store_that_cannot_be_written_is_told_at_once(
 
 def test_a_loss_that_is_not_finite_fails_the_runs(place: Place) -> None:
     output = place.kd("teacher", "--width", "4", "--depth", "1", "--lr", "1e20", "--epochs", "2", code=2)
-    assert re.search(r"kd: loss is (nan|inf) at epoch \d, step \d+: lower --lr", output)
+    assert re.search(r"kd: loss is (nan|inf) at epoch \d, step \d+: lower the learning rate \(it is 1e\+20\)", output)
     assert "Traceback" not in output
     assert place.statuses() == {"FAILED"}
 

@@ -40,6 +40,14 @@ def test_a_matrix_of_zeros_stays_one() -> None:
     assert torch.equal(orthogonalised(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
+def test_filters_that_begin_as_zeros_take_a_finite_first_step() -> None:
+    filters = nn.Parameter(torch.zeros(16, 3, 3, 3))
+    filters.grad = torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    Muon([filters], lr=0.5, momentum=0.8).step()
+    expected = -0.5 * orthogonalised(filters.grad.flatten(1)).view_as(filters)
+    torch.testing.assert_close(filters.detach(), expected, atol=1e-4, rtol=0)
+
+
 def test_steps_are_nesterov_momentum_orthogonalised_from_filters_of_norm_sqrt_out() -> None:
     generator = torch.Generator().manual_seed(1)
     filters = nn.Parameter(torch.randn(4, 3, 3, 3, generator=generator))

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -395,7 +396,7 @@ def test_a_file_of_another_key_is_an_error(tmp_path: Path, field: str, value: ob
     path = only_file(tmp_path)
     rewrite_header(path, lambda header: header["key"].update({field: value}))
     before = path.read_bytes()
-    with pytest.raises(UserError, match=rf"tells of another {field} than asked for.*--prune"):
+    with pytest.raises(UserError, match=rf"tells of another {field} than asked for.*--prune --output-dir {tmp_path.parent}"):
         fill(tmp_path)
     assert path.read_bytes() == before
 
@@ -470,7 +471,7 @@ def test_a_damaged_file_is_noticed_and_computed_again(
 
 def test_logits_beyond_float16_are_refused_and_fit_into_float32(tmp_path: Path) -> None:
     loud = Teacher(gain=1e6)
-    with pytest.raises(UserError, match=r"largest logit is .*, beyond float16: keep the targets as float32"):
+    with pytest.raises(UserError, match=r"largest logit is .*, beyond float16: use --views 0"):
         fill(tmp_path, loud, dtype="float16")
     assert list_targets(tmp_path) == []
     assert_right(fill(tmp_path, loud, dtype="float32"), loud)
@@ -546,6 +547,15 @@ def test_the_list_tells_what_each_file_is(tmp_path: Path) -> None:
             dtype="float32",
         )
     assert sorted(info.key.views for info in sound if info.key) == [1, VIEWS]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root can't read")
+@pytest.mark.parametrize("command", [list_targets, prune_targets])
+def test_a_file_that_cannot_be_read_is_a_user_error(tmp_path: Path, command: Callable[[Path], object]) -> None:
+    (tmp_path / "abc.targets").symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match="no place for the teacher's targets in"):
+        command(tmp_path)
+    assert (tmp_path / "abc.targets").is_symlink()
 
 
 def test_pruning_deletes_all_but_what_is_being_computed_and_what_is_not_ours(tmp_path: Path) -> None:

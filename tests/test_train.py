@@ -299,7 +299,7 @@ def test_a_loss_that_is_not_finite_is_a_user_error_that_names_epoch_and_step(val
         next(epochs)
     message = str(caught.value)
     assert f"loss is {value} at epoch 2, step 3:" in message
-    assert "--lr (it is 0.25)" in message
+    assert "learning rate (it is 0.25)" in message
     assert "\n" not in message
 
 
@@ -405,7 +405,7 @@ def test_gradients_are_cleared_and_nothing_is_left_to_do() -> None:
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, MUON_RECIPE], ids=["sgd", "muon"])
-def test_convolutions_have_filters_and_images_in_channels_last_from_the_first_step_on(tiny_digits: Dataset, recipe: Recipe) -> None:
+def test_filters_and_images_of_convolutions_are_channels_last_after_a_resume_too(tiny_digits: Dataset, recipe: Recipe) -> None:
     trainer = digits_trainer(tiny_digits, recipe)
     stepped = digits_trainer(tiny_digits, recipe)
     next(stepped.epochs())

@@ -181,8 +181,9 @@ def _groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int,
     if config.objective == "student":
         return {}
     dataset = setting.dataset
-    predictions = teacher.val_logits.softmax(dim=1)
-    groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
+    groups = resolve_groups(
+        config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
+    )
     for number, group in enumerate(groups):
         log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
     return choose_groups(groups, config.group)

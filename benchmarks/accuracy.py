@@ -32,7 +32,7 @@ from kd.models import count_parameters
 from kd.plots.style import INK, looks, new_figure, tidy
 from kd.setting import Setting
 from kd.tasks import whole_task
-from kd.teachers import Teacher, teacher_job
+from kd.teachers import AUTO, Teacher, teacher_job
 from kd.tracked_training import Job, create_trainer
 
 SYSTEMS = ("generalist", "student", "control")
@@ -94,9 +94,12 @@ def main() -> None:
 def configured(flags: Sequence[str]) -> StudentConfig:
     """Return the configuration of flags of ``kd student``."""
     try:
-        return cast("StudentConfig", parse("student", flags))
+        config = cast("StudentConfig", parse("student", flags))
     except (UserError, ClickException) as error:
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
+    if config.teacher != AUTO or config.use != "best":
+        raise SystemExit("--teacher, --use: not taken, since each seed has a generalist of its own, whose best epoch counts")
+    return config
 
 
 def train_all(config: StudentConfig) -> dict[str, Curve]:

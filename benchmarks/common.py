@@ -11,23 +11,25 @@ import torch
 
 from kd.allocator import keep_freed_memory
 from kd.augment import Augmentation
-from kd.data import Split
+from kd.data import Split, load_dataset
+from kd.errors import UserError
 from kd.models import Classifier, create_specialist_model
 from kd.train import Objective, Recipe, Trainer
 
 CLASSES = 10
 IMAGE_SHAPE = (3, 32, 32)
+RANDOM = "random"
 AUGMENTATION = Augmentation(shift_px=4, flip=True, seed=0)
 Net = tuple[int, int]
 """Blocks a stage, width."""
 
 
-def parse(description: str | None, *, data: bool = False, **more: tuple[str, str]) -> argparse.Namespace:
+def parse(description: str | None, *, data: str = "", **more: tuple[str, str]) -> argparse.Namespace:
     """Return the arguments that all benchmarks take, with memory set as the commands set it.
 
     Args:
         description: the benchmark's.
-        data: whether it takes a data set.
+        data: the data set that it takes where none is told; empty: it takes none.
         more: flags of its own, each with its help and default.
     """
     keep_freed_memory()
@@ -35,7 +37,7 @@ def parse(description: str | None, *, data: bool = False, **more: tuple[str, str
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--short", action="store_true", help="a quick pass that shows that it runs; its figures mean nothing")
     if data:
-        parser.add_argument("--data", default="digits", help="data set")
+        parser.add_argument("--data", default=data, help="data set")
         parser.add_argument("--data-root", default="data", type=Path, help="folder of its files")
     for name, (text, default) in more.items():
         parser.add_argument(f"--{name}", default=default, help=text)
@@ -49,10 +51,31 @@ def synthetic_split(images: int) -> Split:
     return Split(pixels, torch.arange(images) % CLASSES, torch.arange(images))
 
 
-def create_net(net: Net, classes: int = CLASSES) -> Classifier:
+def training_images(arguments: argparse.Namespace, images: int) -> Split:
+    """Return so many images of the data set asked for, or of its training split what there is, from all its classes."""
+    if arguments.data == RANDOM:
+        return synthetic_split(images)
+    try:
+        train = load_dataset(arguments.data, arguments.data_root).train
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+    return train.select(torch.arange(0, len(train), max(1, len(train) // images))[:images])
+
+
+def classes_of(split: Split) -> int:
+    """Return how many classes a split has."""
+    return int(split.labels.max()) + 1
+
+
+def create_net(net: Net, classes: int = CLASSES, channels: int = IMAGE_SHAPE[0]) -> Classifier:
     """Return a classifier of so many blocks a stage and such a width."""
     torch.manual_seed(0)
-    return Classifier(create_specialist_model(classes, IMAGE_SHAPE[0], *net), [0.5] * 3, [0.25] * 3)
+    return Classifier(create_specialist_model(classes, channels, *net), [0.5] * channels, [0.25] * channels)
+
+
+def create_net_for(split: Split, net: Net) -> Classifier:
+    """Return a classifier for the images and the classes of a split."""
+    return create_net(net, classes_of(split), split.images.shape[1])
 
 
 def create_trainer(net: Classifier, split: Split, objective: Objective, *, views: int = 0) -> Trainer:
@@ -63,7 +86,7 @@ def create_trainer(net: Classifier, split: Split, objective: Objective, *, views
 
 def epoch_seconds(net: Net, split: Split, objective: Objective, *, views: int = 0) -> Callable[[], float]:
     """Return what trains a net for one more epoch, and tells how long that took."""
-    epochs = create_trainer(create_net(net), split, objective, views=views).epochs()
+    epochs = create_trainer(create_net_for(split, net), split, objective, views=views).epochs()
     return lambda: next(epochs).seconds
 
 

@@ -1,7 +1,7 @@
 """What a distilled epoch costs: beside a plain one, with the teacher's logits kept, and with a live teacher.
 
-Random images of CIFAR's shape, batches of 128; students on all classes. The three are measured in turn, after the filling,
-which is done once. ``python benchmarks/distil.py``
+Random images of CIFAR's shape, or those of ``--data``, batches of 128; students on all classes. The three are measured in
+turn, after the filling, which is done once. ``python benchmarks/distil.py``
 """
 
 import statistics
@@ -12,15 +12,16 @@ from pathlib import Path
 import torch
 from common import (
     AUGMENTATION,
-    CLASSES,
+    RANDOM,
     Net,
     alternate,
-    create_net,
+    classes_of,
+    create_net_for,
     epoch_seconds,
     parse,
     show,
     spread,
-    synthetic_split,
+    training_images,
     write_json,
 )
 
@@ -34,8 +35,9 @@ VIEWS = 2
 
 def task_of(split: Split) -> Task:
     """Return the task of a student on all classes."""
-    names = tuple(map(str, range(CLASSES)))
-    return Task(kind="all", group=tuple(range(CLASSES)), num_classes=CLASSES, classes=names, train=split, val=split, test=split)
+    classes = classes_of(split)
+    names = tuple(map(str, range(classes)))
+    return Task(kind="all", group=tuple(range(classes)), num_classes=classes, classes=names, train=split, val=split, test=split)
 
 
 def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float]:
@@ -57,14 +59,14 @@ def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float
 
 def main() -> None:
     """Measure, and print the table."""
-    arguments = parse(__doc__)
-    images, rounds = (256, 1) if arguments.short else (2560, 5)
-    split = synthetic_split(images)
+    arguments = parse(__doc__, data=RANDOM)
+    images, rounds = (256, 1) if arguments.short else (1280, 5)
+    split = training_images(arguments, images)
     task = task_of(split)
     rows: list[list[str]] = []
     figures: dict[str, dict[str, float]] = {"cached_over_plain": {}, "live_over_cached": {}, "filling_seconds_a_view": {}}
     for name, (student, teacher_net) in PAIRS.items():
-        teacher = create_net(teacher_net).eval()
+        teacher = create_net_for(split, teacher_net).eval()
         cached, filling = filled(teacher, split)
         taken = alternate(
             {
@@ -82,7 +84,7 @@ def main() -> None:
         seconds = [spread(taken[kind]) for kind in ("plain", "cached", "live")]
         rows.append([name, *seconds, f"{filling:.3g}", spread(cached_over_plain), spread(live_over_cached)])
     head = ["student <- teacher", "plain", "cached", "live", "filling, a view (once)", "cached / plain", "live / cached"]
-    show(f"Seconds an epoch of {images:,} images: median (smallest to largest) of {rounds}", head, rows)
+    show(f"Seconds an epoch of {len(split):,} images: median (smallest to largest) of {rounds}", head, rows)
     write_json(arguments.json, dict(figures))
 
 

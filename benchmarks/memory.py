@@ -64,7 +64,7 @@ def peak_megabytes(command: str, arguments: list[str], folder: str) -> float:
 
 def main() -> None:
     """Measure, and print the table."""
-    arguments = parse(__doc__, data=True, commands=("which to measure", ",".join(COMMANDS)))
+    arguments = parse(__doc__, data="digits", commands=("which to measure", ",".join(COMMANDS)))
     data = ["--data", arguments.data, "--data-root", str(arguments.data_root.resolve())]
     names = ["teacher"] if arguments.short else arguments.commands.split(",")
     peaks = {}

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from statistics import median
 
@@ -42,6 +42,8 @@ NET: Net = (1, 16)
 BENT = 0.25
 """Where a unit's cost differs by more than this share from that at the smallest size, the cost is no longer linear."""
 GROUP_SIZE = 5
+START_SECONDS = 300.0
+"""After which those that wait for others to be ready give up."""
 LAST_TRIALS = 20
 """The trials whose cost is that of a study of so many."""
 TO_GFLOP = 6e-9
@@ -170,25 +172,24 @@ def workers_axis(sizes: Sizes) -> Axis:
     context = multiprocessing.get_context("spawn")
     costs = {}
     for workers in sizes.workers:
-        barrier, results = context.Barrier(workers), context.SimpleQueue()
-        told = (sizes.epoch, sizes.rounds, barrier, results)
-        processes = [context.Process(target=train_beside_others, args=told) for _ in range(workers)]
-        for process in processes:
-            process.start()
-        # None is lost: what a process puts there is small, and read before the process is waited for.
-        costs[workers] = [seconds / sizes.epoch for _ in processes for seconds in results.get()]
-        for process in processes:
-            process.join()
+        barrier, results = context.Barrier(workers, timeout=START_SECONDS), []
+        for _ in range(workers):
+            result, sender = context.Pipe(duplex=False)
+            told = (sizes.epoch, sizes.rounds, barrier, sender)
+            context.Process(target=train_beside_others, args=told, daemon=True).start()
+            sender.close()  # so that a process that dies is the end of its pipe
+            results.append(result)
+        costs[workers] = [seconds / sizes.epoch for result in results for seconds in result.recv()]
     return Axis("workers, training", "image of a worker", costs)
 
 
-def train_beside_others(images: int, rounds: int, barrier: "Barrier", results: "SimpleQueue[list[float]]") -> None:
+def train_beside_others(images: int, rounds: int, barrier: "Barrier", result: Connection) -> None:
     """Train in a process of its own, together with the others, and tell how long each epoch took."""
     torch.set_num_threads(1)
     epoch = epoch_seconds(NET, synthetic_split(images), hard_objective())
     epoch()
     barrier.wait()
-    results.put([epoch() for _ in range(rounds)])
+    result.send([epoch() for _ in range(rounds)])
 
 
 def main() -> None:

@@ -28,15 +28,16 @@ def seconds_of(*arguments: str, folder: str) -> float:
 
 def main() -> None:
     """Measure, and print the table."""
-    arguments = parse(__doc__)
+    arguments = parse(__doc__, data="digits")
     trials = 2 if arguments.short else 20
-    common = ["tune", "--trials", str(trials), "--search", "width=fixed", "--final-seeds", "0"]
+    data = ["--data", arguments.data, "--data-root", str(arguments.data_root.resolve())]
+    common = ["tune", *data, "--trials", str(trials), "--search", "width=fixed", "--final-seeds", "0"]
     common += SHORT if arguments.short else []
     with tempfile.TemporaryDirectory() as search, tempfile.TemporaryDirectory() as loop:
         fast = seconds_of(*common, "--workers", "2", folder=search)
         slow = seconds_of(*common, "--workers", "1", "--views", "0", "--pruner", "none", folder=loop)
     head = ["trials", "two workers, kept targets, pruned (s)", "one, live teacher, unpruned (s)", "ratio"]
-    show("A study on digits", head, [[str(trials), f"{fast:.1f}", f"{slow:.1f}", f"{slow / fast:.2f}"]])
+    show(f"A study on {arguments.data}", head, [[str(trials), f"{fast:.1f}", f"{slow:.1f}", f"{slow / fast:.2f}"]])
     write_json(arguments.json, {"speedup": slow / fast})
 
 

@@ -1,13 +1,14 @@
 """How near a training step is to what the machine can do: its share of the speed of a matrix product.
 
-Random images of CIFAR's shape, batches of 128, each net in turn with the product. ``python benchmarks/step.py``
+Random images of CIFAR's shape, or those of ``--data``, batches of 128, each net in turn with the product.
+``python benchmarks/step.py``
 """
 
 import statistics
 import time
 
 import torch
-from common import IMAGE_SHAPE, Net, alternate, create_net, epoch_seconds, parse, show, spread, synthetic_split, write_json
+from common import RANDOM, Net, alternate, create_net_for, epoch_seconds, parse, show, spread, training_images, write_json
 
 from kd.models import count_multiply_adds
 from kd.tasks import hard_objective
@@ -30,15 +31,15 @@ def product_gflops() -> float:
 
 def main() -> None:
     """Measure, and print the table."""
-    arguments = parse(__doc__)
+    arguments = parse(__doc__, data=RANDOM)
     images, rounds = (256, 1) if arguments.short else (1280, 7)
-    split = synthetic_split(images)
+    split = training_images(arguments, images)
     rows = []
     shares: dict[str, float] = {}
     for name, net in NETS.items():
         taken = alternate({"product": product_gflops, "epoch": epoch_seconds(net, split, hard_objective())}, rounds)
-        gflop = OPERATIONS * count_multiply_adds(create_net(net), IMAGE_SHAPE) / 1e9
-        speeds = [images / seconds for seconds in taken["epoch"]]
+        gflop = OPERATIONS * count_multiply_adds(create_net_for(split, net), split.images.shape[1:]) / 1e9
+        speeds = [len(split) / seconds for seconds in taken["epoch"]]
         share = [speed * gflop / product for speed, product in zip(speeds, taken["product"], strict=True)]
         shares[name] = statistics.median(share)
         rows.append([name, f"{1000 * gflop:.0f}", spread(speeds), spread(taken["product"]), spread(share)])

@@ -100,7 +100,7 @@ def main() -> None:
     """Measure, and print the table."""
     arguments = parse(
         __doc__,
-        data=True,
+        data="digits",
         teacher=("RUN_ID or models:/NAME@ALIAS", ""),
         images=("training images of each student, at most", "10000"),
         views=("numbers of kept views, beside a live teacher's", "1,2,4,8,16"),

@@ -59,7 +59,8 @@ def training_images(arguments: argparse.Namespace, images: int) -> Split:
         train = load_dataset(arguments.data, arguments.data_root).train
     except UserError as error:
         raise SystemExit(str(error)) from error
-    return train.select(torch.arange(0, len(train), max(1, len(train) // images))[:images])
+    count = min(images, len(train))
+    return train.select(torch.arange(count) * len(train) // count)  # spread, since a folder's images lie class by class
 
 
 def classes_of(split: Split) -> int:

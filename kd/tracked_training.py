@@ -139,6 +139,7 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
             model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))
             tracked.log_metrics(trained.metrics, model_id=model_id)
             fitted.keep_checkpoint()
+    give_back_freed_memory()
     accuracy = job.task.rank(trained.metrics, "test")[0]
     where = "" if job.task.kind == "all" else " among its own classes"
     log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * accuracy, trained.run_id)

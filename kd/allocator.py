@@ -1,4 +1,4 @@
-"""glibc's allocator: memory that a step frees stays with the process for the next step, until a training is over."""
+"""glibc's allocator: memory that a step frees stays with the process for the next step, until that kind of work is over."""
 
 import ctypes
 import platform
@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
 def give_back_freed_memory() -> bool:
     """Give what was kept back to the kernel, and return whether there was anything: where one kind of work ends, not each step.
 
-    A training, the figures, a model's export and the filling of targets each take 150 to 250 MB from elsewhere than where
+    A training, the figures, a model's export and the filling of targets each take 130 to 260 MB from elsewhere than where
     the one before left its own.
     """
     return platform.libc_ver()[0] == "glibc" and ctypes.CDLL(None).malloc_trim(0) == 1

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from kd.allocator import give_back_freed_memory
 from kd.combine import SpecialistKind
 from kd.config import SpecialistConfig, StudentConfig
 from kd.models import create_specialist_model
@@ -29,7 +30,7 @@ def teacher_targets(config: StudentConfig, setting: Setting, teacher: Teacher) -
     """Return the teacher's logits for the training images: kept for ``config.views`` views, or live where that is 0."""
     if config.views == 0:
         return LiveTargets(teacher.model)
-    return cached_targets(
+    targets = cached_targets(
         teacher.model,
         setting.dataset.train,
         setting.dataset.augmentation(config.data_seed),
@@ -40,6 +41,8 @@ def teacher_targets(config: StudentConfig, setting: Setting, teacher: Teacher) -
         device=setting.device,
         progress=True,
     )
+    give_back_freed_memory()
+    return targets
 
 
 def distil(  # noqa: PLR0913 - what is learned, from whom, and what it is called

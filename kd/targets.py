@@ -33,7 +33,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kd.allocator import give_back_freed_memory
 from kd.augment import Augmentation
 from kd.data import Batch, Split
 from kd.errors import UserError
@@ -200,7 +199,6 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
                     logger.warning("the teacher's targets in %s are damaged: computing them again", path)
                 computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
                 logits = _store(path, key, _rounded(computed, dtype))
-                give_back_freed_memory()
     targets = CachedTargets(logits, split.index)
     if not _agrees(targets, model, split, augmentation, device):
         raise UserError(

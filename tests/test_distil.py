@@ -1,5 +1,8 @@
 """Distillation as the commands do it: kept targets are those of the very images that a student sees."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,31 @@ def test_a_resumed_student_goes_on_with_the_targets_of_its_epoch(teacher: Teache
 def test_no_views_are_a_live_teacher(teacher: Teacher, setting: Setting) -> None:
     assert isinstance(teacher_targets(StudentConfig(views=0), setting, teacher), LiveTargets)
     assert isinstance(teacher_targets(StudentConfig(views=1), setting, teacher), CachedTargets)
+
+
+LEFT_TO_GIVE_BACK = """
+import os, sys
+from kd.allocator import give_back_freed_memory
+from kd.config import StudentConfig
+from kd.distil import teacher_targets
+from kd.models import Classifier, create_generalist_model
+from kd.setting import prepare
+from kd.tasks import whole_task
+from kd.teachers import Teacher
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+config = StudentConfig(data="digits", views=1, output_dir=sys.argv[1])
+setting = prepare("student", config)
+model = Classifier(create_generalist_model(10, 1, depth=1, width=128), setting.dataset.mean, setting.dataset.std)
+teacher_targets(config, setting, Teacher(model, whole_task(setting.dataset), "run", "link", parameters=0, origin="made"))
+kept = resident()
+give_back_freed_memory()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep nothing")
+def test_what_the_filling_of_targets_freed_is_not_kept_beside_the_training(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LEFT_TO_GIVE_BACK, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert int(result.stdout) < 5e6  # a layer's output alone is 4 MB a batch

@@ -20,20 +20,22 @@ from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from kd.allocator import keep_freed_memory
 from kd.cli import parse
 from kd.config import StudentConfig
-from kd.data import load_dataset
-from kd.device import resolve_device
-from kd.distil import distillation_jobs, teacher_targets
+from kd.data.load import load_dataset
+from kd.distillation.job import Job, create_trainer
+from kd.distillation.task import whole_task
+from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.evaluate import predict, score
-from kd.models import count_parameters
-from kd.plots.style import INK, looks, new_figure, tidy
-from kd.setting import Setting
-from kd.tasks import whole_task
-from kd.teachers import AUTO, Teacher, teacher_job
-from kd.tracked_training import Job, create_trainer
+from kd.evaluation.predict import predict
+from kd.evaluation.scores import score
+from kd.machine.device import resolve_device
+from kd.machine.memory import keep_freed_memory
+from kd.nets.cost import count_parameters
+from kd.reports.plots.style import INK, looks, new_figure, tidy
+from kd.tracking.pairs import distillation_jobs, teacher_targets
+from kd.tracking.teachers import AUTO, teacher_job
+from kd.tracking.workspace import Setting
 
 SYSTEMS = ("generalist", "student", "control")
 SHORT = (

@@ -10,8 +10,8 @@ import torch
 from common import CLASSES, Net, alternate, create_net, parse, show, spread, synthetic_split, write_json
 from torch import Tensor
 
-from kd.combine import combine
-from kd.evaluate import EVAL_BATCH_SIZE, predict
+from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
+from kd.specialists.eq5 import combine
 
 GENERALIST: Net = (3, 32)
 SPECIALIST: Net = (1, 16)

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import torch
 
-from kd.allocator import keep_freed_memory
-from kd.augment import Augmentation
-from kd.data import Split, load_dataset
+from kd.data.dataset import Split
+from kd.data.load import load_dataset
+from kd.data.views import Augmentation
 from kd.errors import UserError
-from kd.models import Classifier, create_specialist_model
-from kd.train import Objective, Recipe, Trainer
+from kd.machine.memory import keep_freed_memory
+from kd.nets.classifier import Classifier
+from kd.nets.registry import create_specialist_model
+from kd.training.loop import Objective, Trainer
+from kd.training.recipe import Recipe
 
 CLASSES = 10
 IMAGE_SHAPE = (3, 32, 32)

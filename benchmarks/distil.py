@@ -25,9 +25,11 @@ from common import (
     write_json,
 )
 
-from kd.data import Split
-from kd.targets import CachedTargets, LiveTargets, cached_targets
-from kd.tasks import Task, hard_objective, soft_objective
+from kd.data.dataset import Split
+from kd.distillation.objectives import hard_objective, soft_objective
+from kd.distillation.target_cache import cached_targets
+from kd.distillation.targets import CachedTargets, LiveTargets
+from kd.distillation.task import Task
 
 PAIRS: dict[str, tuple[Net, Net]] = {"(3, 16) <- (3, 32)": ((3, 16), (3, 32)), "(1, 16) <- (3, 32)": ((1, 16), (3, 32))}
 VIEWS = 2

@@ -29,14 +29,14 @@ from common import (
     write_json,
 )
 
-from kd.combine import combine
 from kd.config import TuneConfig
-from kd.evaluate import EVAL_BATCH_SIZE
-from kd.models import count_multiply_adds
+from kd.distillation.objectives import hard_objective
+from kd.evaluation.predict import EVAL_BATCH_SIZE
+from kd.nets.cost import count_multiply_adds
 from kd.search.space import parse_space
 from kd.search.storage import opened
 from kd.search.worker import create_pruner
-from kd.tasks import hard_objective
+from kd.specialists.eq5 import combine
 
 NET: Net = (1, 16)
 BENT = 0.25

@@ -16,7 +16,7 @@ from pathlib import Path
 from common import create_net, create_trainer, parse, show, spread, synthetic_split, write_json
 
 from kd.config import TeacherConfig
-from kd.tasks import hard_objective
+from kd.distillation.objectives import hard_objective
 
 FIRST_STEP = """
 import os, sys, torch
@@ -58,7 +58,8 @@ def start(*arguments: str, again: bool = False) -> Callable[[], float]:
 
 def tracking_seconds(epochs: int) -> list[float]:
     """Return how long each epoch's metrics and checkpoint take to be written: those of a generalist."""
-    from kd import checkpoints, tracking  # noqa: PLC0415 - the tracking store has to be named before
+    from kd.tracking import store as tracking  # noqa: PLC0415 - the tracking store has to be named before
+    from kd.training import checkpoints  # noqa: PLC0415 - the tracking store has to be named before
 
     net = create_net((3, 32))
     trainer = create_trainer(net, synthetic_split(8), hard_objective())
@@ -76,8 +77,8 @@ def tracking_seconds(epochs: int) -> list[float]:
 
 def logging_seconds(rounds: int, *, short: bool) -> list[float]:
     """Return how long the figures and the model of a training take to be logged, at its end: those of a generalist."""
-    from kd.commands import teacher  # noqa: PLC0415 - as above
-    from kd.tracking import Run  # noqa: PLC0415 - the same
+    from kd.commands.teacher import teacher  # noqa: PLC0415 - as above
+    from kd.tracking.store import Run  # noqa: PLC0415 - the same
 
     spent: list[float] = []
 

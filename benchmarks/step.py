@@ -10,8 +10,8 @@ import time
 import torch
 from common import RANDOM, Net, alternate, create_net_for, epoch_seconds, parse, show, spread, training_images, write_json
 
-from kd.models import count_multiply_adds
-from kd.tasks import hard_objective
+from kd.distillation.objectives import hard_objective
+from kd.nets.cost import count_multiply_adds
 
 NETS: dict[str, Net] = {"generalist (3, 32)": (3, 32), "student, specialist (1, 16)": (1, 16), "(3, 16)": (3, 16)}
 SIDE = 1024

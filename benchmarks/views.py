@@ -15,16 +15,22 @@ from pathlib import Path
 import torch
 from common import parse, show, spread, write_json
 
-from kd.commands import teacher
+from kd.commands.teacher import teacher
 from kd.config import StudentConfig, TeacherConfig
-from kd.data import Dataset, Split
-from kd.evaluate import predict, score
-from kd.models import Classifier, create_specialist_model
-from kd.setting import Setting, prepare
-from kd.targets import CachedTargets, LiveTargets, cached_targets
-from kd.tasks import soft_objective, whole_task
-from kd.teachers import Teacher, load_teacher
-from kd.train import Recipe, Trainer
+from kd.data.dataset import Dataset, Split
+from kd.distillation.objectives import soft_objective
+from kd.distillation.target_cache import cached_targets
+from kd.distillation.targets import CachedTargets, LiveTargets
+from kd.distillation.task import whole_task
+from kd.distillation.teacher import Teacher
+from kd.evaluation.predict import predict
+from kd.evaluation.scores import score
+from kd.nets.classifier import Classifier
+from kd.nets.registry import create_specialist_model
+from kd.tracking.teachers import load_teacher
+from kd.tracking.workspace import Setting, prepare
+from kd.training.loop import Trainer
+from kd.training.recipe import Recipe
 
 LIVE = 0
 SHORT = {"epochs": 2, "width": 4, "depth": 1}

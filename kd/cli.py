@@ -14,8 +14,8 @@ import click
 
 import kd
 from kd.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED, UserError
-from kd.interrupts import Terminated, heard
-from kd.progress import log_to_terminal
+from kd.machine.progress import log_to_terminal
+from kd.machine.signals import Terminated, heard
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -33,9 +33,6 @@ COMMANDS = {
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are kept."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
-
-OWN_MODULES = {"targets": "kd.kept_targets", "tune": "kd.search.command"}
-"""Of the commands that need other things than most do, and take their time to import them."""
 
 
 class _Commands(click.Group):
@@ -59,7 +56,7 @@ def config_class(command: str) -> type["Config"]:
 
 def command_module(command: str) -> ModuleType:
     """Return the module with the function of a command, which has its name."""
-    return importlib.import_module(OWN_MODULES.get(command, "kd.commands"))
+    return importlib.import_module(f"kd.commands.{command}")
 
 
 def parse(command: str, arguments: Sequence[str]) -> "Config":

@@ -17,7 +17,8 @@ from hypothesis import settings
 
 from kd.cli import COMMANDS, command_module, main
 from kd.config import Config
-from kd.data import Dataset, Split, load_dataset
+from kd.data.dataset import Dataset, Split
+from kd.data.load import load_dataset
 
 settings.register_profile("kd", deadline=None)  # how long an example takes says more about the machine than about the code
 settings.load_profile("kd")
@@ -29,7 +30,7 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).
     # Databases wait for the disk at each of some thousand commits.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-SLOW = ("test_commands", "test_search_study", "test_search_trials", "test_notebook")
+SLOW = ("test_commands", "test_study", "test_trials", "test_notebook")
 """Modules that take long; of two processes one begins with the first and third, the other with the second and fourth."""
 
 

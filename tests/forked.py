@@ -16,7 +16,14 @@ from kd.cli import main
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        *("kd.commands", "kd.search.command", "kd.training_figures", "kd.summary_figures", "forked"),
+        *(
+            "kd.commands.pipeline",
+            "kd.commands.combine",
+            "kd.commands.tune",
+            "kd.reports.training_figures",
+            "kd.reports.summary_figures",
+            "forked",
+        ),
         # What libraries load when it is first needed, which each process would do.
         *(
             "torch._dynamo",

@@ -208,11 +208,11 @@ def test_a_command_begins_without_what_it_needs_later_or_not_at_all() -> None:
     program = """
 import sys
 late = ["matplotlib", "sklearn", "scipy.stats", "scipy.optimize", "torchvision", "torch._dynamo"]
-import kd.kept_targets
+import kd.commands.targets
 print([name for name in ("mlflow", "optuna", *late) if name in sys.modules])
-import kd.commands
+import kd.commands.pipeline, kd.commands.combine
 print([name for name in ("optuna", *late) if name in sys.modules])
-import kd.search.command
+import kd.commands.tune
 print([name for name in late if name in sys.modules])
 """
     result = in_process("-c", program)

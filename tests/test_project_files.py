@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from setuptools import find_packages
 
 import kd
 from kd.cli import COMMANDS, config_class
@@ -70,8 +71,9 @@ def test_mlproject_names_the_environment_that_is_there(root: Path) -> None:
 
 
 def test_every_package_is_shipped(root: Path, pyproject: dict[str, Any]) -> None:
-    folders = sorted(path.parent.relative_to(root).as_posix() for path in (root / "kd").rglob("__init__.py"))
-    assert sorted(pyproject["tool"]["setuptools"]["packages"]) == [folder.replace("/", ".") for folder in folders]
+    found = find_packages(str(root), include=pyproject["tool"]["setuptools"]["packages"]["find"]["include"])
+    modules = {path.parent.relative_to(root).as_posix().replace("/", ".") for path in (root / "kd").rglob("*.py")}
+    assert set(found) == modules
 
 
 def test_the_version_is_in_the_changelog(root: Path) -> None:

@@ -8,19 +8,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd.combination import Member, Parts, dustbin_shifts
 from kd.config import TuneConfig
-from kd.data import Split
-from kd.distil import distillation_jobs, specialist_kind
-from kd.evaluate import predict
-from kd.groups import Group, describe_group
-from kd.models import count_parameters
-from kd.setting import Setting
-from kd.targets import TeacherTargets
-from kd.tasks import Task, specialist_task, whole_task
-from kd.teachers import Teacher
-from kd.tracked_training import Job, create_trainer
-from kd.train import Epoch
+from kd.data.dataset import Split
+from kd.distillation.job import Job, create_trainer
+from kd.distillation.targets import TeacherTargets
+from kd.distillation.task import Task, specialist_task, whole_task
+from kd.distillation.teacher import Teacher
+from kd.evaluation.predict import predict
+from kd.nets.cost import count_parameters
+from kd.specialists.clustering import Group
+from kd.specialists.groups import describe_group
+from kd.tracking.combination import Member, Parts, dustbin_shifts
+from kd.tracking.pairs import distillation_jobs, specialist_kind
+from kd.tracking.workspace import Setting
+from kd.training.loop import Epoch
 
 
 @dataclass(frozen=True, eq=False)

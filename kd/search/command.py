@@ -11,11 +11,10 @@ from typing import Self
 import optuna
 from tqdm import tqdm
 
-from kd import tracking
 from kd.config import TuneConfig
-from kd.distil import teacher_targets
+from kd.distillation.target_cache import weights_digest
+from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.groups import Group, check_groups, choose_groups, resolve_groups
 from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
@@ -26,9 +25,12 @@ from kd.search.processes import Leader
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
 from kd.search.trials import END, SURPLUS, UNTIL, Mender, all_trials, finished, is_time_up, under_way
-from kd.setting import Setting, prepare
-from kd.targets import weights_digest
-from kd.teachers import AUTO, Teacher, check_teacher, find_teacher, load_teacher
+from kd.specialists.clustering import Group
+from kd.specialists.groups import check_groups, choose_groups, resolve_groups
+from kd.tracking import store as tracking
+from kd.tracking.pairs import teacher_targets
+from kd.tracking.teachers import AUTO, check_teacher, find_teacher, load_teacher
+from kd.tracking.workspace import Setting, prepare
 
 log = logging.getLogger("kd")
 
@@ -50,7 +52,7 @@ class Shared:
     groups: Mapping[str, list[int]]
 
 
-def tune(config: TuneConfig) -> None:
+def search(config: TuneConfig) -> None:
     """Search, then train the winner again and score it on test.
 
     Workers are forked off this process as it is now: call it before anything is computed.
@@ -59,10 +61,10 @@ def tune(config: TuneConfig) -> None:
         UserError: bad input, or the study is one of something else.
     """
     with Nursery() as nursery:  # before data are loaded: see there
-        _tune(config, nursery)
+        _search(config, nursery)
 
 
-def _tune(config: TuneConfig, nursery: Nursery) -> None:
+def _search(config: TuneConfig, nursery: Nursery) -> None:
     setting = prepare("tune", config)
     space = parse_space(config)
     _check(config, setting)

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
-from kd.interrupts import is_hurried, uncut
+from kd.machine.signals import is_hurried, uncut
 from kd.search.nursery import Nursery
 from kd.search.order import Order
 

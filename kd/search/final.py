@@ -8,15 +8,15 @@ from typing import Literal
 
 import optuna
 
-from kd import tracking
 from kd.config import TuneConfig, canonical
-from kd.progress import Progress
+from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
+from kd.machine.progress import Progress
+from kd.reports.note import table
 from kd.search.candidates import Candidate, Guide
 from kd.search.report import best_config, best_trial, command_settings
 from kd.search.space import PAPER
 from kd.search.storage import without_password
-from kd.statistics import format_interval, paired_difference, t_interval, verdict
-from kd.summary import table
+from kd.tracking import store as tracking
 
 log = logging.getLogger("kd")
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from kd import tracking
 from kd.config import TuneConfig, canonical
 from kd.errors import UserError
 from kd.search.candidates import Candidate, Guide
@@ -14,6 +13,7 @@ from kd.search.processes import myself
 from kd.search.space import Axis
 from kd.search.storage import without_password
 from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop
+from kd.tracking import store as tracking
 
 
 class Surplus(Exception):  # noqa: N818 - nothing went wrong

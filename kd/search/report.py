@@ -9,13 +9,14 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from kd import tracking
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig, canonical
-from kd.groups import Group, parse_groups
+from kd.reports.note import table
 from kd.search.space import Axis
 from kd.search.storage import without_password
 from kd.search.trials import END, RUN, SURPLUS, all_trials
-from kd.summary import table
+from kd.specialists.clustering import Group
+from kd.specialists.groups import parse_groups
+from kd.tracking import store as tracking
 
 BEST_FILE = "best.yaml"
 ROWS = 10

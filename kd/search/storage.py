@@ -17,10 +17,10 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from kd import tracking
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig, canonical
 from kd.errors import UserError
 from kd.search.space import Axis, Value
+from kd.tracking import store as tracking
 
 log = logging.getLogger("kd")
 

@@ -10,8 +10,8 @@ import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from kd import tracking
 from kd.search.processes import is_gone
+from kd.tracking import store as tracking
 
 WORKER = "kd.worker"
 """User attribute: the process that runs the trial, and the trial's number; a retry inherits what its elder had."""

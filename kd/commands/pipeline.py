@@ -1,0 +1,19 @@
+"""``kd pipeline``: generalist, student and specialists, compared."""
+
+from kd.commands.parent import guided_by_teacher, report
+from kd.commands.specialist import check_group_settings, train_specialists
+from kd.commands.student import train_students
+from kd.config import (
+    PipelineConfig,
+)
+from kd.tracking.workspace import prepare
+
+
+def pipeline(config: PipelineConfig) -> None:
+    """Train generalist, student and specialists, and compare them."""
+    setting = prepare("pipeline", config)
+    check_group_settings(config, setting)
+    with guided_by_teacher("pipeline", config, setting) as guided:
+        students = train_students(config, guided)
+        specialists, combinations = train_specialists(config, guided)
+        report(guided, [*students, *specialists], combinations)

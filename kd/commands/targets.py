@@ -1,0 +1,37 @@
+"""``kd targets``: shows and clears what is kept of teachers. Apart from the other commands, since it needs no MLflow."""
+
+import logging
+from pathlib import Path
+
+from kd.config import TargetsConfig
+from kd.distillation.target_cache import TargetsInfo, list_targets, prune_targets
+from kd.errors import UserError
+
+log = logging.getLogger("kd")
+
+
+def targets(config: TargetsConfig) -> None:
+    """Show or clear the teacher's logits that are kept."""
+    if not (config.list or config.prune):
+        raise UserError("targets: nothing to do; give --list, --prune or both")
+    folder = Path(config.output_dir) / "targets"
+    found = list_targets(folder)
+    if config.list:
+        for info in found:
+            log.info("%s", _kept(info))
+        log.info("%s: %s", folder, f"{sum(info.size_bytes for info in found):,} bytes in all" if found else "nothing is kept")
+    if config.prune:
+        pruned = prune_targets(folder)
+        for info in pruned:
+            log.info("deleted %s, %s bytes", info.path, f"{info.size_bytes:,}")
+        if not pruned:
+            log.info("%s: nothing to delete", folder)
+
+
+def _kept(info: TargetsInfo) -> str:
+    size = f"{info.path}: {info.size_bytes:,} bytes"
+    if info.key is None:
+        return f"{size}, damaged"
+    key = info.key
+    of = f"teacher {key.teacher[:8]}, data {key.data[:8]}, {key.split}"
+    return f"{size}, {of}, {key.images:,} images x {key.views} views, {key.dtype}"

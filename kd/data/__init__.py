@@ -1,0 +1,1 @@
+"""Images with labels: loaded, cut into splits, augmented, put into batches."""

@@ -1,0 +1,54 @@
+"""The batches of an epoch, in an order that is a function of seed and epoch alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd.data.dataset import Split
+from kd.data.views import Augmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Augmented images (B, C, H, W) uint8, labels (B,) and index (B,) int64, and the view that they show."""
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    view: int
+
+
+def batches(  # noqa: PLR0913  what an epoch is a function of
+    split: Split,
+    augmentation: Augmentation,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    view: int,
+    rows: Tensor | None = None,
+) -> Iterator[Batch]:
+    """Yield one epoch of a split in an order that is a function of (seed, epoch) alone, augmented, on its device.
+
+    The epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that no tiny one is left at the end.
+    `rows` (M,) int64, repeats allowed, are the rows that make up this epoch in place of all; raises ValueError where
+    there are none or where batch_size is below 1.
+    """
+    if rows is None:
+        rows = torch.arange(len(split))
+    if batch_size < 1 or len(rows) == 0:
+        raise ValueError(f"cannot make batches of {batch_size} from {len(rows)} rows")
+    order = torch.randperm(len(rows), generator=_generator(seed, epoch))  # on the CPU: the same order for every device
+    shuffled = rows.cpu()[order].to(split.labels.device)
+    for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size)):
+        part = split.select(chosen)
+        yield Batch(augmentation(part.images, part.index, view), part.labels, part.index, view)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    """Return a generator that is a function of (seed, epoch), unlike seed + epoch different for every pair."""
+    state = np.random.SeedSequence([seed % 2**64, epoch % 2**64]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))

@@ -1,0 +1,70 @@
+"""A data set as uint8 tensors in memory: its splits, and what a net needs to know of it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kd.data.views import Augmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with labels, and each image's row in the full split: what views and cached targets are keyed by."""
+
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64
+    index: Tensor  # (N,) int64
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.labels) == len(self.index):
+            raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels, {len(self.index)} indices")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the split on another device."""
+        return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
+
+    def select(self, rows: Tensor) -> "Split":
+        """Return some rows, (M,) int64 or (N,) bool, each with the index that it had."""
+        rows = rows.to(self.labels.device)
+        return Split(self.images[rows], self.labels[rows], self.index[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The three splits of a data set and what a net needs to know of it."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    mean: tuple[float, ...]
+    """Per channel, of the train pixels in [0, 1]."""
+    std: tuple[float, ...]
+    """Per channel, of the train pixels in [0, 1]; 1 where a channel is constant, so that one can divide by it."""
+    flip: bool
+    """May the augmentation flip an image horizontally?"""
+    digest: str
+    """32 hex digits over the pixels, labels and classes of each split."""
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape (C, H, W) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def augmentation(self, seed: int, shift_px: int = 0) -> Augmentation:
+        """Return the usual augmentation: shifts of up to ``shift_px``, and a flip if allowed.
+
+        A shift of 0 stands for an eighth of the height (4 of 32 px), which is at least 1 px.
+        """
+        return Augmentation(shift_px=shift_px or max(1, self.image_shape[1] // 8), flip=self.flip, seed=seed)

@@ -1,0 +1,1 @@
+"""A teacher's knowledge brought into other nets: tasks, teachers, soft targets, students beside their controls."""

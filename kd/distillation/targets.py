@@ -1,0 +1,123 @@
+"""The teacher's logits for the images of a batch: computed for it, or at hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kd.data.batches import Batch
+from kd.data.dataset import Split
+from kd.data.views import Augmentation
+
+TARGETS_BATCH_SIZE = 128
+
+
+class TeacherTargets(Protocol):
+    """What a training loop asks of a teacher, kept or live."""
+
+    @property
+    def views(self) -> int:
+        """Return K: epoch e takes view e mod K; 0: any view, a fresh one each epoch."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the teacher's raw logits for the images of a batch in its view, (B, C) float32, without gradient."""
+
+
+class LiveTargets:
+    """A teacher that computes its logits for each batch."""
+
+    views = 0
+
+    def __init__(self, model: nn.Module) -> None:
+        """Take the teacher, on the device of the batches to come."""
+        self._model = model
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the teacher's raw logits for ``batch.images``, (B, C) float32, without gradient."""
+        with evaluating(self._model):
+            logits: Tensor = self._model(batch.images)  # (B, C)
+        return logits.float()
+
+
+class CachedTargets:
+    """Logits at hand for each image of a split in each of K views."""
+
+    def __init__(self, logits: Tensor, index: Tensor) -> None:
+        """Take the logits (K, N, C) of the images with these ``Split.index`` (N,)."""
+        if logits.shape[1] != len(index):
+            raise ValueError(f"{logits.shape[1]} rows of logits can't belong to {len(index)} images")
+        row_of = torch.full((int(index.max()) + 1,), -1)  # by Split.index; -1 has no row
+        row_of[index.cpu()] = torch.arange(len(index))
+        self.views, _, self.num_classes = logits.shape
+        self._tables = {torch.device("cpu"): (logits, row_of)}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return what is kept for ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
+        return self.lookup(batch.index, batch.view)
+
+    def lookup(self, index: Tensor, view: int) -> Tensor:
+        """Return the logits of the images with these ``Split.index`` (B,) in a view, (B, C) float32, on their device.
+
+        Raises :class:`IndexError` for an image without targets and for a view outside 0..K-1. (An accelerator finds
+        the image when it gets there, with an error of its own: no step waits for the check.)
+        """
+        if not 0 <= view < self.views:
+            raise IndexError(f"view {view} has no targets: there are {self.views} views, from 0")
+        if index.device not in self._tables:
+            logits, row_of = self._tables[torch.device("cpu")]
+            self._tables[index.device] = (logits.to(index.device), row_of.to(index.device))
+        logits, row_of = self._tables[index.device]
+        try:
+            # index_select, unlike [], refuses negative rows
+            return logits[view].index_select(0, row_of.index_select(0, index)).float()  # (B, C)
+        except IndexError:
+            raise IndexError(f"no targets for some image of index {index.tolist()}") from None
+
+
+def compute_targets(  # noqa: PLR0913 - who computes what, where and how
+    model: nn.Module,
+    split: Split,
+    augmentation: Augmentation,
+    views: int,
+    *,
+    device: torch.device | str,
+    batch_size: int = TARGETS_BATCH_SIZE,
+    progress: bool = False,
+) -> Tensor:
+    """Return the logits of a model in evaluation mode for ``views`` views of each image, (K, N, C) float32, on the CPU.
+
+    Each of the model's modules is in its own mode (training or evaluation) again afterwards.
+    """
+    if views < 1 or len(split) == 0:
+        raise ValueError(f"targets need at least one view and one image, not {views} and {len(split)}")
+    steps = [(view, rows) for view in range(views) for rows in torch.split(torch.arange(len(split)), batch_size)]
+    with evaluating(model):
+        logits = [
+            view_logits(model, split.select(rows), augmentation, view, device)
+            for view, rows in tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True)
+        ]
+    return torch.cat(logits).view(views, len(split), -1)  # (K, N, C)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, without gradients; each of its modules has its own mode back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        # not inference_mode: a loss could not save such logits for its backward pass
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def view_logits(model: nn.Module, split: Split, augmentation: Augmentation, view: int, device: torch.device | str) -> Tensor:
+    """Return a model's logits (N, C) float32 for one view of each image of a split, on the CPU."""
+    images = augmentation(split.images.to(device), split.index.to(device), view)
+    logits: Tensor = model(images)  # (N, C)
+    return logits.float().cpu()

@@ -1,0 +1,115 @@
+"""What a net learns: which classes, from which images, scored how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kd.data.dataset import Dataset, Split
+from kd.evaluation.scores import score
+from kd.specialists.clustering import Group
+from kd.specialists.dustbin import group_labels, group_logits
+from kd.specialists.sampling import epoch_rows
+from kd.training.loop import EpochRows
+
+DUSTBIN = "dustbin"
+
+
+Kind = Literal["all", "dustbin", "own", "full"]
+"""all classes; a group's and the dustbin; a group's alone; a group's images enriched, all classes told apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Images with the labels that a net shall give them, and what its logits stand for."""
+
+    kind: Kind
+    group: Group
+    """The classes learned, as numbers of the data set's classes."""
+    num_classes: int
+    """The number of the data set's classes."""
+    classes: tuple[str, ...]
+    """The name of each logit."""
+    train: Split
+    val: Split
+    test: Split
+    own_fraction: float = 1.0
+    """Share of an epoch's images that are of the group's classes; all images as they are where the kind is all or own."""
+
+    @property
+    def own_columns(self) -> list[int]:
+        """Return the logits of the group's classes."""
+        return list(self.group) if self.kind in {"all", "full"} else list(range(len(self.group)))
+
+    def own_images(self, labels: Tensor) -> Tensor:
+        """Return which images are of the group's classes, (N,) bool."""
+        return torch.isin(labels, torch.tensor(self.own_columns, device=labels.device))
+
+    def epoch_rows(self, seed: int) -> EpochRows | None:
+        """Return what picks each epoch's images: half of them of the group for a specialist; None: all as they are."""
+        if self.kind in {"all", "own"}:
+            return None
+        labels = self.own_images(self.train.labels).logical_not().long().cpu()  # 0: own, 1: the rest
+        return lambda epoch: epoch_rows(labels, (0,), own_fraction=self.own_fraction, seed=seed, epoch=epoch)
+
+    def of_teacher(self, logits: Tensor, temperature: float) -> Tensor:
+        """Return a teacher's logits (B, num_classes) as logits of this task, whose softmax at T sums the dustbin."""
+        if self.kind in {"all", "full"}:
+            return logits
+        return group_logits(logits, self.group, dustbin=self.kind == "dustbin", temperature=temperature)
+
+    def scores(self, logits: Tensor, labels: Tensor, prefix: str) -> dict[str, float]:
+        """Return accuracy, NLL and calibration error by name; for a specialist also the accuracy on its own classes.
+
+        ``own_accuracy`` is over the images of the group's classes, among the group's classes: what a generalist
+        restricted to them, a specialist with a dustbin and one without can be compared by.
+        """
+        metrics = score(logits, labels).metrics(prefix)
+        if self.kind != "all":
+            metrics[f"{prefix}_own_accuracy"] = self.own_correct(logits, labels).double().mean().item()
+        return metrics
+
+    def own_correct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return, for each image of the group's classes, whether the largest of the group's logits is right; (n,) bool."""
+        own = self.own_images(labels)
+        columns = torch.tensor(self.own_columns)
+        answers = columns[logits[own][:, columns].argmax(dim=1)]
+        return answers.eq(labels[own])
+
+    def rank(self, metrics: Mapping[str, float], prefix: str) -> tuple[float, float]:
+        """Return by what epochs are compared, the larger the better: accuracy on the own classes, then likelihood."""
+        accuracy = metrics.get(f"{prefix}_own_accuracy", metrics[f"{prefix}_accuracy"])
+        return accuracy, -metrics[f"{prefix}_nll"]
+
+
+def whole_task(dataset: Dataset) -> Task:
+    """Return the task of a generalist or a student: all classes."""
+    return Task(
+        kind="all",
+        group=tuple(range(dataset.num_classes)),
+        num_classes=dataset.num_classes,
+        classes=dataset.classes,
+        train=dataset.train,
+        val=dataset.val,
+        test=dataset.test,
+    )
+
+
+def specialist_task(dataset: Dataset, group: Group, kind: Kind, own_fraction: float) -> Task:
+    """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
+    names = tuple(dataset.classes[number] for number in group)
+    rest = DUSTBIN if DUSTBIN not in names else f"{DUSTBIN} (all others)"
+    classes = {"dustbin": (*names, rest), "own": names, "full": dataset.classes}[kind]
+    splits = {name: _relabel(getattr(dataset, name), group, kind, dataset) for name in ("train", "val", "test")}
+    return Task(kind=kind, group=group, num_classes=dataset.num_classes, classes=classes, own_fraction=own_fraction, **splits)
+
+
+def _relabel(split: Split, group: Group, kind: Kind, dataset: Dataset) -> Split:
+    if kind == "full":
+        return split
+    if kind == "own":
+        split = split.select(torch.isin(split.labels, torch.tensor(group, device=split.labels.device)))
+    labels = group_labels(split.labels, group, dataset.num_classes, dustbin=kind == "dustbin")
+    return Split(split.images, labels, split.index)

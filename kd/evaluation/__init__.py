@@ -1,0 +1,1 @@
+"""Logits, scores and the intervals behind every reported number."""

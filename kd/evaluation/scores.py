@@ -1,0 +1,67 @@
+"""Scores from logits."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well logits fit labels, over n images."""
+
+    accuracy: float
+    """Share of images whose largest logit is the label's."""
+    nll: float
+    """Mean negative log-likelihood of the labels, in nats."""
+    calibration_error: float
+    """Expected calibration error over 15 bins of equal width."""
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Return the scores by name, e.g. ``val_accuracy`` for the prefix ``val``."""
+        return {f"{prefix}_{name}": value for name, value in asdict(self).items()}
+
+
+def score(logits: Tensor, labels: Tensor) -> Scores:
+    """Score logits (N, C) against labels (N,) int64."""
+    labels = labels.to(logits.device)
+    probabilities = logits.softmax(dim=1)
+    confidence = probabilities.amax(dim=1)
+    # Two logits can differ where their probabilities, rounded, do not.
+    correct = logits.argmax(dim=1) == labels
+    return Scores(
+        accuracy=correct.double().mean().item(),
+        nll=F.cross_entropy(logits, labels).item(),
+        calibration_error=calibration_error(confidence, correct),
+    )
+
+
+def calibration_error(confidence: Tensor, correct: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """Return the expected calibration error: the mean gap between confidence and accuracy, weighted by bin counts.
+
+    Bins of equal width, closed on the right (Guo et al. 2017, equation 3).
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: number of bins.
+    """
+    which = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)  # (N,)
+    gaps = torch.zeros(bins, dtype=torch.float64, device=confidence.device)
+    gaps.scatter_add_(0, which, confidence.double() - correct.double())  # (bins,): count x gap
+    return (gaps.abs().sum() / len(confidence)).item()
+
+
+def agreement(logits: Tensor, others: Tensor) -> float:
+    """Return the share of images on which two models' largest logits name the same class; both (N, C)."""
+    return (logits.argmax(dim=1) == others.argmax(dim=1)).double().mean().item()
+
+
+def per_class_accuracy(logits: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Return the accuracy on the images of each class, (num_classes,) float64; NaN for a class without images."""
+    correct = (logits.argmax(dim=1) == labels).double()
+    hits = torch.zeros(num_classes, dtype=torch.float64).scatter_add_(0, labels, correct)
+    return hits / torch.bincount(labels, minlength=num_classes)

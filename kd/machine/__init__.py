@@ -1,0 +1,1 @@
+"""What is below the trade: device, memory, signals, progress, files."""

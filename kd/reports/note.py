@@ -1,0 +1,158 @@
+"""The parent run's note in Markdown: what was trained, how it scored, what distillation and specialists changed."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from kd.distillation.task import Task
+from kd.distillation.teacher import Teacher
+from kd.evaluation.intervals import format_interval, verdict, wilson_interval
+from kd.reports.changes import Change
+from kd.tracking.combination import Combination
+from kd.tracking.pairs import Pair
+from kd.tracking.workspace import Setting
+
+CONTROL_TEXT = (
+    "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
+    "images of a model's own classes, among those classes; the teacher's too."
+)
+COMBINED_TEXT = (
+    "The combination answers with the distribution that minimises Eq. 5 of the paper, over the generalist and the "
+    "specialists that its first answer calls."
+)
+
+
+def note(  # noqa: PLR0913 - what the command gave, and what it changed
+    setting: Setting,
+    teacher: Teacher,
+    pairs: Sequence[Pair],
+    *,
+    combinations: Sequence[Combination],
+    distilled: Sequence[Change],
+    combined: Change | None,
+) -> str:
+    """Return the summary of a command in Markdown."""
+    dataset = setting.dataset
+    sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
+    parts = [
+        f"# {setting.command} on {dataset.name}",
+        f"{sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
+        "Everything was chosen on val; test was scored once.",
+    ]
+    if combined is not None:
+        parts += ["## Generalist and specialists together", COMBINED_TEXT, _combined(combined, combinations)]
+        parts += [_corrections(combinations), _cover(combinations)]
+    if distilled:
+        parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", distilled)]
+    parts += ["## Models", _systems(teacher, pairs, combinations)]
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
+    guided = any(change.teacher is not None for change in changes)
+    head = ["model", *(["teacher"] if guided else []), before, after, f"{after} - {before}", "verdict", "McNemar p"]
+    rows = [
+        [
+            change.label,
+            *([_percent(change.teacher)] if guided else []),
+            _percent(change.before.mean),
+            _percent(change.after.mean),
+            f"{format_interval(change.difference, '% points')} {change.over}",
+            f"**{verdict(change.difference)}**",
+            "" if change.p_value is None else f"{change.p_value:.3g}",
+        ]
+        for change in changes
+    ]
+    return table(head, rows)
+
+
+def _combined(change: Change, combinations: Sequence[Combination]) -> str:
+    overall = _changes("generalist", "combined", [change])
+    head = ["model", "seed", "val accuracy", "conditional test accuracy", "parameters", "ms an image"]
+    rows = [
+        [
+            combination.link,
+            str(combination.seed),
+            _percent(combination.metrics["val_combined_accuracy"]),
+            _beside(combination, "test_combined_conditional_accuracy", "test_generalist_conditional_accuracy", _percent),
+            f"{combination.parameters:,}",
+            _beside(combination, "combined_ms_per_image", "generalist_ms_per_image", "{:.3f}".format),
+        ]
+        for combination in combinations
+    ]
+    return f"{overall}\n\n{table(head, rows)}"
+
+
+def _beside(combination: Combination, ours: str, generalist: str, told: Callable[[float], str]) -> str:
+    return f"{told(combination.metrics[ours])} (generalist {told(combination.metrics[generalist])})"
+
+
+def _corrections(combinations: Sequence[Combination]) -> str:
+    head = ["dustbin correction, on val", "seed", "accuracy", "NLL"]
+    rows = [
+        [
+            correction,
+            str(combination.seed),
+            _percent(combination.metrics[f"val_correction_{correction}_accuracy"]),
+            f"{combination.metrics[f'val_correction_{correction}_nll']:.4f}",
+        ]
+        for combination in combinations
+        for correction in ("none", "paper", "fit")
+    ]
+    return table(head, rows)
+
+
+def _cover(combinations: Sequence[Combination]) -> str:
+    head = ["specialists that cover the true class", "seed", "relative gain in test accuracy"]
+    rows = [
+        [str(row.cover), str(combination.seed), f"{format_interval(row.gain)} images"]
+        for combination in combinations
+        for row in combination.table
+    ]
+    return table(head, rows)
+
+
+def _systems(teacher: Teacher, pairs: Sequence[Pair], combinations: Sequence[Combination]) -> str:
+    rows = [[f"{teacher.link} ({teacher.origin})", *_scores(teacher.task, teacher.test_logits), f"{teacher.parameters:,}", ""]]
+    for pair in pairs:
+        rows += [
+            [
+                trained.link,
+                *_scores(trained.task, trained.test_logits),
+                f"{trained.parameters:,}",
+                f"{trained.seconds:.1f}",
+            ]
+            for trained in (pair.control, pair.distilled)
+            if trained is not None
+        ]
+    rows += [
+        [
+            combination.link,
+            format_interval(wilson_interval(int(combination.after.sum()), len(combination.after)), signed=False),
+            "",
+            f"{combination.parameters:,}",
+            "",
+        ]
+        for combination in combinations
+    ]
+    return table(["model", "test accuracy (95 % interval)", "among its own classes", "parameters", "seconds"], rows)
+
+
+def _scores(task: Task, logits: Tensor) -> list[str]:
+    labels = task.test.labels
+    own = task.own_correct(logits, labels)
+    correct = int((logits.argmax(dim=1) == labels).sum())
+    return [
+        format_interval(wilson_interval(correct, len(labels)), signed=False),
+        "" if task.kind == "all" else format_interval(wilson_interval(int(own.sum()), len(own)), signed=False),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,164 @@
+"""Systems and differences beside each other, each with its interval."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from kd.evaluation.intervals import Interval, format_interval, unit_scale, verdict
+from kd.reports.plots.style import BLUE, GREY, INK, LIGHT, VERMILLION, Array, new_figure, plain, tidy
+
+Floats = Sequence[float] | npt.NDArray[np.floating]
+Counts = Sequence[int] | npt.NDArray[np.integer]
+
+LONGEST_LABEL = 46
+VERDICT_LOOKS = {
+    "gain": (BLUE, BLUE, "o"),
+    "loss": (VERMILLION, VERMILLION, "D"),
+    "null result": (GREY, "white", "s"),
+    "no interval": (GREY, "white", "x"),
+}
+SYSTEM_LOOK = (BLUE, BLUE, "o")
+VERDICT_NAMES = {"null result": "null result (the interval holds zero)"}
+MILLION, THOUSAND = 1_000_000, 1_000
+
+
+def comparison(  # noqa: PLR0913, PLR0917 - the columns of the figure
+    names: Sequence[str],
+    accuracies: Floats,
+    lows: Floats,
+    highs: Floats,
+    parameters: Counts,
+    title: str,
+    *,
+    n: str = "",
+) -> Figure:
+    """Draw the test accuracy of systems with their 95 % intervals and parameter counts, in the order given.
+
+    accuracies, lows and highs are fractions, with NaN where there is no interval. A dashed line carries the first
+    system down the figure. ``n`` tells over what the intervals are, such as "n = 10,000 test images" or "n = 5 seeds".
+    """
+    figure = new_figure(10, 1.7 + 0.5 * len(names), title)
+    axes = figure.subplots()
+    shown = [100 * np.asarray(values, dtype=np.float64) for values in (accuracies, lows, highs)]
+    axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
+    _points(axes, shown, [SYSTEM_LOOK] * len(names))
+    left, right = axes.get_xlim()
+    axes.set_xlim(max(left, -0.5), min(right, 100.5))
+    texts = [f"{accuracy:.1f} %   {_millions(count)}" for accuracy, count in zip(shown[0], parameters, strict=True)]
+    _rows(axes, names, texts)
+    axes.set_xlabel(f"test accuracy (%), 95 % interval{f', {n}' if n else ''}; dashed: {_shortened(names[0])}")
+    return figure
+
+
+def interval_forest(  # noqa: PLR0913, PLR0917 - the columns of the figure
+    labels: Sequence[str],
+    differences: Floats,
+    lows: Floats,
+    highs: Floats,
+    title: str,
+    unit: str = "% points",
+    *,
+    n: Counts | None = None,
+) -> Figure:
+    """Draw paired differences with their 95 % intervals around zero; an interval that holds zero is a null result.
+
+    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. NaN bounds stand for
+    no interval, as after one seed. ``n`` is the number of seeds or images of each row.
+    """
+    sizes = [0] * len(labels) if n is None else n
+    intervals = [Interval(*row) for row in zip(differences, lows, highs, sizes, strict=True)]
+    figure = new_figure(10.5, 1.7 + 0.45 * len(labels), title)
+    axes = figure.subplots()
+    scale = unit_scale(unit)
+    shown = [scale * np.asarray(values, dtype=np.float64) for values in (differences, lows, highs)]
+    axes.axvline(0, color=INK, linewidth=1.2, zorder=1)
+    _points(axes, shown, [VERDICT_LOOKS[verdict(interval)] for interval in intervals])
+    _rows(axes, labels, [_in_words(interval, unit, with_n=n is not None) for interval in intervals])
+    edge = 1.08 * max(np.nanmax(np.abs(np.concatenate(shown))), 1e-9)
+    axes.set_xlim(-edge, edge)
+    axes.set_xlabel(f"difference ({unit}), 95 % interval")
+    return figure
+
+
+def relative_gain_by_cover(  # noqa: PLR0913, PLR0917 - the columns of the table
+    cover: Counts, gain_percent: Floats, n: Counts, low: Floats, high: Floats, title: str
+) -> Figure:
+    """Draw the relative gain in accuracy by the number of specialists that cover the true class.
+
+    It is Table 4 of Hinton et al. 2015. All are (k,); gain_percent, low and high are percent of the generalist's
+    accuracy on those n images. NaN stands for what could not be measured.
+    """
+    gain, lows, highs = (np.asarray(values, dtype=np.float64) for values in (gain_percent, low, high))
+    figure = new_figure(float(np.clip(1.1 * len(gain) + 2.5, 6.5, 13)), 4.8, title)
+    axes = figure.subplots()
+    verdicts = [verdict(Interval(*row)) for row in zip(gain, lows, highs, n, strict=True)]
+    for place, (mean, bottom, top, words) in enumerate(zip(gain, lows, highs, verdicts, strict=True)):
+        if np.isfinite(mean):
+            outline, fill, _ = VERDICT_LOOKS[words]
+            axes.bar(place, mean, width=0.65, facecolor=fill, edgecolor=outline, linewidth=1.2)
+            edge = np.nanmin([mean, bottom]) if mean < 0 else np.nanmax([mean, top])
+            _note_beyond(axes, place, float(edge), f"{mean:+z.1f} %", below=mean < 0)
+    axes.vlines(np.arange(len(gain)), lows, highs, INK, linewidth=1.4)
+    axes.axhline(0, color=INK, linewidth=1)
+    ticks = [f"{count}\nn = {images:,}" for count, images in zip(cover, n, strict=True)]
+    axes.set_xticks(range(len(gain)), ticks, fontsize=9)
+    axes.set_xlim(-0.6, len(gain) - 0.4)
+    axes.margins(y=0.12)
+    axes.set_xlabel("specialists that cover the true class (lines: 95 % intervals)")
+    axes.set_ylabel("relative gain in accuracy (%)")
+    tidy(axes)
+    patches = [
+        Patch(facecolor=fill, edgecolor=outline, label=VERDICT_NAMES.get(words, words))
+        for words, (outline, fill, _) in VERDICT_LOOKS.items()
+        if words in {drawn for drawn, mean in zip(verdicts, gain, strict=True) if np.isfinite(mean)}
+    ]
+    if patches:
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    return figure
+
+
+def _note_beyond(axes: Axes, x: float, y: float, text: str, *, below: bool) -> None:
+    away = (0, -4) if below else (0, 4)
+    side: Literal["top", "bottom"] = "top" if below else "bottom"
+    axes.annotate(text, (x, y), away, textcoords="offset points", ha="center", va=side, fontsize=9)
+
+
+def _points(axes: Axes, values: Sequence[Array], looks: Sequence[tuple[str, str, str]]) -> None:
+    for row, (mean, low, high, (edge, fill, marker)) in enumerate(zip(*values, looks, strict=True)):
+        if np.isfinite(low) and np.isfinite(high):
+            axes.hlines(row, low, high, edge, linewidth=2.2)
+        axes.plot(mean, row, marker, markersize=8, markeredgecolor=edge, markerfacecolor=fill, zorder=3)
+
+
+def _rows(axes: Axes, labels: Sequence[str], texts: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [_shortened(label) for label in labels], fontsize=10)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    for row, text in enumerate(texts):
+        axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9.5, color=INK)
+    axes.hlines(range(len(labels)), 0, 1, LIGHT, linewidth=0.6, transform=axes.get_yaxis_transform(), zorder=0)
+    tidy(axes, grid="x")
+
+
+def _shortened(label: str) -> str:
+    return plain(label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1].rstrip()}…")
+
+
+def _in_words(interval: Interval, unit: str, *, with_n: bool) -> str:
+    scale = unit_scale(unit)
+    shown = Interval(scale * interval.mean, scale * interval.low, scale * interval.high, interval.n)
+    text = format_interval(shown, unit="")  # the axis has the unit
+    words = verdict(interval)
+    if not with_n:
+        text = text.rpartition(", n")[0]
+    return f"{text}: {words}" if words == "null result" else text
+
+
+def _millions(parameters: int) -> str:
+    if parameters >= MILLION:
+        return f"{parameters / MILLION:.2f} M parameters"
+    return f"{parameters / THOUSAND:.1f} k parameters" if parameters >= THOUSAND else f"{parameters} parameters"

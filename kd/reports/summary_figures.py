@@ -1,0 +1,70 @@
+"""The parent run's figures: all systems beside one another, and what distillation and specialists changed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kd.distillation.teacher import Teacher
+from kd.evaluation.intervals import Interval, wilson_interval
+from kd.reports import plots
+from kd.reports.changes import Change
+from kd.tracking.combination import Combination
+from kd.tracking.pairs import Pair
+from kd.tracking.workspace import Setting
+
+
+def summary_figures(
+    setting: Setting,
+    teacher: Teacher,
+    pairs: Sequence[Pair],
+    combinations: Sequence[Combination],
+    changes: Sequence[Change],
+) -> dict[str, Figure]:
+    """Return the figures of a command's parent run by name."""
+    figures = {"comparison": _comparison(setting, teacher, pairs, combinations)}
+    if changes:
+        differences = [change.difference for change in changes]
+        figures["changes"] = plots.interval_forest(
+            [_difference_label(change) for change in changes],
+            [difference.mean for difference in differences],
+            [difference.low for difference in differences],
+            [difference.high for difference in differences],
+            f"What distillation and specialists changed on {setting.dataset.name}, test",
+            n=[difference.n for difference in differences],
+        )
+    return figures
+
+
+def _difference_label(change: Change) -> str:
+    return f"{change.label} - {'generalist' if change.teacher is None else 'control'}"
+
+
+def _comparison(setting: Setting, teacher: Teacher, pairs: Sequence[Pair], combinations: Sequence[Combination]) -> Figure:
+    """Draw the systems that answer on all classes; specialists alone are compared on their own classes elsewhere."""
+    labels = setting.dataset.test.labels
+    systems: list[tuple[str, Interval, int]] = [
+        ("generalist", _accuracy((teacher.test_logits.argmax(dim=1) == labels).numpy()), teacher.parameters)
+    ]
+    for pair in pairs:
+        for trained in (pair.control, pair.distilled):
+            if trained is not None and trained.task.kind == "all":
+                correct = trained.test_logits.argmax(dim=1) == labels
+                systems.append((trained.name, _accuracy(correct.numpy()), trained.parameters))
+    for combination in combinations:
+        name = "generalist + specialists" + (f" seed {combination.seed}" if len(combinations) > 1 else "")
+        systems.append((name, _accuracy(combination.after.numpy()), combination.parameters))
+    names, accuracies, parameters = zip(*systems, strict=True)
+    return plots.comparison(
+        names,
+        [accuracy.mean for accuracy in accuracies],
+        [accuracy.low for accuracy in accuracies],
+        [accuracy.high for accuracy in accuracies],
+        parameters,
+        f"Systems on {setting.dataset.name}",
+        n=f"n = {len(labels):,} test images",
+    )
+
+
+def _accuracy(correct: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Interval:
+    return wilson_interval(int(correct.sum()), len(correct))

@@ -1,0 +1,184 @@
+"""Class groups of specialists as a user names them: given, fixed for a data set, or ``auto``."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from kd.errors import UserError
+from kd.specialists.clustering import LEAST_CLASSES, SMALLEST_GROUP, Group, auto_groups, check_auto, usual_count
+
+LONGEST_NAME = 32
+
+
+LONGEST_CLASS_NAME = 20
+
+
+MOST_NAMES_LISTED = 12
+
+
+# The classes of each fixed group, by number: alike at a glance, or in kind. A class in none is left to the generalist.
+_DIGITS = "0,6;1,4,7,9;2,3,5,8"
+
+
+_FIXED = {
+    "digits": _DIGITS,
+    "mnist": _DIGITS,
+    "cifar10": "0,1,8,9;2,3,4,5,6,7",  # vehicles; animals
+    "fashion_mnist": "0,2,3,4,6;1,3;5,7,9",  # what covers the arms; trousers and dresses; shoes
+    "cifar100": (  # its superclasses
+        "beaver,dolphin,otter,seal,whale; aquarium_fish,flatfish,ray,shark,trout; orchid,poppy,rose,sunflower,tulip;"
+        "bottle,bowl,can,cup,plate; apple,mushroom,orange,pear,sweet_pepper; clock,keyboard,lamp,telephone,television;"
+        "bed,chair,couch,table,wardrobe; bee,beetle,butterfly,caterpillar,cockroach; bear,leopard,lion,tiger,wolf;"
+        "bridge,castle,house,road,skyscraper; cloud,forest,mountain,plain,sea; camel,cattle,chimpanzee,elephant,kangaroo;"
+        "fox,porcupine,possum,raccoon,skunk; crab,lobster,snail,spider,worm; baby,boy,girl,man,woman;"
+        "crocodile,dinosaur,lizard,snake,turtle; hamster,mouse,rabbit,shrew,squirrel;"
+        "maple_tree,oak_tree,palm_tree,pine_tree,willow_tree; bicycle,bus,motorcycle,pickup_truck,train;"
+        "lawn_mower,rocket,streetcar,tank,tractor"
+    ),
+}
+
+
+def given_groups(spec: str, dataset: str, classes: Sequence[str]) -> tuple[Group, ...] | None:
+    """Return the groups of a ``--groups`` that names them, ``fixed`` included; None where they are to be found.
+
+    Raises:
+        UserError: a bad group, a bad form of ``auto``, or fewer than three classes.
+    """
+    if len(classes) < LEAST_CLASSES:
+        raise UserError(f"--groups {spec}: specialists need {LEAST_CLASSES} classes or more, and there are {len(classes)}")
+    if spec.partition(":")[0].strip() == "auto":
+        _parse_auto(spec, len(classes))
+        return None
+    return fixed_groups(dataset, classes) if spec.strip() == "fixed" else parse_groups(spec, classes)
+
+
+def resolve_groups(
+    spec: str, dataset: str, classes: Sequence[str], probabilities: Callable[[], Tensor], *, seed: int
+) -> tuple[Group, ...]:
+    """Return the groups of any ``--groups``.
+
+    Args:
+        spec: auto, auto:M, auto:MxK, fixed, or groups such as "0,1;2,3" or "cat,dog;ship,truck".
+        dataset: name of the data set, for ``fixed``.
+        classes: its classes.
+        probabilities: gives the generalist's predictions (N, C); called only where groups are to be found from them.
+        seed: of the clustering.
+
+    Raises:
+        UserError: a bad group, a bad form of ``auto``, or fewer than three classes.
+    """
+    given = given_groups(spec, dataset, classes)
+    if given is not None:
+        return given
+    count, size = _parse_auto(spec, len(classes))
+    return auto_groups(probabilities(), count=count, size=size, seed=seed)
+
+
+def parse_groups(text: str, classes: Sequence[str]) -> tuple[Group, ...]:
+    """Return the groups that ``"0,1;2,3"`` or ``"cat,dog;ship,truck"`` names, in the order given.
+
+    Numbers and names may be mixed, and groups may overlap. Where a data set's classes are themselves numbers and differ from
+    their places (folders 1 to 9, say), the name goes first: "7" is the class named 7.
+
+    Raises:
+        UserError: an unknown class, an empty group, one of a single class or of all, a class or a group given twice.
+    """
+    groups = tuple(_parse_group(part.strip(), classes) for part in text.split(";"))
+    for number, group in enumerate(groups):
+        if group in groups[:number]:
+            raise UserError(f"--groups {text}: group {describe_group(group, classes)} is given twice; give it once")
+    return groups
+
+
+def _parse_group(text: str, classes: Sequence[str]) -> Group:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--groups: a group is empty; name two classes or more in each, with a semicolon between groups")
+    numbers = [_class_number(name, classes) for name in names]
+    for place, number in enumerate(numbers):
+        if number in numbers[:place]:
+            raise UserError(f"--groups: group {text!r} has class {classes[number]} twice; name each class once")
+    if len(numbers) < SMALLEST_GROUP:
+        raise UserError(f"--groups: group {text!r} has one class; give each group two or more")
+    if len(numbers) == len(classes):
+        raise UserError(f"--groups: group {text!r} is all {len(classes)} classes; a specialist needs some left out")
+    return tuple(sorted(numbers))
+
+
+def _class_number(name: str, classes: Sequence[str]) -> int:
+    if name in classes:
+        return list(classes).index(name)
+    if re.fullmatch(r"-?[0-9]+", name):
+        if 0 <= int(name) < len(classes):
+            return int(name)
+        raise UserError(f"--groups: class {name} is out of range; classes are numbered 0 to {len(classes) - 1}")
+    alike = difflib.get_close_matches(name, classes, n=3)
+    listed = ", ".join(classes[:MOST_NAMES_LISTED]) + (", ..." if len(classes) > MOST_NAMES_LISTED else "")
+    advice = f"did you mean {' or '.join(alike)}?" if alike else f"the classes are {listed}"
+    raise UserError(f"--groups: unknown class {name!r}; {advice}")
+
+
+def fixed_groups(dataset: str, classes: Sequence[str]) -> tuple[Group, ...]:
+    """Return the fixed groups of a data set: classes that are alike; for images of one's own, halves in class order.
+
+    A half of a single class is left out, so three classes give one group of two, and two classes none.
+    """
+    if dataset in _FIXED:
+        return parse_groups(_FIXED[dataset], classes)
+    half = max(SMALLEST_GROUP, len(classes) // 2)
+    halves = (tuple(range(half)), tuple(range(half, len(classes))))
+    return tuple(group for group in halves if SMALLEST_GROUP <= len(group) < len(classes))
+
+
+def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
+    """Return M and K of auto, auto:M or auto:MxK."""
+    match = re.fullmatch(r"\s*auto\s*(?::\s*([0-9]+)\s*(?:x\s*([0-9]+))?)?\s*", spec)
+    if not match:
+        raise UserError(f"--groups {spec}: expected auto, auto:M (M groups) or auto:MxK (M groups of K classes)")
+    count, size = (None if number is None else int(number) for number in match.groups())
+    check_auto(count, size, classes)
+    return count, size
+
+
+def describe_group(group: Group, classes: Sequence[str]) -> str:
+    """Return a short name for runs and files, such as ``cat-dog-horse`` or ``apple-bear+18``; two groups can share one."""
+    names = [re.sub(r"[^\w.]+", "_", classes[number])[:LONGEST_CLASS_NAME] for number in group]
+    shown = len(names)
+    while shown > 1 and len(_joined(names, shown)) > LONGEST_NAME:
+        shown -= 1
+    return _joined(names, shown)
+
+
+def _joined(names: Sequence[str], shown: int) -> str:
+    more = f"+{len(names) - shown}" if shown < len(names) else ""
+    return "-".join(names[:shown]) + more
+
+
+def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> None:
+    """Refuse, as far as that can be known without a generalist, a bad ``--groups`` or a ``--group`` that is none of them.
+
+    Raises:
+        UserError: as :func:`resolve_groups` and :func:`choose_groups`; or ``auto`` never gives so many groups.
+    """
+    given = given_groups(spec, dataset, classes)
+    if given is not None:
+        choose_groups(given, which)
+        return
+    count, _ = _parse_auto(spec, len(classes))
+    most = count or usual_count(len(classes))
+    if which != "all" and which >= most:
+        raise UserError(f"--group {which}: --groups {spec} gives {most} groups at most, numbered from 0; or give all")
+
+
+def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:
+    """Return the groups to train by number: all of them, or one.
+
+    Raises:
+        UserError: there is no group of that number.
+    """
+    if which != "all" and which >= len(groups):
+        raise UserError(f"--group {which}: there are {len(groups)} groups, numbered from 0; or give all")
+    return {number: group for number, group in enumerate(groups) if which in {"all", number}}

@@ -1,0 +1,40 @@
+"""Weights that a specialist takes over from the generalist (paper, section 5.2)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from kd.specialists.clustering import Group
+
+
+def inherited_weights(
+    generalist: Mapping[str, Tensor], own: Mapping[str, Tensor], group: Group, num_classes: int
+) -> dict[str, Tensor] | None:
+    """Return the weights with which a specialist starts that is the generalist's net but for its last layer.
+
+    Of the last layer, a row a class, the group's rows are taken over; the dustbin's is the mean of the rows outside.
+
+    Args:
+        generalist: its weights by name.
+        own: the specialist's fresh weights by name.
+        group: the specialist's classes.
+        num_classes: rows of the generalist's last layer.
+
+    Returns:
+        Weights for every name of ``own``; None where the nets do not match.
+    """
+    if generalist.keys() != own.keys():
+        return None
+    outside = [number for number in range(num_classes) if number not in group]
+    inherited = {}
+    for name, weight in own.items():
+        theirs = generalist[name].to(weight.device)
+        if theirs.shape == weight.shape:
+            inherited[name] = theirs.clone()
+        elif theirs.shape[:1] == (num_classes,) and theirs.shape[1:] == weight.shape[1:]:
+            rows = torch.cat([theirs[list(group)], theirs[outside].mean(dim=0, keepdim=True)])  # (K + 1, ...)
+            inherited[name] = rows[: len(weight)].clone()
+        else:
+            return None
+    return inherited

@@ -1,0 +1,39 @@
+"""Where a result comes from: the code's commit, the libraries' versions, the machine."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+import kd
+from kd.tracking import store as tracking
+
+
+def provenance(device: torch.device) -> dict[str, str]:
+    """Return the tags that every run has: git commit and whether the tree was dirty, device, versions."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "kd.git_commit": _git("rev-parse", "HEAD") or "none",
+        "kd.git_dirty": {"": "false", None: "unknown"}.get(_git("status", "--porcelain"), "true"),
+        "kd.device": f"{device} ({name}, {torch.get_num_threads()} threads)",
+        "kd.version": kd.__version__,
+        "kd.python": platform.python_version(),
+        **{f"kd.{package}": version for package, version in tracking.versions().items()},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the checkout that kd runs from; None where that is none, or there is no git."""
+    folder = Path(kd.__file__).parent
+    try:
+        done = subprocess.run(  # noqa: S603 - the arguments are those above
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,389 @@
+"""MLflow, and the only file that imports it: runs and their tree, params, metrics, figures, data sets, models."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import torch
+import yaml
+from filelock import FileLock
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature, get_model_info
+from mlflow.types import Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
+from torch import nn
+
+from kd.errors import UserError
+from kd.training.checkpoints import UNREADABLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a slow import
+from kd.nets.exported import Exported
+
+log = logging.getLogger("kd")
+
+
+CHAMPION = "champion"
+
+
+MODEL_NAME = "model"
+
+
+SYSTEM_METRICS_SECONDS = "5"
+
+
+EXAMPLE_IMAGES = 2  # an example of one image would freeze the exported batch dimension at 1
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model out of the tracking store, with what kd wrote beside it."""
+
+    module: nn.Module
+    uri: str
+    run_id: str
+    metadata: dict[str, Any]
+
+
+class Run:
+    """One MLflow run under way, and the folder of its figures on this machine."""
+
+    def __init__(self, run_id: str, experiment_id: str, name: str, output_dir: Path) -> None:
+        self.id = run_id
+        self.experiment_id = experiment_id
+        self.name = name
+        self.files_name = f"{name.replace(' ', '-').replace('/', '-')}-{run_id[:8]}"
+        self.output_dir = output_dir
+        self._client = mlflow.MlflowClient()
+
+    @property
+    def link(self) -> str:
+        """Return a Markdown link that works in the notes that the UI shows."""
+        return _link(self.name, self.experiment_id, self.id)
+
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """Log params but those that the run has: ``mlflow run`` logged its own, and a param can't be changed."""
+        present = self._client.get_run(self.id).data.params
+        missing = [Param(name, value) for name, value in params.items() if name not in present]
+        self._client.log_batch(self.id, params=missing)
+
+    def log_settings(self, settings: Mapping[str, object]) -> None:
+        """Keep the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes."""
+        mlflow.log_text(yaml.safe_dump(dict(settings), sort_keys=False), "config.yaml", run_id=self.id)
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_note(self, markdown: str) -> None:
+        """Set the note that the UI shows on the run's page."""
+        self.log_tags({"mlflow.note.content": markdown})
+
+    def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
+        """Log final metrics, tied to a logged model where one is named."""
+        mlflow.log_metrics(dict(metrics), run_id=self.id, model_id=model_id)
+
+    def log_epochs(self, epochs: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of epochs in one call; each mapping has its number as ``epoch``."""
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, value, now, int(epoch["epoch"]))
+            for epoch in epochs
+            for name, value in epoch.items()
+            if name != "epoch"
+        ]
+        self._client.log_batch(self.id, metrics=metrics)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
+        path = self.output_dir / "figures" / self.files_name / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Optuna lays out its own with labels beyond the edge. To find the edge a figure is drawn once more, whole.
+        figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
+        self._client.log_artifact(self.id, str(path), "figures")
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Keep a file under a folder of the run's artifacts."""
+        self._client.log_artifact(self.id, str(path), folder)
+
+    def log_dataset(self, name: str, digest: str, facts: Mapping[str, str]) -> None:
+        """Log the data set used, with the digest of its pixels, labels and split."""
+        source = CodeDatasetSource(tags=dict(facts))
+        data = MetaDataset(source, name=name, digest=digest)  # type: ignore[abstract] # MLflow's own idea of its class
+        mlflow.log_input(data, context="training")
+
+    def log_model(self, module: nn.Module, image_shape: Sequence[int], metadata: Mapping[str, Any]) -> str:
+        """Log a model without pickle (pt2), with signature, example and fixed requirements; keep it in ``models/``.
+
+        Args:
+            module: maps uint8 images (B, C, H, W) to (B, classes).
+            image_shape: (C, H, W).
+            metadata: what a later reader needs to know: classes, role, digests.
+
+        Returns:
+            The id of the logged model.
+        """
+        was_on = next(module.parameters()).device
+        module = module.cpu().eval()
+        example = np.zeros((EXAMPLE_IMAGES, *image_shape), dtype=np.uint8)
+        with torch.inference_mode():
+            outputs = module(torch.from_numpy(example)).shape[1]
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *image_shape))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, outputs))]),
+        )
+        info = mlflow.pytorch.log_model(
+            module,
+            name=MODEL_NAME,
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
+            metadata=dict(metadata),
+            validate_serving_input=False,  # which would load the model again and try it, each time
+        )
+        module.to(was_on)
+        self._keep_model(str(info.model_id))
+        return str(info.model_id)
+
+    def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str) -> None:
+        """Register a logged model as a new version of ``name``; it is the champion if it beats the present one on val.
+
+        Val accuracies are compared on the same data and split only: on others the champion stays.
+        """
+        version = mlflow.register_model(f"models:/{model_id}", name)
+        for key, value in (("kd.val_accuracy", repr(val_accuracy)), ("kd.data_digest", data_digest)):
+            self._client.set_model_version_tag(name, version.version, key, value)
+        try:
+            present = self._client.get_model_version_by_alias(name, CHAMPION).tags
+        except MlflowException:
+            present = {"kd.data_digest": data_digest, "kd.val_accuracy": "-inf"}
+        if present.get("kd.data_digest") == data_digest and val_accuracy > float(present["kd.val_accuracy"]):
+            self._client.set_registered_model_alias(name, CHAMPION, version.version)
+            log.info("models:/%s@%s is now version %s", name, CHAMPION, version.version)
+
+    def _keep_model(self, model_id: str) -> None:
+        location = mlflow.get_logged_model(model_id).artifact_location
+        target = self.output_dir / "models" / f"{self.files_name}.pt2"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            path = mlflow.artifacts.download_artifacts(f"{location}/data/model.pt2", dst_path=folder)
+            Path(path).replace(target)
+
+
+def _version(package: str) -> str:
+    # A local version such as 2.14.1+cpu is on no index, so that a requirement on it could not be installed.
+    module = {"mlflow": mlflow, "torch": torch, "numpy": np}[package]
+    return str(module.__version__).split("+")[0]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    return {package: _version(package) for package in ("mlflow", "torch", "numpy")}
+
+
+@contextmanager
+def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
+    """Open a run: the top one, or a child of the run that is open. Its end tells how it went.
+
+    FINISHED; FAILED after an error; KILLED after Ctrl-C or SIGTERM. System metrics are those of the top run, which
+    lasts as long as the process works.
+
+    Args:
+        name: the run's.
+        output_dir: folder of its files on this machine.
+        tags: the run's.
+        again: a run that ended, to be gone on with; None: a new one.
+
+    Raises:
+        UserError: the tracking store can't be used.
+    """
+    top = mlflow.active_run() is None
+    if again is not None:
+        os.environ.pop("MLFLOW_RUN_ID", None)  # of `mlflow run`: the next child would take that run for its own
+    with _started(name, output_dir, tags, (KeyboardInterrupt,), run_id=again, nested=not top, log_system_metrics=top) as opened:
+        yield opened
+
+
+@contextmanager
+def child_run(
+    parent_run: str, name: str, *, output_dir: Path, tags: Mapping[str, str], killed_by: tuple[type[BaseException], ...]
+) -> Iterator[Run]:
+    """Open a run below a run that another process may have open; it ends as KILLED after the exceptions named.
+
+    Raises:
+        UserError: the tracking store can't be used.
+    """
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = {"experiment_id": experiment, "parent_run_id": parent_run}
+    with _started(name, output_dir, tags, killed_by, **below, nested=True, log_system_metrics=False) as opened:
+        yield opened
+
+
+@contextmanager
+def _started(
+    name: str,
+    output_dir: Path,
+    tags: Mapping[str, str],
+    killed_by: tuple[type[BaseException], ...],
+    **how: Any,  # noqa: ANN401 - start_run's own
+) -> Iterator[Run]:
+    _quiet()
+    _check_store()
+    try:
+        active = mlflow.start_run(tags={"mlflow.runName": name, **tags}, **how)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(
+            f"tracking store {mlflow.get_tracking_uri()} can't be used ({_reason(error)}); set MLFLOW_TRACKING_URI"
+        ) from None
+    status = RunStatus.FAILED
+    try:
+        yield Run(active.info.run_id, active.info.experiment_id, name, output_dir)
+        status = RunStatus.FINISHED
+    except killed_by:
+        status = RunStatus.KILLED
+        raise
+    finally:
+        mlflow.end_run(RunStatus.to_string(status))
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
+def _check_store() -> None:
+    """See that an sqlite store has its tables, and refuse at once one in a folder that can't be written to.
+
+    MLflow would try that again for minutes.
+    """
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"tracking store {uri} can't be used ({path.parent} can't be written to); set MLFLOW_TRACKING_URI")
+    _make_tables(uri, path.resolve())
+
+
+@cache
+def _make_tables(uri: str, path: Path) -> None:
+    """Have MLflow make a database's tables, if it has none, one command at a time: where two do that at once, one fails."""
+    name = hashlib.sha256(f"{path}\0{Path.home()}".encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock"), suppress(MlflowException, SQLAlchemyError):
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+
+
+def _quiet() -> None:
+    """Leave the terminal to kd's own lines: MLflow tells of each of its steps otherwise."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # torch says so of every export of a model on the CPU.
+    warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
+    os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = SYSTEM_METRICS_SECONDS
+    os.environ["MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"] = "1"
+
+
+def run_link(run_id: str) -> str:
+    """Return a Markdown link to a run, by its name, that works in the notes that the UI shows."""
+    info = mlflow.get_run(run_id).info
+    return _link(str(info.run_name), info.experiment_id, run_id)
+
+
+def _link(name: str, experiment_id: str, run_id: str) -> str:
+    return f"[{name}](#/experiments/{experiment_id}/runs/{run_id})"
+
+
+def tracking_uri() -> str:
+    """Return the address of the tracking store."""
+    return str(mlflow.get_tracking_uri())
+
+
+def has_run(run_id: str) -> bool:
+    """Return whether the tracking store has a run that is not deleted."""
+    try:
+        return bool(mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+    except MlflowException:
+        return False
+
+
+def running_children(parent_run: str) -> dict[str, dict[str, str]]:
+    """Return the tags of a run's children that look under way, by run id."""
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = f"tags.`mlflow.parentRunId` = '{parent_run}' and attributes.status = 'RUNNING'"
+    return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
+
+
+def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
+    """End a run whose process is gone."""
+    client = mlflow.MlflowClient()
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+
+
+def find_finished(fingerprint: str) -> str | None:
+    """Return the id of the newest FINISHED run with a fingerprint, in any experiment."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(
+        experiments,
+        f"tags.`kd.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return runs[0].info.run_id if runs else None
+
+
+def run_name(run_id: str) -> str:
+    """Return the name of a run."""
+    return str(mlflow.get_run(run_id).info.run_name)
+
+
+def load_model(reference: str) -> LoadedModel:
+    """Load the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``), on the CPU.
+
+    A command's parent run stands for the model that the command was run for. A model that gives probabilities, such as
+    a combined one, gives their logarithms here: logits all the same.
+
+    Raises:
+        UserError: there is no such run or model, or it is none of kd's.
+    """
+    _quiet()
+    with tempfile.TemporaryDirectory() as folder:  # one that MLflow makes would be left behind
+        try:
+            uri = reference if ":/" in reference else f"runs:/{_model_run(reference)}/{MODEL_NAME}"
+            path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            info = get_model_info(path)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise UserError(
+                f"{reference}: no such run or model ({_reason(error)}); `mlflow ui` shows the ids of the finished runs"
+            ) from None
+        metadata = info.metadata or {}
+        if "classes" not in metadata:
+            raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
+        try:
+            program = mlflow.pytorch.load_model(path)
+        except (MlflowException, *UNREADABLE) as error:
+            raise UserError(f"{reference}: its model can't be read ({_reason(error)}); name another run") from None
+        module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
+    return LoadedModel(module, uri, info.run_id, metadata)
+
+
+def _model_run(run_id: str) -> str:
+    run = mlflow.get_run(run_id)
+    return str(run.data.tags.get("kd.model_run", run_id))

@@ -1,0 +1,1 @@
+"""One net trained: recipe, loop, optimizers, checkpoints. Knows no tracker, no teacher and no search."""

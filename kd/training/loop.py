@@ -1,0 +1,191 @@
+"""The only training loop: one :class:`Epoch` at a time. It knows no tracker and no search."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd.data.batches import Batch, batches
+from kd.data.dataset import Split
+from kd.data.views import Augmentation
+from kd.errors import UserError
+from kd.losses.terms import LossTerms
+from kd.training.optimizers import create_optimizers, learning_rate
+from kd.training.recipe import Recipe
+
+GROWTH_FRACTION = 0.7
+"""Share of the training over which images grow to their size, where the recipe has them begin smaller."""
+
+
+GROWTH_STEP_PX = 8
+"""A net halves its images three times at most: sizes that are no multiple of 8 cost nearly as much as the next one that is."""
+
+
+Objective = Callable[[Tensor, Batch], LossTerms]
+"""Maps a batch's logits (B, C), and the batch, to its loss."""
+
+
+EpochRows = Callable[[int], Tensor]
+"""Maps an epoch's number to the rows of the split that make it up, (M,) int64."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images gave; means are over images."""
+
+    number: int
+    """From 1."""
+    loss: float
+    soft_loss: float
+    hard_loss: float
+    accuracy: float
+    learning_rate: float
+    """That of the epoch's last step."""
+    seconds: float
+    images_per_second: float
+
+
+def seen_px(progress: float, start: int, full: int) -> int:
+    """Return the height at which images of height ``full`` are seen after ``progress`` (0..1) of the training.
+
+    It grows from ``start`` (0: from ``full``) linearly, in steps of :data:`GROWTH_STEP_PX`: what small images teach costs
+    less, and the last part of the training sees what is scored (Howard 2018, "Training Imagenet in 3 hours for 25 minutes").
+    """
+    if not 0 < start < full or progress >= GROWTH_FRACTION:
+        return full
+    steps = -(-(full - start) // GROWTH_STEP_PX)
+    return start + GROWTH_STEP_PX * int(steps * progress / GROWTH_FRACTION)
+
+
+def resized(images: Tensor, height: int) -> Tensor:
+    """Return images (B, C, H, W) at a height, in proportion and float32; as they are where they have it."""
+    old_height, old_width = images.shape[-2:]
+    if height == old_height:
+        return images
+    size = (height, max(1, round(old_width * height / old_height)))
+    return F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+
+
+class Trainer:
+    """Trains one model with Nesterov momentum, an epoch at a time.
+
+    Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs is all
+    that a resumed training needs to become the one that was never stopped.
+    """
+
+    def __init__(  # noqa: PLR0913 - a training is made of these
+        self,
+        model: nn.Module,
+        split: Split,
+        objective: Objective,
+        recipe: Recipe,
+        augmentation: Augmentation,
+        *,
+        epoch_rows: EpochRows | None = None,
+    ) -> None:
+        """Take the model and the split, both on one device; ``epoch_rows`` picks each epoch's images (default: all)."""
+        self.model = model
+        self.split = split
+        self.objective = objective
+        self.recipe = recipe
+        self.augmentation = augmentation
+        self.epoch_rows = epoch_rows
+        self.epochs_done = 0
+        self.optimizers = create_optimizers(model, recipe)
+        # A wrapper with the same weights: what is scored, saved and exported is the model itself.
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if recipe.compile else model
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train the epochs that are left, and yield each one when it is done.
+
+        Raises:
+            UserError: the loss is not finite; the message names epoch and step.
+        """
+        while self.epochs_done < self.recipe.epochs:
+            epoch = self._train_epoch(self.epochs_done)
+            self.epochs_done += 1
+            yield epoch
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`restore` needs: tensors and numbers only."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "epochs_done": self.epochs_done,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state that :meth:`state` returned."""
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.epochs_done = state["epochs_done"]
+
+    def _train_epoch(self, number: int) -> Epoch:
+        started = time.perf_counter()
+        self.model.train()
+        rows = self.epoch_rows(number) if self.epoch_rows else None
+        images = len(self.split) if rows is None else len(rows)
+        steps = -(-images // self.recipe.batch_size)
+        taken: list[Tensor] = []  # of each step: loss, soft, hard, correct; summed up once an epoch, not to sync each step
+        sizes: list[int] = []
+        rate = 0.0
+        for step, batch in enumerate(
+            batches(
+                self.split,
+                self.augmentation,
+                batch_size=self.recipe.batch_size,
+                seed=self.recipe.seed,
+                epoch=number,
+                view=self.recipe.view(number),
+                rows=rows,
+            )
+        ):
+            progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
+            rate = learning_rate(progress, self.recipe.lr)
+            taken.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))
+            sizes.append(len(batch.labels))
+        values = torch.stack(taken).double().cpu()  # (steps, 4)
+        self._check_finite(values[:, 0], number)
+        weights = torch.tensor(sizes, dtype=torch.float64)  # (steps,)
+        loss, soft, hard = (weights @ values[:, :3] / images).tolist()
+        seconds = time.perf_counter() - started
+        return Epoch(
+            number=number + 1,
+            loss=loss,
+            soft_loss=soft,
+            hard_loss=hard,
+            accuracy=values[:, 3].sum().item() / images,
+            learning_rate=rate,
+            seconds=seconds,
+            images_per_second=images / seconds,
+        )
+
+    def _step(self, batch: Batch, rate: float, height: int) -> Tensor:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        device = batch.images.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            logits = self._forward(resized(batch.images, height))  # (B, C)
+        logits = logits.float()
+        terms = self.objective(logits, batch)
+        terms.total.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        correct = (logits.detach().argmax(dim=1) == batch.labels).sum()
+        return torch.stack([terms.total.detach(), terms.soft.detach(), terms.hard.detach(), correct.float()])
+
+    def _check_finite(self, losses: Tensor, number: int) -> None:
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0]) + 1
+            raise UserError(
+                f"loss is {losses[step - 1].item()} at epoch {number + 1}, step {step}: "
+                f"lower the learning rate (it is {self.recipe.lr:g}) or a distillation's temperature"
+            )

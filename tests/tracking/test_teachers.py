@@ -1,0 +1,72 @@
+"""The generalist's training is the one that was asked for, and one that can't be loaded is trained again."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import mlflow
+import pytest
+from filelock import FileLock, Timeout
+from torch import nn
+
+from kd.config import StudentConfig, TeacherConfig
+from kd.data.views import Augmentation
+from kd.errors import UserError
+from kd.tracking import store as tracking
+from kd.tracking.teachers import find_teacher, load_teacher, teacher_job
+from kd.tracking.training import train
+from kd.tracking.workspace import prepare
+
+
+def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
+    config = TeacherConfig(output_dir=str(tmp_path), data_seed=3)
+    setting = prepare("teacher", config)
+    usual, twice = (teacher_job(config.model_copy(update={"shift_px": shift}), setting) for shift in (0, 2))
+    assert usual.augmentation == Augmentation(1, flip=False, seed=3)
+    assert twice.augmentation == Augmentation(2, flip=False, seed=3)
+    assert usual.fingerprint() != twice.fingerprint()
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
+def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    settings = {"teacher_depth": 1, "teacher_width": 1, "teacher_epochs": 1, "output_dir": str(tmp_path)}
+    config = StudentConfig.parse(settings)
+    setting = prepare("student", config)
+    first = train(teacher_job(config.teacher_config(), setting))
+    [model] = tmp_path.glob("mlruns/**/model.pt2")
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"^{first.run_id}: its model can't be read \(.*\); name another run$"):
+        load_teacher(first.run_id, "--teacher", setting)
+    with tracking.run("student", output_dir=tmp_path, tags={}):
+        again = find_teacher(config, setting)
+    assert again.run_id != first.run_id
+    assert again.origin == "trained"
+    assert f"run {first.run_id} would do but can't be used" in caplog.text
+    assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
+def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    config = TeacherConfig(depth=1, width=1, epochs=1, output_dir=str(tmp_path))
+    checkpoints = tmp_path / "checkpoints"
+    log_model = tracking.Run.log_model
+    refused = []
+
+    def look_and_log_model(run: tracking.Run, module: nn.Module, shape: Sequence[int], metadata: Mapping[str, object]) -> str:
+        [lock] = checkpoints.glob("*.lock")
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        refused.append(lock)
+        return log_model(run, module, shape, metadata)  # the last that is done before the checkpoint is kept
+
+    monkeypatch.setattr(tracking.Run, "log_model", look_and_log_model)
+    trained = train(teacher_job(config, prepare("teacher", config)))
+    assert len(refused) == 1
+    assert [path.name for path in checkpoints.iterdir()] == [f"teacher-{trained.run_id[:8]}.pt"]

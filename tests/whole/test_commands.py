@@ -1,0 +1,320 @@
+"""The commands as a user runs them: real processes, a real MLflow store, real signals, a real server."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import pytest
+import torch
+from forked import Forked
+from mlflow.entities import Run
+
+from kd.config import StudentConfig
+from kd.data.load import load_dataset
+from kd.tracking.teachers import find_teacher
+from kd.tracking.workspace import prepare
+
+EPOCHS = 16
+TEACHER = ["--width", "4", "--depth", "1", "--epochs", f"{EPOCHS}"]
+TINY = [
+    *("--teacher-width", "4", "--teacher-depth", "1", "--teacher-epochs", f"{EPOCHS}"),
+    *("--width", "4", "--epochs", "2", "--views", "3"),
+]
+
+
+class Place:
+    """A working folder with its own MLflow store, and what kd said in it."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder = folder
+        self.store = store
+        self.output = folder.with_name(f"{folder.name}.log")
+        self.temporary = folder.with_name(f"{folder.name}.tmp")
+        self.temporary.mkdir()
+        self.client = mlflow.MlflowClient(self.store)
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": self.store, "TMPDIR": str(self.temporary)}
+
+    def start(self, *arguments: str) -> Forked:
+        self.output.write_text("")
+        return Forked(arguments, self.folder, self.env, self.output)
+
+    def kd(self, *arguments: str, code: int = 0) -> str:
+        with self.start(*arguments) as process:
+            assert process.wait(200) == code, self.output.read_text()
+        return self.output.read_text()
+
+    def runs(self, role: str | None = None) -> list[Run]:
+        found = self.client.search_runs(["0"], order_by=["attributes.start_time ASC"])
+        return [run for run in found if role in {None, run.data.tags.get("kd.role")}]
+
+    def statuses(self) -> set[str]:
+        return {run.info.status for run in self.runs()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., str]) -> Place:
+    """Return a place where the pipeline ran once."""
+    folder = tmp_path_factory.mktemp("done")
+    place = Place(folder, mlflow_store(folder))
+    place.kd("pipeline", *TINY, "--groups", "0,1,2;2,3,4,5", "--register", "digits")
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path, mlflow_store: Callable[..., str]) -> Place:
+    return Place(tmp_path, mlflow_store(tmp_path))
+
+
+def test_the_tree_is_one_parent_and_its_children(done: Place) -> None:
+    parent = done.runs("parent")[0]
+    children = [run for run in done.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    names = [run.info.run_name for run in children]
+    assert names == [
+        "teacher",
+        "control of student",
+        "student",
+        "control of specialist 0 0-1-2",
+        "specialist 0 0-1-2",
+        "control of specialist 1 2-3-4-5",
+        "specialist 1 2-3-4-5",
+        "combined",
+    ]
+    assert done.statuses() == {"FINISHED"}
+
+
+def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) -> None:
+    student = done.runs("student")[0]
+    history = done.client.get_metric_history(student.info.run_id, "val_accuracy")
+    assert [metric.step for metric in history] == [1, 2]
+    assert {
+        "train_soft_loss",
+        "train_hard_loss",
+        "learning_rate",
+        "images_per_second",
+        "seconds",
+    } <= student.data.metrics.keys()
+    assert {"test_accuracy", "test_nll", "test_calibration_error", "test_teacher_agreement"} <= student.data.metrics.keys()
+    assert {"parameters", "multiply_adds"} <= student.data.metrics.keys()
+    figures = {file.path for file in done.client.list_artifacts(student.info.run_id, "figures")}
+    drawn = ("training_curves", "confusion_matrix", "dark_knowledge", "reliability_diagram", "per_class_accuracy")
+    assert figures == {f"figures/{name}.png" for name in drawn}
+    assert student.inputs is not None
+    [data] = student.inputs.dataset_inputs
+    assert data.dataset.digest == load_dataset("digits", "").digest
+    name = f"student-{student.info.run_id[:8]}"
+    assert (done.folder / "models" / f"{name}.pt2").is_file()
+    assert torch.load(done.folder / "checkpoints" / f"{name}.pt", weights_only=True)["best_epoch"] in {1, 2}
+    assert {path.name for path in (done.folder / "figures" / name).iterdir()} == {f"{figure}.png" for figure in drawn}
+    assert {"kd.git_commit", "kd.git_dirty", "kd.device", "kd.torch", "kd.fingerprint"} <= student.data.tags.keys()
+
+
+def test_the_note_tells_what_distillation_changed(done: Place) -> None:
+    parent = done.runs("parent")[0]
+    note = parent.data.tags["mlflow.note.content"]
+    control, student = done.runs("control")[0], done.runs("student")[0]
+    for run in (control, student):
+        assert f"(#/experiments/0/runs/{run.info.run_id})" in note
+    before, after = (f"{100 * run.data.metrics['test_accuracy']:.2f} %" for run in (control, student))
+    assert re.search(rf"\| student \| [\d.]+ % \| {before} \| {after} \|", note)
+
+
+def test_a_logged_model_scores_what_its_run_says(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    student = done.runs("student")[0]
+    test = load_dataset("digits", "").test
+    model = mlflow.pytorch.load_model(f"runs:/{student.info.run_id}/model")
+    accuracy = (model(test.images).argmax(dim=1) == test.labels).double().mean().item()
+    assert accuracy == pytest.approx(student.data.metrics["test_accuracy"])
+
+
+def test_the_combined_model_is_champion_and_is_served_over_http(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    combined = done.runs("combined")[0]
+    champion = done.client.get_model_version_by_alias("digits", "champion")
+    assert float(champion.tags["kd.val_accuracy"]) == combined.data.metrics["val_combined_accuracy"]
+    test = load_dataset("digits", "").test
+    images = test.images[:50]
+    with served(done, "models:/digits@champion") as url:
+        body = json.dumps({"inputs": images.tolist()}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
+            probabilities = torch.tensor(json.load(answer)["predictions"])
+    assert probabilities.shape == (50, 10)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(50), atol=1e-5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    model = mlflow.pytorch.load_model("models:/digits@champion")
+    assert torch.allclose(probabilities, model(images), atol=1e-5)
+
+
+class served:  # noqa: N801 - reads as what it does
+    """`mlflow models serve` under way, as a context."""
+
+    def __init__(self, place: Place, model: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        command = ["models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(self._port)]
+        self._command = [sys.executable, "-m", "mlflow", *command]
+        self._place = place
+
+    def __enter__(self) -> str:
+        self._process = subprocess.Popen(
+            self._command, cwd=self._place.folder, env=self._place.env, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        for _ in range(240):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/ping", timeout=5):
+                    return f"http://127.0.0.1:{self._port}/invocations"
+            except OSError:
+                assert self._process.poll() is None, "the server ended"
+                time.sleep(0.5)
+        raise AssertionError("the server does not answer")
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait(30)
+
+
+def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path: Path) -> None:
+    shutil.copytree(done.folder / "targets", tmp_path / "targets")
+    listed = place.kd("targets", "--list")
+    kept = list((tmp_path / "targets").glob("*.targets"))
+    assert kept
+    for path in kept:
+        assert f"{path.relative_to(tmp_path)}: {path.stat().st_size:,} bytes" in listed
+    assert "1,295 images x 2 views" in listed  # two epochs see no third one
+    assert "deleted" in place.kd("targets", "--prune")
+    assert not list((tmp_path / "targets").iterdir())
+    assert place.kd("targets", "--list") == "targets: nothing is kept\n"
+    assert place.kd("targets", "--prune") == "targets: nothing to delete\n"
+
+
+def test_a_combined_model_teaches_students_of_two_seeds(done: Place) -> None:
+    parent, combined = done.runs("parent")[0], done.runs("combined")[0]
+    output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id, "--seeds", "2")
+    assert "teacher: epoch" not in output
+    students = done.runs("student")[-2:]
+    assert [run.info.run_name for run in students] == ["student seed 0", "student seed 1"]
+    assert {run.data.tags["kd.teacher"] for run in students} == {combined.info.run_id}
+
+
+def test_the_teacher_of_the_same_configuration_is_reused(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    run = done.runs("teacher")[0]
+    settings = {"teacher_depth": 1, "teacher_width": 4, "teacher_epochs": EPOCHS}
+    config = StudentConfig.parse(settings)
+    teacher = find_teacher(config, prepare("student", config))
+    assert (teacher.run_id, teacher.origin) == (run.info.run_id, "reused")
+    right = teacher.test_logits.argmax(dim=1) == load_dataset("digits", "").test.labels
+    assert right.double().mean().item() == run.data.metrics["test_accuracy"]
+
+
+def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
+    teacher, specialists = done.runs("teacher")[0], done.runs("specialist")
+    names = ",".join(run.info.run_id for run in specialists)
+    first = done.runs("combined")[0]
+    left_before = list(done.temporary.rglob("MLmodel"))  # by the server of another test
+    done.kd("combine", "--generalist", teacher.info.run_id, "--specialists", names)
+    again = done.runs("combined")[-1]
+    for name in ("test_combined_accuracy", "val_combined_nll", "test_gain_low"):
+        assert again.data.metrics[name] == pytest.approx(first.data.metrics[name], abs=1e-5)
+    assert list(done.temporary.rglob("MLmodel")) == left_before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["combine", "--generalist", "TEACHER", "--specialists", "SPECIALIST,SPECIALIST"], "is named twice"),
+        (["combine", "--generalist", "TEACHER", "--specialists", "TEACHER"], "no specialist"),
+        (["combine", "--generalist", "SPECIALIST", "--specialists", "SPECIALIST"], "of some classes"),
+        (["student", "--teacher", "SPECIALIST"], "of some classes"),
+        (["student", "--teacher", "0123456789abcdef"], "no such run or model"),
+        (["targets"], "--list, --prune or both"),
+        (["student", "--batch-size", "1296"], "has only 1295 images"),
+        (["specialist", "--groups", "0,1;5,10"], "class 10 is out of range"),
+        (["specialist", "--group", "3"], "auto gives 3 groups at most"),
+        (["student", "--output-dir", "/proc/nowhere"], "can't be made"),
+    ],
+)
+def test_bad_input_is_one_line_and_opens_no_run(  # noqa: PLR0913, PLR0917 - pytest's fixtures
+    done: Place,
+    cli: Callable[[Sequence[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    names = {"TEACHER": done.runs("teacher")[0].info.run_id, "SPECIALIST": done.runs("specialist")[0].info.run_id}
+    arguments = [re.sub("TEACHER|SPECIALIST", lambda match: names[match[0]], argument) for argument in arguments]
+    before = len(done.runs())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    with pytest.raises(SystemExit) as ended:
+        cli(arguments)
+    assert ended.value.code == 2
+    output = capsys.readouterr().err
+    assert told in output
+    assert output.count("\n") == 1
+    assert len(done.runs()) == before
+
+
+def test_a_tracking_store_that_cannot_be_written_is_told_at_once(
+    cli: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////no/such/folder/mlflow.db")
+    with pytest.raises(SystemExit) as ended:
+        cli(["teacher"])
+    assert ended.value.code == 2
+    assert "tracking store sqlite:////no/such/folder/mlflow.db can't be used" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_fails_the_runs(place: Place) -> None:
+    output = place.kd("teacher", "--width", "4", "--depth", "1", "--lr", "1e20", "--epochs", "2", code=2)
+    assert re.search(r"kd: loss is (nan|inf) at epoch \d, step \d+: lower the learning rate \(it is 1e\+20\)", output)
+    assert "Traceback" not in output
+    assert place.statuses() == {"FAILED"}
+
+
+def wait_for_epochs(number: int, place: Place, process: Forked) -> None:
+    while place.output.read_text().count(": epoch") < number:
+        assert process.poll() is None, "kd ended too early"
+        time.sleep(0.005)
+
+
+def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place, done: Place) -> None:
+    stops = [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")]
+    stopped = None
+    for number, code, status in stops:
+        with place.start("teacher", *TEACHER) as process:
+            wait_for_epochs(2, place, process)
+            process.send_signal(number)
+            assert process.wait(60) == code, place.output.read_text()
+        assert "Traceback" not in place.output.read_text()
+        assert_goes_on(place, stopped)
+        stopped = place.runs()[-1]
+        assert stopped.info.status == status
+    place.kd("teacher", *TEACHER)
+    assert_goes_on(place, stopped)
+    resumed, never_stopped = place.runs()[-1], done.runs("teacher")[0]
+    for name in ("test_nll", "val_loss", "train_loss"):
+        assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
+    seconds = [metric.value for metric in place.client.get_metric_history(resumed.info.run_id, "seconds")]
+    assert resumed.data.metrics["train_seconds"] >= sum(seconds)
+    assert [path.name for path in (place.folder / "checkpoints").iterdir()] == [f"teacher-{resumed.info.run_id[:8]}.pt"]
+    steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
+    assert steps == list(range(1, EPOCHS + 1))
+
+
+def assert_goes_on(place: Place, stopped: Run | None) -> None:
+    """Assert that the last command went on from the run that was stopped, if there is one."""
+    if stopped is not None:
+        assert re.search(rf"going on after epoch \d+ of run {stopped.info.run_id}", place.output.read_text())

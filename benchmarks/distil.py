@@ -30,6 +30,7 @@ from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.target_cache import cached_targets
 from kd.distillation.targets import CachedTargets, LiveTargets
 from kd.distillation.task import Task
+from kd.specialists.kind import TaskKind
 
 PAIRS: dict[str, tuple[Net, Net]] = {"(3, 16) <- (3, 32)": ((3, 16), (3, 32)), "(1, 16) <- (3, 32)": ((1, 16), (3, 32))}
 VIEWS = 2
@@ -39,7 +40,9 @@ def task_of(split: Split) -> Task:
     """Return the task of a student on all classes."""
     classes = classes_of(split)
     names = tuple(map(str, range(classes)))
-    return Task(kind="all", group=tuple(range(classes)), num_classes=classes, classes=names, train=split, val=split, test=split)
+    return Task(
+        kind=TaskKind.ALL, group=tuple(range(classes)), num_classes=classes, classes=names, train=split, val=split, test=split
+    )
 
 
 def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float]:

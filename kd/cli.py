@@ -86,7 +86,7 @@ def _command(name: str, act: "Callable[[str, click.Context, dict[str, Any]], Con
 
 def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
     """Return the flags of one field. They take text: the configuration parses and bounds it."""
-    from kd.config import canonical  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
+    from kd.tracking.params import canonical  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
 
     flag = f"--{field.replace('_', '-')}"
     default, extra = info.default, info.json_schema_extra

@@ -10,16 +10,17 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kd.data.source import DataName
 from kd.errors import UserError
+from kd.nets.names import NetName
+from kd.specialists.kind import Correction
+from kd.tracking.params import canonical
+from kd.training.recipe import OptimizerName
 
-DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Correction = Literal["paper", "none", "fit"]
-NetKind = Literal["resnet", "pooled"]
-OptimizerName = Literal["sgd", "muon"]
 TEACHER_PREFIX = "teacher_"
 CORRECTION_HELP = "shift of the dustbin's logit: log of the oversampling (paper), none, or one scalar fitted on val"
 TOP_N_HELP = "classes of the generalist's ranking that call their specialists (Eq. 5)"
@@ -64,13 +65,6 @@ class Config(BaseModel):
         return {name: getattr(self, name) for name in other.model_fields if name in type(self).model_fields}
 
 
-def canonical(value: object) -> str:
-    """Tell one value in the one form that flags, MLproject and params share."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
 class DataConfig(Config):
     """Which images, split how, on which device, and where files go."""
 
@@ -113,7 +107,7 @@ class TeacherConfig(TrainingConfig):
     lr: Rate = Field(0.1, description="peak learning rate")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the weights (not on norms and biases)")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each hard target spread over all classes")
-    net: NetKind = Field("resnet", description="resnet: after He et al.; pooled: stages that begin with a pooling, quicker")
+    net: NetName = Field("resnet", description="resnet: after He et al.; pooled: stages that begin with a pooling, quicker")
     optimizer: OptimizerName = Field("sgd", description="sgd, or muon: orthogonalised steps for the filters, in fewer epochs")
     start_px: int = Field(
         0,
@@ -147,7 +141,7 @@ class StudentConfig(TrainingConfig):
     teacher_lr: Rate = Field(0.1, description="peak learning rate of the generalist")
     teacher_weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the generalist's weights")
     teacher_label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generalist")
-    teacher_net: NetKind = Field("resnet", description="kind of the generalist's net: resnet or pooled")
+    teacher_net: NetName = Field("resnet", description="kind of the generalist's net: resnet or pooled")
     teacher_optimizer: OptimizerName = Field("sgd", description="optimizer of the generalist: sgd or muon")
     teacher_start_px: int = Field(
         0, ge=0, le=512, description="height of the generalist's first images, which then grow; 0: as they are"

@@ -3,7 +3,7 @@
 import sys
 
 from kd.cli import COMMANDS, config_class
-from kd.config import canonical
+from kd.tracking.params import canonical
 
 ENTRY_POINTS = {"pipeline": "main"}
 """Entry points whose name is not their command's: ``main`` is what ``mlflow run .`` runs."""

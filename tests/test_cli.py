@@ -12,7 +12,8 @@ import pytest
 
 import kd
 from kd.cli import COMMANDS, command_module, config_class
-from kd.config import Config, StudentConfig, TeacherConfig, canonical
+from kd.config import Config, StudentConfig, TeacherConfig
+from kd.tracking.params import canonical
 
 Main = Callable[[Sequence[str]], None]
 Configured = Callable[[Sequence[str]], Config]

@@ -18,10 +18,10 @@ from kd.config import (
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
-    canonical,
     load_settings,
 )
 from kd.errors import UserError
+from kd.tracking.params import canonical
 
 CONFIGS = [config_class(command) for command in COMMANDS]
 OtherValues = Callable[[type[Config]], dict[str, Any]]

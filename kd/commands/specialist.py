@@ -8,6 +8,7 @@ from kd.config import (
 from kd.distillation.task import specialist_task
 from kd.specialists.clustering import Group, covariance
 from kd.specialists.groups import check_groups, choose_groups, describe_group, resolve_groups
+from kd.specialists.kind import TaskKind
 from kd.tracking.combination import Combination, CombineOptions, Member, combine_specialists
 from kd.tracking.pairs import Pair, distil, specialist_kind
 from kd.tracking.workspace import Setting, prepare
@@ -59,7 +60,7 @@ def _specialist(  # noqa: PLR0913 - which specialist, of which seed
 def _member(pair: Pair) -> Member:
     trained = pair.distilled
     kind = trained.task.kind
-    if kind == "all":
+    if kind == TaskKind.ALL:
         raise ValueError(f"{trained.name} is no specialist")
     return Member(trained.name, trained.run_id, trained.model, trained.task.group, kind, trained.task.own_fraction)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,10 @@ from torch import Tensor
 from kd.data.bundled import TORCHVISION_SETS, load_digits_source, load_torchvision_source
 from kd.data.dataset import Dataset, Split
 from kd.data.folder import load_folder_source
-from kd.data.source import LabelledImages, Source
+from kd.data.source import DataName, LabelledImages, Source
 from kd.errors import UserError
 
-DATASETS = ("digits", *TORCHVISION_SETS, "folder")
+DATASETS: tuple[str, ...] = get_args(DataName)
 
 
 TEST_FRACTION = 0.2

@@ -1,9 +1,12 @@
 """Raw labelled images, before they are cut into splits."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder"]
 
 
 @dataclass(frozen=True, eq=False)

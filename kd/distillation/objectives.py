@@ -10,6 +10,7 @@ from kd.distillation.task import Task
 from kd.losses.hard_targets import hard_loss
 from kd.losses.soft_targets import distillation_loss, soft_loss
 from kd.losses.terms import LossTerms
+from kd.specialists.kind import TaskKind
 from kd.training.loop import Objective
 
 
@@ -33,4 +34,4 @@ def soft_objective(task: Task, targets: TeacherTargets, *, temperature: float, a
         total = torch.where(own, alpha * soft + (1 - alpha) * hard, soft)
         return LossTerms(total=total.mean(), soft=soft.mean(), hard=(hard * own).sum() / own.sum().clamp(min=1))
 
-    return distil_full if task.kind == "full" else distil
+    return distil_full if task.kind == TaskKind.FULL else distil

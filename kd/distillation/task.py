@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,21 +10,18 @@ from kd.data.dataset import Dataset, Split
 from kd.evaluation.scores import score
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import group_labels, group_logits
+from kd.specialists.kind import TaskKind
 from kd.specialists.sampling import epoch_rows
 from kd.training.loop import EpochRows
 
 DUSTBIN = "dustbin"
 
 
-Kind = Literal["all", "dustbin", "own", "full"]
-"""all classes; a group's and the dustbin; a group's alone; a group's images enriched, all classes told apart."""
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
     """Images with the labels that a net shall give them, and what its logits stand for."""
 
-    kind: Kind
+    kind: TaskKind
     group: Group
     """The classes learned, as numbers of the data set's classes."""
     num_classes: int
@@ -41,7 +37,7 @@ class Task:
     @property
     def own_columns(self) -> list[int]:
         """Return the logits of the group's classes."""
-        return list(self.group) if self.kind in {"all", "full"} else list(range(len(self.group)))
+        return list(self.group) if self.kind in {TaskKind.ALL, TaskKind.FULL} else list(range(len(self.group)))
 
     def own_images(self, labels: Tensor) -> Tensor:
         """Return which images are of the group's classes, (N,) bool."""
@@ -49,16 +45,16 @@ class Task:
 
     def epoch_rows(self, seed: int) -> EpochRows | None:
         """Return what picks each epoch's images: half of them of the group for a specialist; None: all as they are."""
-        if self.kind in {"all", "own"}:
+        if self.kind in {TaskKind.ALL, TaskKind.OWN}:
             return None
         labels = self.own_images(self.train.labels).logical_not().long().cpu()  # 0: own, 1: the rest
         return lambda epoch: epoch_rows(labels, (0,), own_fraction=self.own_fraction, seed=seed, epoch=epoch)
 
     def of_teacher(self, logits: Tensor, temperature: float) -> Tensor:
         """Return a teacher's logits (B, num_classes) as logits of this task, whose softmax at T sums the dustbin."""
-        if self.kind in {"all", "full"}:
+        if self.kind in {TaskKind.ALL, TaskKind.FULL}:
             return logits
-        return group_logits(logits, self.group, dustbin=self.kind == "dustbin", temperature=temperature)
+        return group_logits(logits, self.group, dustbin=self.kind == TaskKind.DUSTBIN, temperature=temperature)
 
     def scores(self, logits: Tensor, labels: Tensor, prefix: str) -> dict[str, float]:
         """Return accuracy, NLL and calibration error by name; for a specialist also the accuracy on its own classes.
@@ -67,7 +63,7 @@ class Task:
         restricted to them, a specialist with a dustbin and one without can be compared by.
         """
         metrics = score(logits, labels).metrics(prefix)
-        if self.kind != "all":
+        if self.kind != TaskKind.ALL:
             metrics[f"{prefix}_own_accuracy"] = self.own_correct(logits, labels).double().mean().item()
         return metrics
 
@@ -87,7 +83,7 @@ class Task:
 def whole_task(dataset: Dataset) -> Task:
     """Return the task of a generalist or a student: all classes."""
     return Task(
-        kind="all",
+        kind=TaskKind.ALL,
         group=tuple(range(dataset.num_classes)),
         num_classes=dataset.num_classes,
         classes=dataset.classes,
@@ -97,19 +93,19 @@ def whole_task(dataset: Dataset) -> Task:
     )
 
 
-def specialist_task(dataset: Dataset, group: Group, kind: Kind, own_fraction: float) -> Task:
+def specialist_task(dataset: Dataset, group: Group, kind: TaskKind, own_fraction: float) -> Task:
     """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
     names = tuple(dataset.classes[number] for number in group)
     rest = DUSTBIN if DUSTBIN not in names else f"{DUSTBIN} (all others)"
-    classes = {"dustbin": (*names, rest), "own": names, "full": dataset.classes}[kind]
+    classes = {TaskKind.DUSTBIN: (*names, rest), TaskKind.OWN: names, TaskKind.FULL: dataset.classes}[kind]
     splits = {name: _relabel(getattr(dataset, name), group, kind, dataset) for name in ("train", "val", "test")}
     return Task(kind=kind, group=group, num_classes=dataset.num_classes, classes=classes, own_fraction=own_fraction, **splits)
 
 
-def _relabel(split: Split, group: Group, kind: Kind, dataset: Dataset) -> Split:
-    if kind == "full":
+def _relabel(split: Split, group: Group, kind: TaskKind, dataset: Dataset) -> Split:
+    if kind == TaskKind.FULL:
         return split
-    if kind == "own":
+    if kind == TaskKind.OWN:
         split = split.select(torch.isin(split.labels, torch.tensor(group, device=split.labels.device)))
-    labels = group_labels(split.labels, group, dataset.num_classes, dustbin=kind == "dustbin")
+    labels = group_labels(split.labels, group, dataset.num_classes, dustbin=kind == TaskKind.DUSTBIN)
     return Split(split.images, labels, split.index)

@@ -2,13 +2,13 @@
 
 from torch import nn
 
-from kd.config import NetKind
+from kd.nets.names import NetName
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
 
 
 def create_generalist_model(
-    num_classes: int, in_channels: int, depth: int = 3, width: int = 32, kind: NetKind = "resnet"
+    num_classes: int, in_channels: int, depth: int = 3, width: int = 32, kind: NetName = "resnet"
 ) -> nn.Module:
     """Return the large net that learns all classes and guides the others."""
     net = {"resnet": ResNet, "pooled": PooledResNet}[kind]

@@ -18,6 +18,7 @@ from kd.evaluation.predict import predict
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.groups import describe_group
+from kd.specialists.kind import TaskKind
 from kd.tracking.combination import Member, Parts, dustbin_shifts
 from kd.tracking.pairs import distillation_jobs, specialist_kind
 from kd.tracking.workspace import Setting
@@ -74,7 +75,7 @@ class Training:
 
     def _rank(self, logits: Tensor) -> tuple[float, float]:
         task = self.job.task
-        if task.kind == "own":
+        if task.kind == TaskKind.OWN:
             logits = logits[torch.isin(self.job.dataset.val.labels, torch.tensor(task.group))]
         return task.rank(task.scores(logits, task.val.labels, "val"), "val")
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import optuna
 
-from kd.config import TuneConfig, canonical
+from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
 from kd.machine.progress import Progress
 from kd.reports.note import table
@@ -17,6 +17,7 @@ from kd.search.report import best_config, best_trial, command_settings
 from kd.search.space import PAPER
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
+from kd.tracking.params import canonical
 
 log = logging.getLogger("kd")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from kd.config import TuneConfig, canonical
+from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.search.candidates import Candidate, Guide
 from kd.search.processes import myself
@@ -14,6 +14,7 @@ from kd.search.space import Axis
 from kd.search.storage import without_password
 from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop
 from kd.tracking import store as tracking
+from kd.tracking.params import canonical
 
 
 class Surplus(Exception):  # noqa: N818 - nothing went wrong

@@ -9,7 +9,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from kd.config import SpecialistConfig, StudentConfig, TuneConfig, canonical
+from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.reports.note import table
 from kd.search.space import Axis
 from kd.search.storage import without_password
@@ -17,6 +17,7 @@ from kd.search.trials import END, RUN, SURPLUS, all_trials
 from kd.specialists.clustering import Group
 from kd.specialists.groups import parse_groups
 from kd.tracking import store as tracking
+from kd.tracking.params import canonical
 
 BEST_FILE = "best.yaml"
 ROWS = 10

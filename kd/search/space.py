@@ -9,8 +9,9 @@ from typing import Literal, cast
 
 import optuna
 
-from kd.config import DEFAULT_SPACE, SpecialistConfig, TuneConfig, canonical
+from kd.config import DEFAULT_SPACE, SpecialistConfig, TuneConfig
 from kd.errors import UserError
+from kd.tracking.params import canonical
 
 Kind = Literal["float", "log", "int", "intlog", "cat"]
 Value = bool | int | float | str

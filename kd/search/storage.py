@@ -17,10 +17,11 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from kd.config import SpecialistConfig, StudentConfig, TuneConfig, canonical
+from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError
 from kd.search.space import Axis, Value
 from kd.tracking import store as tracking
+from kd.tracking.params import canonical
 
 log = logging.getLogger("kd")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,7 @@ from torch.nn import functional as F
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import apply_correction
 from kd.specialists.eq5 import active_set, float64, solve
-
-SpecialistKind = Literal["dustbin", "own", "full"]
+from kd.specialists.kind import TaskKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +20,7 @@ class Specialist:
     model: nn.Module
     """uint8 images (B, channels, H, W) to logits: (B, K + 1), (B, K) or (B, C), by its kind."""
     group: Group
-    kind: SpecialistKind = "dustbin"
+    kind: TaskKind = TaskKind.DUSTBIN
     """The group's classes and the dustbin; the group's classes alone; or all classes."""
     correction: float = 0.0
     """Added to the dustbin's logit; of no effect without a dustbin."""
@@ -66,7 +64,7 @@ class CombinedModel(nn.Module):
         self.kinds = tuple(specialist.kind for specialist in specialists)
         self.corrections = tuple(specialist.correction for specialist in specialists)
         self.top_n = top_n
-        told_apart = [range(num_classes) if part.kind == "full" else part.group for part in specialists]
+        told_apart = [range(num_classes) if part.kind == TaskKind.FULL else part.group for part in specialists]
         self.sizes = tuple(len(known) for known in told_apart)
         self.register_buffer("groups", _membership([part.group for part in specialists], num_classes))
         self.register_buffer("member", _membership(told_apart, num_classes))
@@ -89,14 +87,14 @@ class CombinedModel(nn.Module):
     def _opinion(self, number: int, images: Tensor, generalist: Tensor) -> tuple[Tensor, Tensor]:
         """Return one specialist's probabilities of the classes (B, C), 0 where it lacks them, and of its dustbin (B,)."""
         logits = float64(self.specialists[number](images))
-        if self.kinds[number] == "dustbin":
+        if self.kinds[number] == TaskKind.DUSTBIN:
             logits = apply_correction(logits, self.corrections[number])
         probabilities = logits.softmax(dim=1)
         place = self.place[number].to(probabilities.device)  # (C,)
         own = F.pad(probabilities[:, : self.sizes[number]], (0, 1)).index_select(1, place)  # (B, C)
-        if self.kinds[number] == "dustbin":
+        if self.kinds[number] == TaskKind.DUSTBIN:
             return own, probabilities[:, -1]
-        if self.kinds[number] == "full":
+        if self.kinds[number] == TaskKind.FULL:
             return own, torch.zeros_like(own[:, 0])
         known = self.member[number].to(generalist.device)  # (C,)
         return own * (generalist * known).sum(dim=1, keepdim=True), (generalist * ~known).sum(dim=1)

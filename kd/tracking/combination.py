@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kd.config import Correction
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import Interval, mcnemar, paired_bootstrap, paired_relative_gain
 from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
@@ -19,8 +18,9 @@ from kd.evaluation.scores import score
 from kd.machine.memory import give_back_freed_memory
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
-from kd.specialists.combined import CombinedModel, Specialist, SpecialistKind
+from kd.specialists.combined import CombinedModel, Specialist
 from kd.specialists.dustbin import fit_correction, group_labels, paper_correction
+from kd.specialists.kind import Correction, TaskKind
 from kd.tracking import store as tracking
 from kd.tracking.workspace import Setting
 
@@ -50,7 +50,7 @@ class Member:
     run_id: str
     model: nn.Module
     group: Group
-    kind: SpecialistKind
+    kind: TaskKind
     own_fraction: float
 
 
@@ -203,10 +203,10 @@ def dustbin_shifts(correction: Correction, parts: Parts) -> list[float]:
     shifts = []
     for member, logits in zip(parts.members, parts.val_logits, strict=True):
         shift = 0.0
-        if member.kind == "dustbin" and correction == "fit":
+        if member.kind == TaskKind.DUSTBIN and correction == "fit":
             shift = fit_correction(logits, group_labels(dataset.val.labels, member.group, dataset.num_classes, dustbin=True))
         # An epoch of the group's classes alone has no odds of the dustbin to correct.
-        elif member.kind == "dustbin" and correction == "paper" and member.own_fraction < 1:
+        elif member.kind == TaskKind.DUSTBIN and correction == "paper" and member.own_fraction < 1:
             shift = paper_correction(counts, member.group, member.own_fraction)
         shifts.append(shift)
     return shifts
@@ -317,7 +317,7 @@ def _metadata(parts: Parts, metrics: Mapping[str, float]) -> dict[str, Any]:
     dataset = parts.setting.dataset
     return {
         "role": "combined",
-        "kind": "all",
+        "kind": TaskKind.ALL,
         "outputs": "probabilities",
         "classes": list(dataset.classes),
         "image_shape": list(dataset.image_shape),

@@ -1,11 +1,10 @@
 """Finished specialists out of the tracking store, to be combined."""
 
 from kd.errors import UserError
+from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
 from kd.tracking.combination import Member
 from kd.tracking.workspace import Setting
-
-SPECIALIST_KINDS = ("dustbin", "own", "full")
 
 
 def load_members(references: str, setting: Setting) -> list[Member]:
@@ -28,7 +27,7 @@ def load_members(references: str, setting: Setting) -> list[Member]:
 def _load_member(reference: str, setting: Setting) -> Member:
     loaded = tracking.load_model(reference)
     told = loaded.metadata
-    if told["kind"] not in SPECIALIST_KINDS:
+    if told["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"--specialists {reference}: a {told['role']}, no specialist; name runs of kd specialist")
     if list(told["classes"]) != list(setting.dataset.classes):
         raise UserError(
@@ -45,6 +44,6 @@ def _load_member(reference: str, setting: Setting) -> Member:
         run_id=loaded.run_id,
         model=loaded.module.to(setting.device),
         group=tuple(told["group"]),
-        kind=told["kind"],
+        kind=TaskKind(told["kind"]),
         own_fraction=told["own_fraction"],
     )

@@ -14,7 +14,7 @@ from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.machine.memory import give_back_freed_memory
 from kd.nets.registry import create_specialist_model
-from kd.specialists.combined import SpecialistKind
+from kd.specialists.kind import TaskKind
 from kd.tracking.training import train
 from kd.tracking.workspace import Setting
 from kd.training.recipe import Recipe
@@ -73,9 +73,11 @@ def distil(  # noqa: PLR0913 - what is learned, from whom, and what it is called
     return Pair(label, train(soft, logits, control), control)
 
 
-def specialist_kind(config: SpecialistConfig) -> SpecialistKind:
+def specialist_kind(config: SpecialistConfig) -> TaskKind:
     """Return what the specialists of a configuration tell apart."""
-    return "full" if config.specialist_kind == "full" else "dustbin" if config.dustbin else "own"
+    if config.specialist_kind == "full":
+        return TaskKind.FULL
+    return TaskKind.DUSTBIN if config.dustbin else TaskKind.OWN
 
 
 def distillation_jobs(  # noqa: PLR0913 - as above

@@ -10,7 +10,6 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from kd.config import canonical
 from kd.distillation.job import Job, create_trainer
 from kd.distillation.results import Trained
 from kd.distillation.task import Task
@@ -19,6 +18,8 @@ from kd.evaluation.scores import agreement
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.nets.cost import count_multiply_adds, count_parameters
+from kd.specialists.kind import TaskKind
+from kd.tracking.params import canonical
 from kd.tracking.store import Run, run
 from kd.training import checkpoints
 from kd.training.loop import Epoch
@@ -75,14 +76,14 @@ def train(job: Job, teacher: Tensor | None = None, control: Trained | None = Non
             fitted.keep_checkpoint()
     give_back_freed_memory()
     accuracy = job.task.rank(trained.metrics, "test")[0]
-    where = "" if job.task.kind == "all" else " among its own classes"
+    where = "" if job.task.kind == TaskKind.ALL else " among its own classes"
     log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * accuracy, trained.run_id)
     return trained
 
 
 def describe(task: Task) -> str:
     """Name a task's group in a tag."""
-    return "all" if task.kind == "all" else ",".join(map(str, task.group))
+    return "all" if task.kind == TaskKind.ALL else ",".join(map(str, task.group))
 
 
 def metadata(job: Job, trained: Trained) -> dict[str, Any]:

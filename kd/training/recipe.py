@@ -1,8 +1,10 @@
 """How a net is trained: plain settings, known without torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from kd.config import OptimizerName
+OptimizerName = Literal["sgd", "muon"]
+"""sgd: Nesterov momentum; muon: orthogonalised steps for the filters."""
 
 
 @dataclass(frozen=True)

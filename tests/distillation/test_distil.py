@@ -16,6 +16,7 @@ from kd.distillation.task import specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.nets.classifier import Classifier
 from kd.nets.registry import create_generalist_model
+from kd.specialists.kind import TaskKind
 from kd.tracking.pairs import distillation_jobs, teacher_targets
 from kd.tracking.workspace import Setting
 
@@ -43,7 +44,7 @@ def distilled(
     """Return the training of a student, or of a specialist, with targets kept or live."""
     config = StudentConfig.parse({**SMALL, **(changed or {})})
     targets = LiveTargets(teacher.model) if live else teacher_targets(config, setting, teacher)
-    task = specialist_task(setting.dataset, (3, 7), "dustbin", 0.5) if own else whole_task(setting.dataset)
+    task = specialist_task(setting.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else whole_task(setting.dataset)
     _, soft = distillation_jobs(config, setting, task, teacher, targets, label="student")
     return soft
 
@@ -82,6 +83,7 @@ def test_no_views_are_a_live_teacher(teacher: Teacher, setting: Setting) -> None
 
 LEFT_TO_GIVE_BACK = """
 import os, sys
+from kd.specialists.kind import TaskKind
 from kd.machine.memory import give_back_freed_memory
 from kd.config import StudentConfig
 from kd.tracking.pairs import teacher_targets

@@ -12,8 +12,9 @@ from torch import Tensor
 from kd.data.batches import Batch
 from kd.data.dataset import Dataset, Split
 from kd.distillation.objectives import hard_objective, soft_objective
-from kd.distillation.task import Kind, Task, specialist_task, whole_task
+from kd.distillation.task import Task, specialist_task, whole_task
 from kd.specialists.clustering import Group
+from kd.specialists.kind import TaskKind
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel")
 GROUP: Group = (1, 3)
@@ -30,8 +31,8 @@ def split(images: int, seed: int) -> Split:
 DATASET = Dataset("toy", CLASSES, split(40, 0), split(15, 1), split(20, 2), (0.5,), (0.3,), flip=False, digest="d" * 32)
 
 
-def task_of(kind: Kind, group: Group = GROUP, own_fraction: float = 0.5) -> Task:
-    return whole_task(DATASET) if kind == "all" else specialist_task(DATASET, group, kind, own_fraction)
+def task_of(kind: TaskKind, group: Group = GROUP, own_fraction: float = 0.5) -> Task:
+    return whole_task(DATASET) if kind == TaskKind.ALL else specialist_task(DATASET, group, kind, own_fraction)
 
 
 def batch(labels: list[int]) -> Batch:
@@ -53,16 +54,16 @@ class Targets:
 @pytest.mark.parametrize(
     ("kind", "classes", "relabelled"),
     [
-        ("all", CLASSES, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
-        ("full", CLASSES, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
-        ("dustbin", ("bee", "dog", "dustbin"), {0: 2, 1: 0, 2: 2, 3: 1, 4: 2}),
-        ("own", ("bee", "dog"), {1: 0, 3: 1}),
+        (TaskKind.ALL, CLASSES, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
+        (TaskKind.FULL, CLASSES, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
+        (TaskKind.DUSTBIN, ("bee", "dog", "dustbin"), {0: 2, 1: 0, 2: 2, 3: 1, 4: 2}),
+        (TaskKind.OWN, ("bee", "dog"), {1: 0, 3: 1}),
     ],
 )
-def test_classes_and_labels(kind: Kind, classes: tuple[str, ...], relabelled: dict[int, int]) -> None:
+def test_classes_and_labels(kind: TaskKind, classes: tuple[str, ...], relabelled: dict[int, int]) -> None:
     task = task_of(kind)
     assert (task.kind, task.num_classes, task.classes) == (kind, 5, classes)
-    assert task.group == (tuple(range(5)) if kind == "all" else GROUP)
+    assert task.group == (tuple(range(5)) if kind == TaskKind.ALL else GROUP)
     for name in SPLITS:
         before, after = getattr(DATASET, name), getattr(task, name)
         kept = [row for row, label in enumerate(before.labels.tolist()) if label in relabelled]
@@ -72,14 +73,14 @@ def test_classes_and_labels(kind: Kind, classes: tuple[str, ...], relabelled: di
         assert {task.classes[label] for label in after.labels.tolist()} == set(classes)
 
 
-@pytest.mark.parametrize("kind", ["all", "own"])
-def test_a_student_and_a_specialist_without_dustbin_see_their_images_as_they_are(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [TaskKind.ALL, TaskKind.OWN])
+def test_a_student_and_a_specialist_without_dustbin_see_their_images_as_they_are(kind: TaskKind) -> None:
     assert task_of(kind).epoch_rows(seed=0) is None
 
 
-@pytest.mark.parametrize("kind", ["dustbin", "full"])
+@pytest.mark.parametrize("kind", [TaskKind.DUSTBIN, TaskKind.FULL])
 @pytest.mark.parametrize(("own_fraction", "images"), [(0.5, 32), (0.8, 20), (1.0, 16)])
-def test_epochs_of_a_specialist_are_enriched_in_its_classes(kind: Kind, own_fraction: float, images: int) -> None:
+def test_epochs_of_a_specialist_are_enriched_in_its_classes(kind: TaskKind, own_fraction: float, images: int) -> None:
     task = task_of(kind, own_fraction=own_fraction)
     pick = task.epoch_rows(seed=0)
     assert pick is not None
@@ -111,35 +112,35 @@ def test_of_teacher_gives_the_dustbin_the_probability_of_all_outside(
     logits: list[list[float]], group: Group, temperature: float
 ) -> None:
     teacher = torch.tensor(logits, dtype=torch.float64)
-    dustbin = (task_of("dustbin", group).of_teacher(teacher, temperature) / temperature).softmax(dim=1)
-    own = (task_of("own", group).of_teacher(teacher, temperature) / temperature).softmax(dim=1)
+    dustbin = (task_of(TaskKind.DUSTBIN, group).of_teacher(teacher, temperature) / temperature).softmax(dim=1)
+    own = (task_of(TaskKind.OWN, group).of_teacher(teacher, temperature) / temperature).softmax(dim=1)
     for row, with_bin, without in zip(logits, dustbin.tolist(), own.tolist(), strict=True):
         expected = to_dustbin(softmax(row, temperature), group)
         assert with_bin == pytest.approx(expected, rel=1e-9)
         assert without == pytest.approx([p / sum(expected[:-1]) for p in expected[:-1]], rel=1e-9)
-    assert torch.equal(task_of("full", group).of_teacher(teacher, temperature), teacher)
-    assert torch.equal(task_of("all").of_teacher(teacher, temperature), teacher)
+    assert torch.equal(task_of(TaskKind.FULL, group).of_teacher(teacher, temperature), teacher)
+    assert torch.equal(task_of(TaskKind.ALL).of_teacher(teacher, temperature), teacher)
 
 
 def test_own_correct_is_over_the_images_of_the_group_among_its_classes() -> None:
     # A net on all classes: the dog taken for an ant is right among bee and dog, the eel is not asked.
     logits = torch.tensor([[9.0, 1, 0, 2, 0], [9, 2, 0, 1, 0], [0, 5, 0, 1, 0], [0, 9, 9, 9, 0]])
     labels = torch.tensor([3, 3, 1, 4])
-    assert task_of("full").own_correct(logits, labels).tolist() == [True, False, True]
+    assert task_of(TaskKind.FULL).own_correct(logits, labels).tolist() == [True, False, True]
     # A dustbin: the net says dustbin to each, and is asked to choose among the group.
     logits, labels = torch.tensor([[1.0, 2, 9], [2, 1, 9], [3, 1, 0], [3, 1, 0]]), torch.tensor([1, 1, 0, 2])
-    assert task_of("dustbin").own_correct(logits, labels).tolist() == [True, False, True]
-    assert task_of("own").own_correct(logits[:3, :2], labels[:3]).tolist() == [True, False, True]
-    assert task_of("all").own_correct(torch.eye(5), torch.tensor([0, 1, 2, 3, 0])).tolist() == [True] * 4 + [False]
+    assert task_of(TaskKind.DUSTBIN).own_correct(logits, labels).tolist() == [True, False, True]
+    assert task_of(TaskKind.OWN).own_correct(logits[:3, :2], labels[:3]).tolist() == [True, False, True]
+    assert task_of(TaskKind.ALL).own_correct(torch.eye(5), torch.tensor([0, 1, 2, 3, 0])).tolist() == [True] * 4 + [False]
 
 
 def test_scores_tell_of_the_own_classes_for_a_specialist_alone() -> None:
     logits, labels = torch.tensor([[1.0, 2, 9], [2, 1, 9], [3, 1, 0], [3, 1, 0]]), torch.tensor([1, 1, 0, 2])
-    scores = task_of("dustbin").scores(logits, labels, "val")
+    scores = task_of(TaskKind.DUSTBIN).scores(logits, labels, "val")
     assert scores.keys() == {"val_accuracy", "val_nll", "val_calibration_error", "val_own_accuracy"}
     assert scores["val_accuracy"] == 0.25
     assert scores["val_own_accuracy"] == pytest.approx(2 / 3)
-    assert "val_own_accuracy" not in task_of("all").scores(torch.eye(5), torch.arange(5), "val")
+    assert "val_own_accuracy" not in task_of(TaskKind.ALL).scores(torch.eye(5), torch.arange(5), "val")
 
 
 def test_epochs_are_ranked_by_own_accuracy_then_by_likelihood() -> None:
@@ -150,10 +151,10 @@ def test_epochs_are_ranked_by_own_accuracy_then_by_likelihood() -> None:
         ranks = [task.rank(epoch, "val") for epoch in epochs]
         return ranks.index(max(ranks))
 
-    assert best(task_of("dustbin"), [metrics(0.9, 0.5, 0.1), metrics(0.1, 0.6, 9.0)]) == 1
-    assert best(task_of("dustbin"), [metrics(0.9, 0.5, 0.3), metrics(0.1, 0.5, 0.2), metrics(0.5, 0.5, 0.4)]) == 1
+    assert best(task_of(TaskKind.DUSTBIN), [metrics(0.9, 0.5, 0.1), metrics(0.1, 0.6, 9.0)]) == 1
+    assert best(task_of(TaskKind.DUSTBIN), [metrics(0.9, 0.5, 0.3), metrics(0.1, 0.5, 0.2), metrics(0.5, 0.5, 0.4)]) == 1
     students = [{"val_accuracy": a, "val_nll": n} for a, n in [(0.8, 0.1), (0.9, 0.7), (0.9, 0.6), (0.9, 0.8)]]
-    assert best(task_of("all"), students) == 2
+    assert best(task_of(TaskKind.ALL), students) == 2
 
 
 @st.composite
@@ -177,7 +178,7 @@ def test_a_full_specialist_learns_the_other_classes_from_soft_targets_alone(
 ) -> None:
     group, student, teacher, labels = images
     objective = soft_objective(
-        task_of("full", group), Targets(torch.tensor(teacher, dtype=torch.float64)), temperature=temperature, alpha=alpha
+        task_of(TaskKind.FULL, group), Targets(torch.tensor(teacher, dtype=torch.float64)), temperature=temperature, alpha=alpha
     )
     terms = objective(torch.tensor(student, dtype=torch.float64), batch(labels))
     softs, hards, totals = [], [], []
@@ -199,7 +200,10 @@ def test_a_specialist_with_a_dustbin_learns_the_sum_of_the_others(
     student = [row[: len(group) + 1] for row in student]
     relabelled = [group.index(label) if label in group else len(group) for label in labels]
     objective = soft_objective(
-        task_of("dustbin", group), Targets(torch.tensor(teacher, dtype=torch.float64)), temperature=temperature, alpha=alpha
+        task_of(TaskKind.DUSTBIN, group),
+        Targets(torch.tensor(teacher, dtype=torch.float64)),
+        temperature=temperature,
+        alpha=alpha,
     )
     terms = objective(torch.tensor(student, dtype=torch.float64), batch(relabelled))
     pairs = [
@@ -214,7 +218,7 @@ def test_a_specialist_with_a_dustbin_learns_the_sum_of_the_others(
 
 def test_the_teacher_is_looked_up_for_the_images_of_the_batch() -> None:
     logits = torch.tensor([[5.0, 0, 0, 0, 0], [0, 5, 0, 0, 0], [0, 0, 5, 0, 0]])
-    objective = soft_objective(task_of("all"), Targets(logits), temperature=2.0, alpha=1.0)
+    objective = soft_objective(task_of(TaskKind.ALL), Targets(logits), temperature=2.0, alpha=1.0)
     shuffled = Batch(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([2, 0]), torch.tensor([2, 0]), 0)
     assert objective(logits[[2, 0]], shuffled).total.item() == pytest.approx(0, abs=1e-6)
     assert objective(logits[[0, 2]], shuffled).total.item() > 1
@@ -230,5 +234,5 @@ def test_the_hard_objective_knows_labels_alone() -> None:
 
 def test_a_class_that_is_named_dustbin_is_told_from_the_dustbin() -> None:
     named = replace(DATASET, classes=("ant", "dustbin", "cat", "dog", "eel"))
-    assert specialist_task(named, GROUP, "dustbin", 0.5).classes == ("dustbin", "dog", "dustbin (all others)")
-    assert specialist_task(named, (0, 2), "dustbin", 0.5).classes == ("ant", "cat", "dustbin")
+    assert specialist_task(named, GROUP, TaskKind.DUSTBIN, 0.5).classes == ("dustbin", "dog", "dustbin (all others)")
+    assert specialist_task(named, (0, 2), TaskKind.DUSTBIN, 0.5).classes == ("ant", "cat", "dustbin")

@@ -32,6 +32,7 @@ from kd.search.trials import END, all_trials, finished, stops
 from kd.search.worker import create_pruner, run_one
 from kd.specialists.combined import CombinedModel, Specialist
 from kd.specialists.dustbin import fit_correction, group_labels
+from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
 from kd.tracking.pairs import distillation_jobs
 from kd.tracking.workspace import Setting
@@ -64,7 +65,7 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
 
     accuracies: list[list[float]] = []
     for number, group in GROUPS.items():
-        task = specialist_task(guide.setting.dataset, group, "dustbin" if dustbin else "own", 0.5)
+        task = specialist_task(guide.setting.dataset, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, 0.5)
         _, job = distillation_jobs(config, guide.setting, task, guide.teacher, guide.targets, label=f"specialist {number}")
         trainer, _ = create_trainer(job)
         seen = []
@@ -96,7 +97,7 @@ def test_the_combined_accuracy_is_that_of_the_combined_model(guide: Guide, *, du
         group = training.job.task.group
         labels = group_labels(dataset.val.labels, group, 10, dustbin=True)
         shift = fit_correction(predict(model, dataset.val), labels) if dustbin else 0.0
-        specialists.append(Specialist(model, group, "dustbin" if dustbin else "own", shift))
+        specialists.append(Specialist(model, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, shift))
     combined = CombinedModel(guide.teacher.model, specialists, 10, 2).eval()
     for split, [accuracy] in ((dataset.val, candidate.val_accuracies()), (dataset.test, candidate.test_accuracies())):
         answers = predict(combined, split).argmax(dim=1)

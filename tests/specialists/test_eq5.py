@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kd.specialists import eq5 as module
-from kd.specialists.combined import CombinedModel, Specialist, SpecialistKind
+from kd.specialists.combined import CombinedModel, Specialist
 from kd.specialists.eq5 import GAP_TOLERANCE, active_set, combine, solve
+from kd.specialists.kind import TaskKind
 
 
 class Problem(NamedTuple):
@@ -325,9 +326,9 @@ def _images(count: int, seed: int = 0) -> Tensor:
 
 def _model(top_n: int = 2) -> CombinedModel:
     specialists = [
-        Specialist(Net(4, 1), (1, 3, 4), "dustbin", correction=0.7),
-        Specialist(Net(3, 2), (0, 1, 2), "own", correction=5.0),
-        Specialist(Net(6, 3), (4, 5), "full", correction=5.0),
+        Specialist(Net(4, 1), (1, 3, 4), TaskKind.DUSTBIN, correction=0.7),
+        Specialist(Net(3, 2), (0, 1, 2), TaskKind.OWN, correction=5.0),
+        Specialist(Net(6, 3), (4, 5), TaskKind.FULL, correction=5.0),
     ]
     return CombinedModel(Net(6, 0), specialists, 6, top_n).eval()
 
@@ -372,7 +373,7 @@ def test_an_image_gets_the_same_answer_in_any_batch() -> None:
 @torch.no_grad()
 def test_weights_and_groups_survive_a_state_dict() -> None:
     model = _model()
-    kinds: list[SpecialistKind] = ["dustbin", "own", "full"]
+    kinds = [TaskKind.DUSTBIN, TaskKind.OWN, TaskKind.FULL]
     other = CombinedModel(
         Net(6, 10),
         [

@@ -1,0 +1,8 @@
+"""The one form in which a value is told as text: by flags, MLproject and MLflow's params alike."""
+
+
+def canonical(value: object) -> str:
+    """Return a value as text: 4.0 is ``4``, True is ``true``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from kd.config import StudentConfig
+from kd.data.batches import Batch
 from kd.data.dataset import Dataset
 from kd.distillation.job import Job, create_trainer
-from kd.distillation.targets import CachedTargets, LiveTargets
+from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
 from kd.distillation.task import specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.nets.classifier import Classifier
@@ -21,15 +23,14 @@ from kd.tracking.pairs import distillation_jobs, teacher_targets
 from kd.tracking.workspace import Setting
 
 EPOCHS = 5
-ROUNDING = 0.01
-"""What float16's rounding of the targets grows to over the steps, as a share of the loss."""
 SMALL = {"epochs": EPOCHS, "width": 4, "views": 2, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
 def teacher(tiny_digits: Dataset) -> Teacher:
     torch.manual_seed(0)
-    model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
+    # In float64 its logits, which are kept and compared in fewer digits, are the same in any batch and on any processor.
+    model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).double().eval()
     return Teacher(model, whole_task(tiny_digits), "run", "link", parameters=0, origin="made")
 
 
@@ -39,12 +40,17 @@ def setting(tiny_digits: Dataset, tmp_path: Path) -> Setting:
 
 
 def distilled(
-    teacher: Teacher, setting: Setting, changed: dict[str, int] | None = None, *, live: bool = False, own: bool = False
+    teacher: Teacher,
+    setting: Setting,
+    changed: dict[str, int] | None = None,
+    *,
+    own: bool = False,
+    targets: TeacherTargets | None = None,
 ) -> Job:
-    """Return the training of a student, or of a specialist, with targets kept or live."""
+    """Return the training of a student, or of a specialist, with its kept targets or with those given."""
     config = StudentConfig.parse({**SMALL, **(changed or {})})
-    targets = LiveTargets(teacher.model) if live else teacher_targets(config, setting, teacher)
     task = specialist_task(setting.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else whole_task(setting.dataset)
+    targets = targets or teacher_targets(config, setting, teacher)
     _, soft = distillation_jobs(config, setting, task, teacher, targets, label="student")
     return soft
 
@@ -54,16 +60,33 @@ def losses(job: Job) -> list[float]:
     return [epoch.soft_loss for epoch in trainer.epochs()]
 
 
+class Compared:
+    """Kept targets that are compared, in each step, with what a live teacher says of the images that the student sees."""
+
+    def __init__(self, kept: TeacherTargets, teacher: Teacher) -> None:
+        self.kept, self.live = kept, LiveTargets(teacher.model)
+        self.views = kept.views
+        self.errors: list[float] = []
+        """The largest one of each step, as a share of what rounding to float16 may make of it."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        kept, live = self.kept(batch), self.live(batch)
+        self.errors.append(((kept - live).abs() / (live.abs() / 2048 + 2**-25)).max().item())
+        return kept
+
+
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("changed", [{}, {"data_seed": 5}, {"seed": 5, "views": 3}])
-def test_a_student_has_the_same_losses_with_kept_targets_as_with_a_live_teacher(
+def test_a_student_has_the_kept_targets_of_the_images_that_it_sees_in_every_step(
     teacher: Teacher, setting: Setting, changed: dict[str, int], *, own: bool
 ) -> None:
-    kept = losses(distilled(teacher, setting, changed, own=own))
-    live = losses(distilled(teacher, setting, changed, own=own, live=True))
-    assert kept == pytest.approx(live, rel=ROUNDING)
-    other = losses(distilled(teacher, setting, {**changed, "data_seed": 9}, own=own, live=True))
-    assert kept != pytest.approx(other, rel=ROUNDING)
+    kept = teacher_targets(StudentConfig.parse({**SMALL, **changed}), setting, teacher)
+    right, wrong = Compared(kept, teacher), Compared(kept, teacher)
+    losses(distilled(teacher, setting, changed, own=own, targets=right))
+    assert len(right.errors) >= EPOCHS
+    assert max(right.errors) <= 1.001  # a logit may also differ in float32's last digit
+    losses(distilled(teacher, setting, {**changed, "data_seed": 9}, own=own, targets=wrong))
+    assert min(wrong.errors) > 10
 
 
 def test_a_resumed_student_goes_on_with_the_targets_of_its_epoch(teacher: Teacher, setting: Setting) -> None:

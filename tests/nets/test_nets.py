@@ -93,20 +93,20 @@ def test_the_shortcut_takes_every_second_pixel_and_adds_channels_of_zeros(size: 
 
 def test_a_block_does_not_change_its_input_and_is_the_sum_of_both_ways() -> None:
     torch.manual_seed(0)
-    block = ResidualBlock(2, 4, 2).eval()
+    block = ResidualBlock(2, 4, 2).double().eval()  # float64 has digits to spare for sums in another order
     for norm in (block.norm1, block.norm2):
         nn.init.uniform_(norm.weight, 0.5, 2)
         nn.init.uniform_(norm.bias)
         assert norm.running_mean is not None
         norm.running_mean.uniform_()
-    x = torch.randn(3, 2, 5, 5)
+    x = torch.randn(3, 2, 5, 5, dtype=torch.float64)
     before = x.clone()
     with torch.no_grad():
         out = block(x)
         first = block.norm1(nn.functional.conv2d(x, block.conv1.weight, stride=2, padding=1)).clamp(min=0)
         second = block.norm2(nn.functional.conv2d(first, block.conv2.weight, padding=1))
     assert torch.equal(x, before)
-    shortcut = torch.cat([x[:, :, ::2, ::2], torch.zeros(3, 2, 3, 3)], dim=1)
+    shortcut = torch.cat([x[:, :, ::2, ::2], torch.zeros(3, 2, 3, 3, dtype=torch.float64)], dim=1)
     torch.testing.assert_close(out, (second + shortcut).clamp(min=0))
 
 
@@ -122,12 +122,12 @@ def test_the_stages_halve_the_image_and_double_the_channels() -> None:
 
 def test_a_pooled_net_pools_before_each_stage_and_has_a_shortcut_around_each_further_layer() -> None:
     torch.manual_seed(0)
-    net = create_generalist_model(10, 3, depth=2, width=4, kind="pooled").eval()
+    net = create_generalist_model(10, 3, depth=2, width=4, kind="pooled").double().eval()
     convolved = [2, 4, 4, 4, 8, 8, 8, 16, 16, 16]  # channels after each convolution: stem, then three a stage
     before = [3, 2, 4, 4, 4, 8, 8, 8, 16, 16]
     weights = sum(9 * inside * outside for inside, outside in zip(before, convolved, strict=True))
     assert count_parameters(net) == weights + 2 * sum(convolved) + 16 * 10 + 10
-    x = torch.randn(2, 3, 20, 13)
+    x = torch.randn(2, 3, 20, 13, dtype=torch.float64)
     layers = iter([module for module in net.modules() if isinstance(module, nn.Conv2d)])
 
     def convolution(images: Tensor) -> Tensor:  # fresh norms leave all but their epsilon as it is

@@ -122,7 +122,7 @@ def test_the_control_learns_from_hard_targets_alone(guide: Guide) -> None:
         list(one.epochs())
     weights = control.trainings[0].use_weights().state_dict()
     for name, weight in hard.trainings[0].use_weights().state_dict().items():
-        torch.testing.assert_close(weights[name], weight, rtol=1e-4, atol=1e-5)
+        assert torch.equal(weights[name], weight), name  # a zero is added to each gradient
 
 
 @pytest.fixture

@@ -18,24 +18,24 @@ from typing import cast
 from click import ClickException
 from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from kd.cli import parse
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
-from kd.distillation.job import Job, create_trainer
-from kd.distillation.task import whole_task
+from kd.distillation.distil import distillation_jobs
+from kd.distillation.job import Job, create_trainer, fit_job
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import score
+from kd.jobs import distillation, teacher_job, teacher_targets
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
-from kd.nets.cost import count_parameters
 from kd.reports.plots.style import INK, looks, new_figure, tidy
-from kd.tracking.pairs import distillation_jobs, teacher_targets
-from kd.tracking.teachers import AUTO, teacher_job
+from kd.tracking.teachers import AUTO
 from kd.tracking.workspace import Setting
+from kd.training.fit import FitState
 
 SYSTEMS = ("generalist", "student", "control")
 SHORT = (
@@ -116,33 +116,25 @@ def train_all(config: StudentConfig) -> dict[str, Curve]:
         started = time.perf_counter()
         targets = teacher_targets(config, setting, teacher)
         filling = time.perf_counter() - started
-        hard, soft = distillation_jobs(config, setting, teacher.task, teacher, targets, label="student")
-        return {"generalist": curve, "student": fit(soft, filling)[0], "control": fit(hard)[0]}
+        hard, soft = distillation_jobs(distillation(config, setting), teacher, targets, teacher.task, label="student")
+        return {"generalist": curve, "student": train(soft, filling)[0], "control": train(hard)[0]}
 
 
 def generalist(config: StudentConfig, setting: Setting) -> tuple[Curve, Teacher]:
     """Train the generalist, and return it as a teacher."""
-    curve, model = fit(teacher_job(config.teacher_config(), setting))
-    task, parameters = whole_task(setting.dataset), count_parameters(model)
-    return curve, Teacher(model=model, task=task, run_id="", link="", parameters=parameters, origin="trained")
+    curve, model = train(teacher_job(config.teacher_config(), setting))
+    return curve, Teacher(model, setting.dataset)
 
 
-def fit(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:
+def train(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:
     """Train a job, ``before`` seconds after its beginning, and return how it went, and its best net on val."""
     trainer, _ = create_trainer(job)
     curve = Curve()
-    ranks: list[tuple[float, float]] = []
-    best: dict[str, Tensor] = {}
     seconds = before
-    for epoch in trainer.epochs():
-        seconds += epoch.seconds
+    for epoch in fit_job(job, trainer, FitState()):
+        seconds += epoch.train.seconds
         curve.seconds.append(seconds)
-        scores = job.task.scores(predict(trainer.model, job.task.val), job.task.val.labels, "val")
-        curve.val_accuracy.append(scores["val_accuracy"])
-        ranks.append(job.task.rank(scores, "val"))
-        if ranks[-1] > max(ranks[:-1], default=(-1.0, 0.0)):
-            best = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
-    trainer.model.load_state_dict(best)
+        curve.val_accuracy.append(epoch.val.accuracy)
     curve.test_accuracy = score(predict(trainer.model, job.task.test), job.task.test.labels).accuracy
     return curve, trainer.model
 

@@ -15,7 +15,7 @@ from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.machine.memory import keep_freed_memory
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_specialist_model
+from kd.nets.resnet import ResNet
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
 
@@ -74,7 +74,7 @@ def classes_of(split: Split) -> int:
 def create_net(net: Net, classes: int = CLASSES, channels: int = IMAGE_SHAPE[0]) -> Classifier:
     """Return a classifier of so many blocks a stage and such a width."""
     torch.manual_seed(0)
-    return Classifier(create_specialist_model(classes, channels, *net), [0.5] * channels, [0.25] * channels)
+    return Classifier(ResNet(classes, channels, *net), [0.5] * channels, [0.25] * channels)
 
 
 def create_net_for(split: Split, net: Net) -> Classifier:

@@ -25,10 +25,11 @@ from kd.distillation.task import whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import score
+from kd.jobs import prepare
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_specialist_model
+from kd.nets.resnet import ResNet
 from kd.tracking.teachers import load_teacher
-from kd.tracking.workspace import Setting, prepare
+from kd.tracking.workspace import Setting
 from kd.training.loop import Trainer
 from kd.training.recipe import Recipe
 
@@ -55,7 +56,7 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     split = some_images(study, dataset)
     targets = LiveTargets(guide.model) if views == LIVE else kept_targets(study, setting, guide, split)
     torch.manual_seed(seed)
-    net = create_specialist_model(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
+    net = ResNet(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
     trainer = Trainer(
         Classifier(net, dataset.mean, dataset.std),
         split,

@@ -159,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         _exit(f"kd: {error.format_message()}", EXIT_BAD_INPUT)
     except UserError as error:
-        _exit(f"kd: {error}", EXIT_BAD_INPUT)
+        flag = f"--{error.field.replace('_', '-')} " if error.field else ""
+        _exit(f"kd: {flag}{error}", EXIT_BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as error:
         cause = error if isinstance(error, Terminated) else error.__cause__
         code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED

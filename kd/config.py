@@ -127,6 +127,11 @@ class StudentConfig(TrainingConfig):
     batch_size: int = Field(64, ge=2, description="images a step of a student or specialist")
     lr: Rate = Field(0.1, description="peak learning rate of a student or specialist")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on its weights (not on norms and biases)")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of a student or specialist")
+    net: NetName = Field("resnet", description="kind of net of a student or specialist")
+    optimizer: OptimizerName = Field("sgd", description="optimizer of a student or specialist")
+    start_px: int = Field(0, ge=0, le=512, description="height of the first images of a student or specialist")
+    shift_px: int = Field(0, ge=0, le=511, description="largest shift of the images of a student or specialist")
     temperature: Rate = Field(4.0, description="temperature T of the soft targets")
     alpha: Fraction = Field(0.9, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
     # What benchmarks/views.py says: one view costs 3.5 % points on CIFAR-10; two to eight can't be told from a live teacher.

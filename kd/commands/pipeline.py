@@ -1,12 +1,10 @@
 """``kd pipeline``: generalist, student and specialists, compared."""
 
-from kd.commands.parent import guided_by_teacher, report
+from kd.commands.parent import finish, guided_by_teacher
 from kd.commands.specialist import check_group_settings, train_specialists
 from kd.commands.student import train_students
-from kd.config import (
-    PipelineConfig,
-)
-from kd.tracking.workspace import prepare
+from kd.config import PipelineConfig
+from kd.jobs import prepare
 
 
 def pipeline(config: PipelineConfig) -> None:
@@ -16,4 +14,4 @@ def pipeline(config: PipelineConfig) -> None:
     with guided_by_teacher("pipeline", config, setting) as guided:
         students = train_students(config, guided)
         specialists, combinations = train_specialists(config, guided)
-        report(guided, [*students, *specialists], combinations)
+        finish(guided.parent, setting, guided.teacher, [*students, *specialists], combinations)

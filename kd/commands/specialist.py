@@ -1,68 +1,68 @@
-"""``kd specialist``: one specialist for each class group, guided by the generalist, and combined with it."""
+"""``kd specialist``: one specialist per class group, guided by the generalist, and combined with it."""
 
-from kd.commands.parent import Guided, check_top_n, guided_by_teacher, log, replicates, report
-from kd.config import (
-    SpecialistConfig,
-    StudentConfig,
-)
-from kd.distillation.task import specialist_task
+from collections.abc import Mapping
+
+from kd.commands.parent import Guided, check_top_n, finish, guided_by_teacher, log, replicates
+from kd.config import SpecialistConfig, StudentConfig
+from kd.distillation.combination import Combination, CombinationJob, as_member
+from kd.distillation.results import Trained
+from kd.distillation.specialise import specialise_group
+from kd.distillation.tracker import carry_out_combination
+from kd.jobs import distillation, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
-from kd.specialists.groups import check_groups, choose_groups, describe_group, resolve_groups
-from kd.specialists.kind import TaskKind
-from kd.tracking.combination import Combination, CombineOptions, Member, combine_specialists
-from kd.tracking.pairs import Pair, distil, specialist_kind
-from kd.tracking.workspace import Setting, prepare
+from kd.specialists.groups import check_groups, choose_groups, resolve_groups
+from kd.tracking.workspace import Setting
 
 
 def specialist(config: SpecialistConfig) -> None:
-    """Train one specialist for each class group, guided by the generalist, and combine them with it."""
+    """Train one specialist per class group, guided by the generalist, and combine them with it."""
     setting = prepare("specialist", config)
     check_group_settings(config, setting)
     with guided_by_teacher("specialist", config, setting) as guided:
-        report(guided, *train_specialists(config, guided))
+        finish(guided.parent, setting, guided.teacher, *train_specialists(config, guided))
 
 
-def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Pair], list[Combination]]:
+def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:
     """Train the specialists of every seed, and combine those of each with the generalist."""
     groups = _groups(config, guided)
-    pairs: list[Pair] = []
+    specialists: list[Trained] = []
     combinations: list[Combination] = []
     for replicate, suffix in replicates(config):
-        trained = [
-            _specialist(config, replicate, guided, number=number, group=group, suffix=suffix)
-            for number, group in groups.items()
-        ]
-        pairs += trained
-        members = [_member(pair) for pair in trained]
-        options = CombineOptions(config.dustbin_correction, config.top_n, config.register_as)
-        combinations.append(
-            combine_specialists(guided.setting, guided.teacher, members, options, name=f"combined{suffix}", seed=replicate.seed)
+        trained = _train_groups(config, replicate, guided, groups, suffix)
+        specialists += trained
+        job = CombinationJob(
+            f"combined{suffix}",
+            guided.teacher,
+            [as_member(one) for one in trained],
+            config.dustbin_correction,
+            config.top_n,
+            guided.setting.device,
+            replicate.seed,
         )
-    return pairs, combinations
+        combinations.append(carry_out_combination(job))
+    return specialists, combinations
 
 
-def _specialist(  # noqa: PLR0913 - which specialist, of which seed
-    config: SpecialistConfig, replicate: StudentConfig, guided: Guided, *, number: int, group: Group, suffix: str
-) -> Pair:
-    dataset = guided.setting.dataset
-    return distil(
-        replicate,
-        guided.setting,
-        specialist_task(dataset, group, specialist_kind(config), config.own_fraction),
-        guided.teacher,
-        guided.targets,
-        label=f"specialist {number} {describe_group(group, dataset.classes)}",
-        suffix=suffix,
-        start=guided.teacher.model if config.init == "generalist" else None,
-    )
-
-
-def _member(pair: Pair) -> Member:
-    trained = pair.distilled
-    kind = trained.task.kind
-    if kind == TaskKind.ALL:
-        raise ValueError(f"{trained.name} is no specialist")
-    return Member(trained.name, trained.run_id, trained.model, trained.task.group, kind, trained.task.own_fraction)
+def _train_groups(
+    config: SpecialistConfig, replicate: StudentConfig, guided: Guided, groups: Mapping[int, Group], suffix: str
+) -> list[Trained]:
+    """Train one specialist per group, with the seed of one replicate."""
+    how = distillation(replicate, guided.setting)
+    start = guided.teacher.model if config.init == "generalist" else None
+    return [
+        specialise_group(
+            how,
+            guided.teacher,
+            guided.targets,
+            group,
+            specialist_kind(config),
+            config.own_fraction,
+            number=number,
+            suffix=suffix,
+            start=start,
+        )
+        for number, group in groups.items()
+    ]
 
 
 def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
@@ -83,6 +83,10 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
 
 
 def check_group_settings(config: SpecialistConfig, setting: Setting) -> None:
-    """Refuse bad groups before any run is opened, as far as they can be known without a teacher."""
+    """Refuse bad groups before any run is opened, as far as they can be known without a teacher.
+
+    Raises:
+        UserError: bad groups, or more classes of the generalist's ranking than there are.
+    """
     check_top_n(config.top_n, setting)
     check_groups(config.groups, config.group, setting.dataset.name, setting.dataset.classes)

@@ -1,24 +1,25 @@
 """``kd student``: the generalist distilled into one small net on all classes."""
 
-from kd.commands.parent import Guided, guided_by_teacher, replicates, report
-from kd.config import (
-    StudentConfig,
-)
-from kd.distillation.task import whole_task
-from kd.tracking.pairs import Pair, distil
-from kd.tracking.workspace import prepare
+from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
+from kd.config import StudentConfig
+from kd.distillation.distil import distil_task
+from kd.distillation.results import Trained
+from kd.jobs import distillation, prepare
 
 
 def student(config: StudentConfig) -> None:
     """Distil the generalist into one small net on all classes."""
-    with guided_by_teacher("student", config, prepare("student", config)) as guided:
-        report(guided, train_students(config, guided), [])
+    setting = prepare("student", config)
+    with guided_by_teacher("student", config, setting) as guided:
+        finish(guided.parent, setting, guided.teacher, train_students(config, guided), [])
 
 
-def train_students(config: StudentConfig, guided: Guided) -> list[Pair]:
+def train_students(config: StudentConfig, guided: Guided) -> list[Trained]:
     """Distil one student per seed, each beside its control."""
-    task = whole_task(guided.setting.dataset)
+    teacher = guided.teacher
     return [
-        distil(replicate, guided.setting, task, guided.teacher, guided.targets, label="student", suffix=suffix)
+        distil_task(
+            distillation(replicate, guided.setting), teacher, guided.targets, teacher.task, label="student", suffix=suffix
+        )
         for replicate, suffix in replicates(config)
     ]

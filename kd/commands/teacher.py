@@ -1,14 +1,13 @@
 """``kd teacher``: the generalist on all classes."""
 
-from kd.config import (
-    TeacherConfig,
-)
+from kd.config import TeacherConfig
 from kd.distillation.results import Trained
-from kd.tracking.teachers import teacher_job
-from kd.tracking.training import train
-from kd.tracking.workspace import prepare
+from kd.distillation.tracker import carry_out, tracked_by
+from kd.jobs import prepare, teacher_job, teacher_tracker
 
 
 def teacher(config: TeacherConfig) -> Trained:
     """Train the generalist on all classes."""
-    return train(teacher_job(config, prepare("teacher", config)))
+    setting = prepare("teacher", config)
+    with tracked_by(teacher_tracker(config, setting)):
+        return carry_out(teacher_job(config, setting))

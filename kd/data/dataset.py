@@ -1,7 +1,9 @@
 """A data set as uint8 tensors in memory: its splits, and what a net needs to know of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -50,6 +52,42 @@ class Dataset:
     """May the augmentation flip an image horizontally?"""
     digest: str
     """32 hex digits over the pixels, labels and classes of each split."""
+    seed: int = 0
+    """Of the cuts, and of the augmented views."""
+
+    @classmethod
+    def from_arrays(  # noqa: PLR0913 - the parts of a data set
+        cls,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        classes: Sequence[str],
+        test: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        *,
+        name: str = "arrays",
+        flip: bool = False,
+        val_fraction: float = 0.1,
+        seed: int = 0,
+    ) -> "Dataset":
+        """Return a data set of images that are arrays already, cut as a folder of images is.
+
+        Args:
+            images: uint8, (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, or (N, H, W).
+            labels: whole numbers (N,), 0 to the number of classes less one.
+            classes: the classes' names by number.
+            test: images and labels of the test split; None: it is cut from ``images``, a fifth of each class.
+            name: the data set's.
+            flip: whether a mirrored image is as good.
+            val_fraction: share of each class's remaining images that becomes val.
+            seed: of the cuts and of the augmented views.
+
+        Raises:
+            UserError: the arrays are not images and labels that belong together, or a class has too few images.
+        """
+        from kd.data.arrays import source_from_arrays  # noqa: PLC0415 - cutting is built on this class
+        from kd.data.cut import cut_dataset  # noqa: PLC0415 - the same
+
+        source = source_from_arrays(images, labels, classes, test, flip=flip)
+        return cut_dataset(source, name, val_fraction=val_fraction, seed=seed)
 
     @property
     def num_classes(self) -> int:

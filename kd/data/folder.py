@@ -221,6 +221,22 @@ def _decode_all(files: list[ImageFile], image_px: int) -> npt.NDArray[np.uint8]:
     return pixels if any_colour else pixels[:, :1].copy()
 
 
+def decode_image(path: Path, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Decode one file to (C, H, W), C being 1 or 3, cropped and resized as a folder's images are.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    channels, height, width = image_shape
+    decoded = _decode(str(path), height)
+    if width != height:
+        raise UserError(f"{path}: images of {width} x {height} px are not read from files; give an array")
+    if len(decoded) > channels:
+        grey = Image.fromarray(decoded.transpose(1, 2, 0)).convert("L")
+        return np.asarray(grey)[None]
+    return np.broadcast_to(decoded, image_shape)
+
+
 def _decode(path: str, image_px: int) -> npt.NDArray[np.uint8]:
     """Decode one file to (1, image_px, image_px) if it is grey, else (3, image_px, image_px)."""
     try:

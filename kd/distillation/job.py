@@ -1,8 +1,7 @@
-"""A training as it is told to whoever carries it out."""
+"""A training as it is described to whoever carries it out, and how it is carried out without a tracker."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -11,42 +10,50 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.data.views import Augmentation
 from kd.distillation.fingerprint import fingerprint
+from kd.distillation.results import Trained
+from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
+from kd.distillation.teacher import Teacher
+from kd.errors import UserError
+from kd.evaluation.predict import predict
+from kd.evaluation.scores import Scores, agreement
+from kd.machine.progress import Progress
 from kd.nets.classifier import Classifier
+from kd.nets.cost import count_multiply_adds, count_parameters
+from kd.nets.registry import NetSpec
 from kd.specialists.warm_start import inherited_weights
+from kd.training.fit import FitState, ScoredEpoch, fit
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What to train, on what, by which recipe, and what to write beside it."""
+    """One training: what is learned, by which net, how, and guided by whom."""
 
     name: str
-    role: str
-    task: Task
+    label: str
+    """What is trained, whatever its seed."""
+    role: Literal["teacher", "student", "specialist", "control"]
     dataset: Dataset
-    create_net: Callable[[int, int, int, int], nn.Module]
-    depth: int
-    width: int
+    task: Task
+    net: NetSpec
     recipe: Recipe
     objective: Objective
-    params: Mapping[str, object]
-    """What was decided for this training and a reader compares."""
-    facts: Mapping[str, object]
-    """What decides the result beside net, recipe and data: the fingerprint is over all of them."""
-    output_dir: Path
     device: torch.device
-    use: Literal["best", "last"]
-    resume: bool
-    augmentation: Augmentation
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """The command's whole configuration, for a run that stands alone."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    teacher: Teacher | None = None
+    """Who guides it, or whom a control is compared with; None: nobody."""
     temperature: float | None = None
     """T of the soft targets; None: there are none."""
+    alpha: float | None = None
+    """Weight of the soft term; None: there is none."""
     start: nn.Module | None = None
     """A net on all classes whose weights to start from where the nets match; None: drawn by the recipe's seed."""
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Return the views of the training images: a function of the data set's seed, not of the training's."""
+        return self.dataset.augmentation(self.dataset.seed, self.recipe.shift_px)
 
     def fingerprint(self) -> str:
         """Return 32 hex digits over everything that decides the trained weights and which epoch's are used."""
@@ -55,28 +62,35 @@ class Job:
                 "role": self.role,
                 "data": self.dataset.digest,
                 "views": asdict(self.augmentation),
-                "net": [self.depth, self.width, self.task.kind, list(self.task.group), self.task.own_fraction],
+                "net": self.net.facts(),
+                "task": [self.task.kind, list(self.task.group), self.task.own_fraction],
                 "recipe": asdict(self.recipe),
-                "use": self.use,
-                **self.facts,
+                "temperature": self.temperature,
+                "alpha": self.alpha,
+                "teacher": self.teacher.digest if self.teacher and self.temperature is not None else None,
+                "start": None if self.start is None else weights_digest(self.start),
             }
         )
 
 
 def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
-    """Create a job's net on its device with what trains it, and tell where its weights come from."""
+    """Create a job's net on its device with what trains it, and tell where its weights come from.
+
+    Raises:
+        UserError: the net does not answer with one logit per class.
+    """
     torch.manual_seed(job.recipe.seed)
     task = job.task
-    model = Classifier(
-        job.create_net(len(task.classes), job.dataset.image_shape[0], job.depth, job.width), job.dataset.mean, job.dataset.std
-    )
+    net = job.net.create(len(task.classes), job.dataset.image_shape[0])
+    model = Classifier(net, job.dataset.mean, job.dataset.std)
     weights = None
     if job.start is not None:
         weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
     if weights is not None:
         model.load_state_dict(weights)
+    _check_net(job, model.to(job.device))
     trainer = Trainer(
-        model.to(job.device),
+        model,
         task.train.to(job.device),
         job.objective,
         job.recipe,
@@ -84,3 +98,76 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         epoch_rows=task.epoch_rows(job.recipe.seed),
     )
     return trainer, "random" if weights is None else "generalist"
+
+
+def _check_net(job: Job, model: nn.Module) -> None:
+    """Try a net on one image before the first epoch."""
+    image = job.task.val.select(torch.arange(1)).to(job.device)
+    try:
+        shape = tuple(predict(model, image).shape)
+    except RuntimeError as error:
+        raise UserError(f"{job.net.name} can't take images of shape {job.dataset.image_shape}: {error}", field="net") from None
+    if shape != (1, len(job.task.classes)):
+        raise UserError(
+            f"{job.net.name} answers an image with {shape[1:]}, not with {len(job.task.classes)} logits, one per class of "
+            f"{job.name}; give a function of (num_classes, in_channels)",
+            field="net",
+        )
+
+
+def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[ScoredEpoch[Scores]]:
+    """Train a job's epochs that are left, and yield each one once it is scored on val."""
+    val = job.task.val.to(job.device)
+    labels = job.task.val.labels.cpu()
+    return fit(trainer, lambda model: job.task.scores(predict(model, val), labels), use=job.recipe.use, state=state)
+
+
+def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trained | None) -> Trained:
+    """Score the chosen weights on val and, this once, on test."""
+    task = job.task
+    val_logits, test_logits = predict(model, task.val), predict(model, task.test)
+    of_teacher = None if job.teacher is None else task.of_teacher(job.teacher.test_on(task), 1.0)
+    return Trained(
+        name=job.name,
+        label=job.label,
+        role=job.role,
+        model=model,
+        dataset=job.dataset,
+        task=task,
+        recipe=job.recipe,
+        history=tuple(state.history),
+        chosen_epoch=state.best_epoch if job.recipe.use == "best" else len(state.history),
+        val=task.scores(val_logits, task.val.labels),
+        test=task.scores(test_logits, task.test.labels),
+        val_logits=val_logits,
+        test_logits=test_logits,
+        parameters=count_parameters(model),
+        multiply_adds=count_multiply_adds(model, job.dataset.image_shape),
+        seconds=state.seconds,
+        teacher_agreement=None if of_teacher is None else agreement(test_logits, of_teacher),
+        control=control,
+    )
+
+
+def train_job(job: Job, control: Trained | None = None) -> Trained:
+    """Carry out a training without a tracker.
+
+    Args:
+        job: what to train.
+        control: the same net on hard targets, to stand beside it.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    trainer, _ = create_trainer(job)
+    state: FitState[Scores] = FitState()
+    with Progress(job.name, job.recipe.epochs) as progress:
+        for epoch in fit_job(job, trainer, state):
+            show_epoch(progress, epoch)
+    return score_job(job, trainer.model, state, control)
+
+
+def show_epoch(progress: Progress, epoch: ScoredEpoch[Scores]) -> None:
+    """Show an epoch by its loss, its accuracy on val and its speed."""
+    accuracy, _ = epoch.val.rank
+    progress.update(epoch.number, loss=epoch.train.loss, val_accuracy=accuracy, images_per_second=epoch.train.images_per_second)

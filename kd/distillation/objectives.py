@@ -19,17 +19,21 @@ def hard_objective(label_smoothing: float = 0.0) -> Objective:
     return lambda logits, batch: hard_loss(logits, batch.labels, label_smoothing)
 
 
-def soft_objective(task: Task, targets: TeacherTargets, *, temperature: float, alpha: float) -> Objective:
-    """Return the distillation objective of a task, with a teacher's targets kept or live."""
+def soft_objective(
+    task: Task, targets: TeacherTargets, *, temperature: float, alpha: float, label_smoothing: float = 0.0
+) -> Objective:
+    """Return the distillation objective of a task, with a teacher's targets cached or live."""
 
     def distil(logits: Tensor, batch: Batch) -> LossTerms:
         teacher = task.of_teacher(targets(batch), temperature)  # (B, C')
-        return distillation_loss(logits, teacher, batch.labels, temperature=temperature, alpha=alpha)
+        return distillation_loss(
+            logits, teacher, batch.labels, temperature=temperature, alpha=alpha, label_smoothing=label_smoothing
+        )
 
     def distil_full(logits: Tensor, batch: Batch) -> LossTerms:
         # Section 6.1: the classes outside the group are learned from soft targets alone.
         soft = soft_loss(logits, targets(batch), temperature)  # (B,)
-        hard = F.cross_entropy(logits, batch.labels, reduction="none")  # (B,)
+        hard = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=label_smoothing)  # (B,)
         own = task.own_images(batch.labels)  # (B,)
         total = torch.where(own, alpha * soft + (1 - alpha) * hard, soft)
         return LossTerms(total=total.mean(), soft=soft.mean(), hard=(hard * own).sum() / own.sum().clamp(min=1))

@@ -1,25 +1,67 @@
-"""What came out: plain records that reports and the library share."""
+"""What came out: plain records that the library returns, and that tracking and reports read."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from kd.data.dataset import Dataset
 from kd.distillation.task import Task
+from kd.evaluation.scores import Scores
+from kd.training.fit import ScoredEpoch
+from kd.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """Where a result is tracked."""
+
+    id: str
+    link: str
+    """A Markdown link, by the run's name."""
+
+
+class Tracked:
+    """A result that may be tracked."""
+
+    run: TrackedRun | None
+
+    @property
+    def run_id(self) -> str:
+        """Return the id of its run; empty: it is tracked nowhere."""
+        return self.run.id if self.run else ""
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained net, where it is tracked, and how it scored."""
+class Trained(Tracked):
+    """A trained net with the weights to use, and how it scored; test was scored once."""
 
     name: str
+    label: str
+    """What it is, whatever its seed."""
     role: str
-    run_id: str
-    link: str
+    """teacher, student, specialist or control."""
     model: nn.Module
+    """Maps uint8 images (B, C, H, W) to logits (B, classes of its task)."""
+    dataset: Dataset
     task: Task
-    metrics: dict[str, float]
+    recipe: Recipe
+    history: tuple[ScoredEpoch[Scores], ...]
+    """The epochs in order, each scored on val."""
+    chosen_epoch: int
+    """Number, from 1, of the epoch whose weights are used."""
+    val: Scores
+    test: Scores
     val_logits: Tensor
+    """(N, classes of its task), on the task's validation images."""
     test_logits: Tensor
+    """The same on its test images."""
     parameters: int
     multiply_adds: int
+    """Of one forward pass for one image."""
     seconds: float
+    """Training and scoring on val."""
+    teacher_agreement: float | None = None
+    """Share of the test images on which it answers as its teacher does; None: there is no teacher."""
+    control: "Trained | None" = None
+    """The same net, recipe, seed and views on hard targets alone; None: it is one itself, or was not asked for."""
+    run: TrackedRun | None = None

@@ -159,6 +159,24 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
     return targets
 
 
+def computed_targets(  # noqa: PLR0913 - who computes what, where and how
+    model: nn.Module,
+    split: Split,
+    augmentation: Augmentation,
+    views: int,
+    *,
+    device: torch.device | str,
+    progress: bool = False,
+) -> CachedTargets:
+    """Return the same logits as :func:`cached_targets`, kept in memory alone.
+
+    Raises:
+        UserError: a logit is not finite or too large for float16.
+    """
+    computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
+    return CachedTargets(torch.from_numpy(_rounded(computed, "float16")), split.index)
+
+
 def weights_digest(model: nn.Module) -> str:
     """Return the SHA-256 over a model's state: names, types, shapes, values; any device and memory format agree."""
     return _tensors_digest(model.state_dict())

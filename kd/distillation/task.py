@@ -1,13 +1,12 @@
 """What a net learns: which classes, from which images, scored how."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from kd.data.dataset import Dataset, Split
-from kd.evaluation.scores import score
+from kd.evaluation.scores import Scores, score
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import group_labels, group_logits
 from kd.specialists.kind import TaskKind
@@ -56,16 +55,12 @@ class Task:
             return logits
         return group_logits(logits, self.group, dustbin=self.kind == TaskKind.DUSTBIN, temperature=temperature)
 
-    def scores(self, logits: Tensor, labels: Tensor, prefix: str) -> dict[str, float]:
-        """Return accuracy, NLL and calibration error by name; for a specialist also the accuracy on its own classes.
-
-        ``own_accuracy`` is over the images of the group's classes, among the group's classes: what a generalist
-        restricted to them, a specialist with a dustbin and one without can be compared by.
-        """
-        metrics = score(logits, labels).metrics(prefix)
-        if self.kind != TaskKind.ALL:
-            metrics[f"{prefix}_own_accuracy"] = self.own_correct(logits, labels).double().mean().item()
-        return metrics
+    def scores(self, logits: Tensor, labels: Tensor) -> Scores:
+        """Score logits (N, classes) against labels (N,); for a specialist also on its own classes."""
+        scores = score(logits, labels)
+        if self.kind == TaskKind.ALL:
+            return scores
+        return replace(scores, own_accuracy=self.own_correct(logits, labels).double().mean().item())
 
     def own_correct(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return, for each image of the group's classes, whether the largest of the group's logits is right; (n,) bool."""
@@ -73,11 +68,6 @@ class Task:
         columns = torch.tensor(self.own_columns)
         answers = columns[logits[own][:, columns].argmax(dim=1)]
         return answers.eq(labels[own])
-
-    def rank(self, metrics: Mapping[str, float], prefix: str) -> tuple[float, float]:
-        """Return by what epochs are compared, the larger the better: accuracy on the own classes, then likelihood."""
-        accuracy = metrics.get(f"{prefix}_own_accuracy", metrics[f"{prefix}_accuracy"])
-        return accuracy, -metrics[f"{prefix}_nll"]
 
 
 def whole_task(dataset: Dataset) -> Task:

@@ -9,14 +9,22 @@ EVAL_BATCH_SIZE = 128
 """About that of a training step, whose memory evaluation then uses again: larger batches make the peak higher."""
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, split: Split) -> Tensor:
-    """Return the model's logits for every image of a split, without augmentation, in evaluation mode.
+    """Return a model's logits for every image of a split, without augmentation, in evaluation mode.
+
+    Args:
+        model: maps uint8 images (B, C, H, W) to (B, classes), on any device.
+        split: the images.
 
     Returns:
         (N, classes) float32, on the CPU.
     """
+    return predict_images(model, split.images)
+
+
+@torch.inference_mode()
+def predict_images(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the same for images (N, C, H, W) uint8."""
     model.eval()
-    device = next(iter([*model.parameters(), *model.buffers()])).device
-    chunks = [model(images.to(device)).float().cpu() for images in torch.split(split.images, EVAL_BATCH_SIZE)]
-    return torch.cat(chunks)
+    device = next(iter([*model.parameters(), *model.buffers()]), images).device
+    return torch.cat([model(batch.to(device)).float().cpu() for batch in torch.split(images, EVAL_BATCH_SIZE)])

@@ -1,6 +1,6 @@
 """Scores from logits."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,9 +20,14 @@ class Scores:
     calibration_error: float
     """Expected calibration error over 15 bins of equal width."""
 
-    def metrics(self, prefix: str) -> dict[str, float]:
-        """Return the scores by name, e.g. ``val_accuracy`` for the prefix ``val``."""
-        return {f"{prefix}_{name}": value for name, value in asdict(self).items()}
+    own_accuracy: float | None = None
+    """Of a specialist: accuracy on the images of its own classes, among its own classes. It is what a generalist restricted
+    to them, a specialist with a dustbin and one without can be compared by. None: all classes are its own."""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Return what epochs are compared by, the larger the better: accuracy on the own classes, then likelihood."""
+        return self.accuracy if self.own_accuracy is None else self.own_accuracy, -self.nll
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

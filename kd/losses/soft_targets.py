@@ -24,7 +24,9 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return temperature**2 * F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)
 
 
-def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, alpha: float) -> LossTerms:
+def distillation_loss(  # noqa: PLR0913 - both terms of the loss
+    student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, alpha: float, label_smoothing: float = 0.0
+) -> LossTerms:
     """Return ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE(hard)``, averaged over the batch (section 2).
 
     Args:
@@ -33,7 +35,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, tempe
         labels: (B,) int64.
         temperature: T > 0.
         alpha: weight of the soft term, in [0, 1].
+        label_smoothing: share of each hard target spread evenly over the classes.
     """
     soft = soft_loss(student, teacher, temperature).mean()
-    hard = F.cross_entropy(student, labels)
+    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     return LossTerms(total=alpha * soft + (1 - alpha) * hard, soft=soft, hard=hard)

@@ -1,8 +1,7 @@
-"""What a person sees of a training: a bar on a terminal, one line an epoch otherwise."""
+"""What a person sees of a training: a bar on a terminal, one line per epoch otherwise."""
 
 import logging
 import sys
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -37,14 +36,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
 
-    def update(self, epoch: Mapping[str, float]) -> None:
-        """Tell of an epoch by its metrics."""
-        figures = (
-            f"loss {epoch['train_loss']:.3f}, val accuracy {epoch.get('val_own_accuracy', epoch['val_accuracy']):.2%}, "
-            f"{epoch['images_per_second']:.0f} images/s"
-        )
+    def update(self, number: int, *, loss: float, val_accuracy: float, images_per_second: float) -> None:
+        """Tell of epoch ``number``, from 1; the accuracy is a fraction."""
+        figures = f"loss {loss:.3f}, val accuracy {val_accuracy:.2%}, {images_per_second:.0f} images/s"
         if self._bar.disable:
-            log.info("%s: epoch %d/%d: %s", self._name, epoch["epoch"], self._epochs, figures)
+            log.info("%s: epoch %d/%d: %s", self._name, number, self._epochs, figures)
         else:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update()

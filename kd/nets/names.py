@@ -1,6 +1,12 @@
-"""The names of kd's own nets, known without torch."""
+"""The names of kd's own nets and their usual sizes, known without torch."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 NetName = Literal["resnet", "pooled"]
 """resnet: after He et al. (2015); pooled: stages that begin with a pooling, quicker."""
+
+LARGE: Mapping[str, int] = {"depth": 3, "width": 32}
+"""Of a teacher: blocks per stage, and channels of the first stage."""
+SMALL: Mapping[str, int] = {"depth": 1, "width": 16}
+"""Of a student or a specialist."""

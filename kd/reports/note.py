@@ -1,16 +1,15 @@
 """The parent run's note in Markdown: what was trained, how it scored, what distillation and specialists changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from kd.distillation.combination import Combination
+from kd.distillation.results import TrackedRun, Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, verdict, wilson_interval
 from kd.reports.changes import Change
-from kd.tracking.combination import Combination
-from kd.tracking.pairs import Pair
-from kd.tracking.workspace import Setting
 
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
@@ -22,29 +21,29 @@ COMBINED_TEXT = (
 )
 
 
-def note(  # noqa: PLR0913 - what the command gave, and what it changed
-    setting: Setting,
+def note(  # noqa: PLR0913 - what was trained, and what it changed
+    title: str,
     teacher: Teacher,
-    pairs: Sequence[Pair],
+    distilled: Sequence[Trained],
     *,
     combinations: Sequence[Combination],
-    distilled: Sequence[Change],
+    distillation: Sequence[Change],
     combined: Change | None,
 ) -> str:
-    """Return the summary of a command in Markdown."""
-    dataset = setting.dataset
+    """Return the summary of a run in Markdown."""
+    dataset = teacher.dataset
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
     parts = [
-        f"# {setting.command} on {dataset.name}",
+        f"# {title}",
         f"{sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
         "Everything was chosen on val; test was scored once.",
     ]
     if combined is not None:
         parts += ["## Generalist and specialists together", COMBINED_TEXT, _combined(combined, combinations)]
         parts += [_corrections(combinations), _cover(combinations)]
-    if distilled:
-        parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", distilled)]
-    parts += ["## Models", _systems(teacher, pairs, combinations)]
+    if distillation:
+        parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", distillation)]
+    parts += ["## Models", _systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
 
 
@@ -77,20 +76,23 @@ def _combined(change: Change, combinations: Sequence[Combination]) -> str:
     head = ["model", "seed", "val accuracy", "conditional test accuracy", "parameters", "ms an image"]
     rows = [
         [
-            combination.link,
+            _link(combination.run, combination.name),
             str(combination.seed),
-            _percent(combination.metrics["val_combined_accuracy"]),
-            _beside(combination, "test_combined_conditional_accuracy", "test_generalist_conditional_accuracy", _percent),
+            _percent(combination.val.combined.accuracy),
+            _beside_generalist(
+                _percent(combination.test.combined_conditional_accuracy),
+                _percent(combination.test.generalist_conditional_accuracy),
+            ),
             f"{combination.parameters:,}",
-            _beside(combination, "combined_ms_per_image", "generalist_ms_per_image", "{:.3f}".format),
+            _beside_generalist(f"{combination.combined_ms:.3f}", f"{combination.generalist_ms:.3f}"),
         ]
         for combination in combinations
     ]
     return f"{overall}\n\n{table(head, rows)}"
 
 
-def _beside(combination: Combination, ours: str, generalist: str, told: Callable[[float], str]) -> str:
-    return f"{told(combination.metrics[ours])} (generalist {told(combination.metrics[generalist])})"
+def _beside_generalist(combined: str, generalist: str) -> str:
+    return f"{combined} (generalist {generalist})"
 
 
 def _corrections(combinations: Sequence[Combination]) -> str:
@@ -99,11 +101,11 @@ def _corrections(combinations: Sequence[Combination]) -> str:
         [
             correction,
             str(combination.seed),
-            _percent(combination.metrics[f"val_correction_{correction}_accuracy"]),
-            f"{combination.metrics[f'val_correction_{correction}_nll']:.4f}",
+            _percent(corrected.val.accuracy),
+            f"{corrected.val.nll:.4f}",
         ]
         for combination in combinations
-        for correction in ("none", "paper", "fit")
+        for correction, corrected in combination.corrections.items()
     ]
     return table(head, rows)
 
@@ -118,22 +120,29 @@ def _cover(combinations: Sequence[Combination]) -> str:
     return table(head, rows)
 
 
-def _systems(teacher: Teacher, pairs: Sequence[Pair], combinations: Sequence[Combination]) -> str:
-    rows = [[f"{teacher.link} ({teacher.origin})", *_scores(teacher.task, teacher.test_logits), f"{teacher.parameters:,}", ""]]
-    for pair in pairs:
+def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
+    rows = [
+        [
+            f"{_link(teacher.run, 'teacher')} ({teacher.origin})",
+            *_scores(teacher.task, teacher.test_logits),
+            f"{teacher.parameters:,}",
+            "",
+        ]
+    ]
+    for pair in distilled:
         rows += [
             [
-                trained.link,
+                _link(trained.run, trained.name),
                 *_scores(trained.task, trained.test_logits),
                 f"{trained.parameters:,}",
                 f"{trained.seconds:.1f}",
             ]
-            for trained in (pair.control, pair.distilled)
+            for trained in (pair.control, pair)
             if trained is not None
         ]
     rows += [
         [
-            combination.link,
+            _link(combination.run, combination.name),
             format_interval(wilson_interval(int(combination.after.sum()), len(combination.after)), signed=False),
             "",
             f"{combination.parameters:,}",
@@ -152,6 +161,10 @@ def _scores(task: Task, logits: Tensor) -> list[str]:
         format_interval(wilson_interval(correct, len(labels)), signed=False),
         "" if task.kind == "all" else format_interval(wilson_interval(int(own.sum()), len(own)), signed=False),
     ]
+
+
+def _link(run: TrackedRun | None, name: str) -> str:
+    return name if run is None else run.link
 
 
 def _percent(share: float | None) -> str:

@@ -5,24 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import Interval, wilson_interval
 from kd.reports import plots
 from kd.reports.changes import Change
-from kd.tracking.combination import Combination
-from kd.tracking.pairs import Pair
-from kd.tracking.workspace import Setting
+from kd.specialists.kind import TaskKind
 
 
 def summary_figures(
-    setting: Setting,
     teacher: Teacher,
-    pairs: Sequence[Pair],
+    distilled: Sequence[Trained],
     combinations: Sequence[Combination],
     changes: Sequence[Change],
 ) -> dict[str, Figure]:
-    """Return the figures of a command's parent run by name."""
-    figures = {"comparison": _comparison(setting, teacher, pairs, combinations)}
+    """Return the figures of a run that has others below it, by name."""
+    figures = {"comparison": _comparison(teacher, distilled, combinations)}
     if changes:
         differences = [change.difference for change in changes]
         figures["changes"] = plots.interval_forest(
@@ -30,25 +29,25 @@ def summary_figures(
             [difference.mean for difference in differences],
             [difference.low for difference in differences],
             [difference.high for difference in differences],
-            f"What distillation and specialists changed on {setting.dataset.name}, test",
+            f"What distillation and specialists changed on {teacher.dataset.name}, test",
             n=[difference.n for difference in differences],
         )
     return figures
 
 
 def _difference_label(change: Change) -> str:
-    return f"{change.label} - {'generalist' if change.teacher is None else 'control'}"
+    return f"{change.label} - {change.beside}"
 
 
-def _comparison(setting: Setting, teacher: Teacher, pairs: Sequence[Pair], combinations: Sequence[Combination]) -> Figure:
+def _comparison(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> Figure:
     """Draw the systems that answer on all classes; specialists alone are compared on their own classes elsewhere."""
-    labels = setting.dataset.test.labels
+    labels = teacher.dataset.test.labels
     systems: list[tuple[str, Interval, int]] = [
         ("generalist", _accuracy((teacher.test_logits.argmax(dim=1) == labels).numpy()), teacher.parameters)
     ]
-    for pair in pairs:
-        for trained in (pair.control, pair.distilled):
-            if trained is not None and trained.task.kind == "all":
+    for pair in distilled:
+        for trained in (pair.control, pair):
+            if trained is not None and trained.task.kind == TaskKind.ALL:
                 correct = trained.test_logits.argmax(dim=1) == labels
                 systems.append((trained.name, _accuracy(correct.numpy()), trained.parameters))
     for combination in combinations:
@@ -61,7 +60,7 @@ def _comparison(setting: Setting, teacher: Teacher, pairs: Sequence[Pair], combi
         [accuracy.low for accuracy in accuracies],
         [accuracy.high for accuracy in accuracies],
         parameters,
-        f"Systems on {setting.dataset.name}",
+        f"Systems on {teacher.dataset.name}",
         n=f"n = {len(labels):,} test images",
     )
 

@@ -1,46 +1,42 @@
 """The figures of one training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from kd.distillation.results import Trained
 from kd.distillation.task import Task
-from kd.evaluation.scores import per_class_accuracy
+from kd.distillation.teacher import Teacher
+from kd.evaluation.scores import Scores, per_class_accuracy
 from kd.reports import plots
+from kd.training.fit import ScoredEpoch
 
 DARK_KNOWLEDGE_IMAGES = 6
 
 
-def training_figures(  # noqa: PLR0913 - the parts of a training that are drawn
-    title: str,
-    task: Task,
-    history: Sequence[dict[str, float]],
-    *,
-    chosen_epoch: int,
-    logits: Mapping[str, Tensor],
-    temperature: float | None,
-) -> dict[str, Figure]:
+def training_figures(trained: Trained, teacher: Teacher | None, temperature: float | None) -> dict[str, Figure]:
     """Return the figures of a training by name.
 
     Args:
-        title: what was trained on what.
-        task: its classes and images.
-        history: metrics of each epoch.
-        chosen_epoch: the number of the epoch whose weights are used.
-        logits: on the task's test images, by system, the trained one last: (N, task's classes), but for ``teacher``,
-            whose are of all the data set's classes.
+        trained: with its control, where there is one.
+        teacher: whom it is compared with; None: nobody.
         temperature: T of the soft targets; None: there are none.
     """
-    trained = list(logits.values())[-1]
+    task, title = trained.task, f"{trained.name} on {trained.dataset.name}"
+    logits = {trained.role: trained.test_logits}  # of each system (N, task's classes), the trained one last
+    if trained.control is not None:
+        logits = {"control": trained.control.test_logits, **logits}
+    if teacher is not None:
+        logits = {"teacher": teacher.test_on(task), **logits}  # (N, all the data set's classes)
     labels = task.test.labels
-    confidence, predicted = trained.softmax(dim=1).max(dim=1)
+    confidence, predicted = trained.test_logits.softmax(dim=1).max(dim=1)
     figures = {
         "training_curves": plots.training_curves(
-            history,
+            [_curve_point(epoch) for epoch in trained.history],
             f"Training of {title}",
-            best_epoch=chosen_epoch,
+            best_epoch=trained.chosen_epoch,
             train_images=len(task.train),
             val_images=len(task.val),
         ),
@@ -63,6 +59,19 @@ def training_figures(  # noqa: PLR0913 - the parts of a training that are drawn
     if temperature is not None:
         figures["dark_knowledge"] = _dark_knowledge(title, task, logits, temperature)
     return figures
+
+
+def _curve_point(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
+    return {
+        "epoch": float(epoch.number),
+        "train_loss": epoch.train.loss,
+        "train_soft_loss": epoch.train.soft_loss,
+        "train_hard_loss": epoch.train.hard_loss,
+        "train_accuracy": epoch.train.accuracy,
+        "learning_rate": epoch.train.learning_rate,
+        "val_loss": epoch.val.nll,
+        "val_accuracy": epoch.val.accuracy,
+    }
 
 
 def _as_task(task: Task, system: str, logits: Tensor, temperature: float = 1.0) -> Tensor:

@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from kd.config import TuneConfig
 from kd.data.dataset import Split
+from kd.distillation.combination import Member, Parts, dustbin_shifts
+from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import Job, create_trainer
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import Task, specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
+from kd.jobs import distillation, specialist_kind
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.groups import describe_group
 from kd.specialists.kind import TaskKind
-from kd.tracking.combination import Member, Parts, dustbin_shifts
-from kd.tracking.pairs import distillation_jobs, specialist_kind
 from kd.tracking.workspace import Setting
+from kd.training.fit import fit
 from kd.training.loop import Epoch
 
 
@@ -35,19 +37,25 @@ class Guide:
     groups: Mapping[int, Group]
 
 
+@dataclass(frozen=True)
+class OnVal:
+    """How a net's weights score on val."""
+
+    rank: tuple[float, float]
+    logits: Tensor
+    """On all validation images."""
+
+
 @dataclass(eq=False)
 class Training:
-    """One net's training, and its weights to use so far: those of the best epoch on val, or of the last one."""
+    """One net's training, and how its weights to use score so far: those of the best epoch on val, or of the last one."""
 
     job: Job
-    seed: int
     val: Split
-    """All validation images."""
+    """All validation images, on the job's device."""
     model: nn.Module = field(init=False)
-    rank: tuple[float, float] = field(init=False, default=(-1.0, 0.0))
-    val_logits: Tensor = field(init=False)
-    """Of the weights to use, on all validation images."""
-    _weights: dict[str, Tensor] = field(init=False, default_factory=dict)
+    """At the training's end it has the weights to use."""
+    on_val: OnVal = field(init=False)
 
     def __post_init__(self) -> None:
         """Create the net and what trains it."""
@@ -60,24 +68,17 @@ class Training:
         Raises:
             UserError: the loss is not finite.
         """
-        for epoch in self._trainer.epochs():
-            logits = predict(self.model, self.val)
-            rank = self._rank(logits)
-            if self.job.use == "last" or rank > self.rank:
-                self.rank, self.val_logits = rank, logits
-                self._weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-            yield epoch
+        for epoch in fit(self._trainer, self._score, use=self.job.recipe.use):
+            if epoch.is_best or self.job.recipe.use == "last":
+                self.on_val = epoch.val
+            yield epoch.train
 
-    def use_weights(self) -> nn.Module:
-        """Return the model with the weights to use."""
-        self.model.load_state_dict(self._weights)
-        return self.model
-
-    def _rank(self, logits: Tensor) -> tuple[float, float]:
+    def _score(self, model: nn.Module) -> OnVal:
         task = self.job.task
+        logits = own = predict(model, self.val)
         if task.kind == TaskKind.OWN:
-            logits = logits[torch.isin(self.job.dataset.val.labels, torch.tensor(task.group))]
-        return task.rank(task.scores(logits, task.val.labels, "val"), "val")
+            own = logits[torch.isin(self.job.dataset.val.labels, torch.tensor(task.group))]
+        return OnVal(task.scores(own, task.val.labels).rank, logits)
 
 
 class Candidate:
@@ -89,7 +90,7 @@ class Candidate:
         which = 0 if role == "control" else 1
         val = guide.setting.dataset.val.to(guide.setting.device)
         self.trainings = [
-            Training(self._jobs(config.model_copy(update={"seed": seed}), number, task)[which], seed, val)
+            Training(self._jobs(config.model_copy(update={"seed": seed}), number, task)[which], val)
             for seed in range(config.seed, config.seed + config.seeds)
             for number, task in _tasks(config, guide).items()
         ]
@@ -108,7 +109,7 @@ class Candidate:
             yield {
                 "epoch": float(epochs[0].number),
                 "val_accuracy": statistics.fmean(self.val_accuracies()),
-                "val_nll": statistics.fmean(-training.rank[1] for training in self.trainings),
+                "val_nll": statistics.fmean(-training.on_val.rank[1] for training in self.trainings),
                 "train_loss": statistics.fmean(epoch.loss for epoch in epochs),
                 "train_accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
                 "learning_rate": epochs[0].learning_rate,
@@ -120,7 +121,7 @@ class Candidate:
         """Return the accuracy that the study's objective names on val, of each seed."""
         if self._config.objective == "combined":
             return [self._combined(trainings, "val") for trainings in self._by_seed()]
-        return [statistics.fmean(training.rank[0] for training in trainings) for trainings in self._by_seed()]
+        return [statistics.fmean(training.on_val.rank[0] for training in trainings) for trainings in self._by_seed()]
 
     def test_accuracies(self) -> list[float]:
         """Return the same on test, of each seed."""
@@ -130,17 +131,16 @@ class Candidate:
 
     def _by_seed(self) -> Iterator[list[Training]]:
         for seed in range(self._config.seed, self._config.seed + self._config.seeds):
-            yield [training for training in self.trainings if training.seed == seed]
+            yield [training for training in self.trainings if training.job.recipe.seed == seed]
 
     def _jobs(self, config: TuneConfig, number: int, task: Task) -> tuple[Job, Job]:
         classes = self._guide.setting.dataset.classes
         student = config.objective == "student"
         return distillation_jobs(
-            config,
-            self._guide.setting,
-            task,
+            distillation(config, self._guide.setting),
             self._guide.teacher,
             self._guide.targets,
+            task,
             label="student" if student else f"specialist {number} {describe_group(task.group, classes)}",
             start=self._guide.teacher.model if config.init == "generalist" and not student else None,
         )
@@ -149,13 +149,13 @@ class Candidate:
         """Return the accuracy of generalist and specialists by Eq. 5 on all classes."""
         config, teacher, dataset = self._config, self._guide.teacher, self._guide.setting.dataset
         members = [
-            Member(job.name, "", training.model, job.task.group, specialist_kind(config), job.task.own_fraction)
+            Member(job.name, training.model, job.task.group, job.task.kind, job.task.own_fraction)
             for training in trainings
             for job in [training.job]
         ]
-        val_logits = [training.val_logits for training in trainings]
-        test_logits = [predict(training.use_weights(), dataset.test) for training in trainings] if split == "test" else []
-        parts = Parts(self._guide.setting, teacher, members, config.top_n, val_logits, test_logits)
+        val_logits = [training.on_val.logits for training in trainings]
+        test_logits = [predict(training.model, dataset.test) for training in trainings] if split == "test" else []
+        parts = Parts(teacher, members, config.top_n, val_logits, test_logits)
         shifts = dustbin_shifts(config.dustbin_correction, parts)
         if split == "test":
             probabilities = parts.probabilities(teacher.test_logits, test_logits, shifts)  # (N, C)
@@ -168,7 +168,7 @@ class Candidate:
 def _own_test_accuracy(training: Training) -> float:
     """Return the accuracy on the test images of the net's own classes, among those classes."""
     task = training.job.task
-    return task.own_correct(predict(training.use_weights(), task.test), task.test.labels).double().mean().item()
+    return task.own_correct(predict(training.model, task.test), task.test.labels).double().mean().item()
 
 
 def _tasks(config: TuneConfig, guide: Guide) -> dict[int, Task]:

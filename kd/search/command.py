@@ -15,6 +15,7 @@ from kd.config import TuneConfig
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.jobs import find_teacher, prepare, teacher_targets
 from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
@@ -28,9 +29,8 @@ from kd.search.trials import END, SURPLUS, UNTIL, Mender, all_trials, finished, 
 from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.tracking import store as tracking
-from kd.tracking.pairs import teacher_targets
-from kd.tracking.teachers import AUTO, check_teacher, find_teacher, load_teacher
-from kd.tracking.workspace import Setting, prepare
+from kd.tracking.teachers import AUTO, check_teacher, load_teacher
+from kd.tracking.workspace import Setting
 
 log = logging.getLogger("kd")
 
@@ -97,7 +97,7 @@ def _check(config: TuneConfig, setting: Setting) -> None:
         check_groups(config.groups, config.group, dataset.name, dataset.classes)
     if config.top_n > dataset.num_classes:
         raise UserError(f"--top-n {config.top_n}: there are only {dataset.num_classes} classes")
-    check_teacher(config, setting)
+    check_teacher(config.teacher, setting)
 
 
 def _lead(config: TuneConfig, setting: Setting, study: optuna.Study, space: tuple[Axis, ...], nursery: Nursery) -> None:

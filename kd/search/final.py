@@ -98,7 +98,12 @@ def _result(name: str, system: System, guide: Guide) -> Result:
         with Progress(f"final {name}", config.epochs) as progress:
             for epoch in candidate.epochs():
                 history.append(epoch)
-                progress.update(epoch)
+                progress.update(
+                    int(epoch["epoch"]),
+                    loss=epoch["train_loss"],
+                    val_accuracy=epoch["val_accuracy"],
+                    images_per_second=epoch["images_per_second"],
+                )
         result = Result(run.link, candidate.val_accuracies(), candidate.test_accuracies(), candidate.parameters)
         run.log_epochs(history)
         run.log_metrics(

@@ -16,6 +16,7 @@ from optuna.samplers import TPESampler
 
 from kd.config import TuneConfig
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.jobs import prepare, teacher_targets
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import heard
 from kd.search.candidates import Guide
@@ -24,9 +25,7 @@ from kd.search.order import Order
 from kd.search.space import parse_space
 from kd.search.storage import opened
 from kd.search.trials import all_trials, finished, is_time_up, under_way
-from kd.tracking.pairs import teacher_targets
 from kd.tracking.teachers import load_teacher
-from kd.tracking.workspace import prepare
 
 log = logging.getLogger("kd")
 

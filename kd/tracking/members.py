@@ -1,9 +1,10 @@
 """Finished specialists out of the tracking store, to be combined."""
 
+from kd.distillation.combination import Member
+from kd.distillation.results import TrackedRun
 from kd.errors import UserError
 from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
-from kd.tracking.combination import Member
 from kd.tracking.workspace import Setting
 
 
@@ -41,9 +42,9 @@ def _load_member(reference: str, setting: Setting) -> Member:
         )
     return Member(
         name=tracking.run_name(loaded.run_id),
-        run_id=loaded.run_id,
         model=loaded.module.to(setting.device),
         group=tuple(told["group"]),
         kind=TaskKind(told["kind"]),
         own_fraction=told["own_fraction"],
+        run=TrackedRun(loaded.run_id, tracking.run_link(loaded.run_id)),
     )

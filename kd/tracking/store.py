@@ -33,7 +33,7 @@ from kd.training.checkpoints import UNREADABLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
-from kd.nets.exported import Exported
+from kd.nets.exported import EXAMPLE_IMAGES, Exported
 
 log = logging.getLogger("kd")
 
@@ -45,9 +45,6 @@ MODEL_NAME = "model"
 
 
 SYSTEM_METRICS_SECONDS = "5"
-
-
-EXAMPLE_IMAGES = 2  # an example of one image would freeze the exported batch dimension at 1
 
 
 @dataclass(frozen=True)

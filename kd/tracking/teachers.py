@@ -1,73 +1,32 @@
-"""The teacher of a command: named by the user, reused by fingerprint, or trained as a child run."""
+"""Teachers out of the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
-from functools import partial
+from collections.abc import Sequence
 
-from kd.config import StudentConfig, TeacherConfig
 from kd.data.dataset import Dataset
 from kd.distillation.job import Job
-from kd.distillation.objectives import hard_objective
-from kd.distillation.results import Trained
-from kd.distillation.task import whole_task
+from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
+from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
-from kd.nets.cost import count_parameters
-from kd.nets.registry import create_generalist_model
-from kd.tracking import store as tracking
-from kd.tracking.training import train
+from kd.specialists.kind import TaskKind
+from kd.tracking import store
+from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Setting
-from kd.training.recipe import Recipe
 
 log = logging.getLogger("kd")
 
-
 AUTO = "auto"
+MAX_NAMES_SHOWN = 4
 
 
-def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
-    """Return the training of a generalist as configured."""
-    recipe = Recipe(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        seed=config.seed,
-        optimizer=config.optimizer,
-        start_px=config.start_px,
-        compile=config.compile,
-    )
-    return Job(
-        name="teacher",
-        role="teacher",
-        task=whole_task(setting.dataset),
-        dataset=setting.dataset,
-        create_net=partial(create_generalist_model, kind=config.net),
-        depth=config.depth,
-        width=config.width,
-        recipe=recipe,
-        objective=hard_objective(config.label_smoothing),
-        params=config.params(),
-        facts={"label_smoothing": config.label_smoothing, "kind": config.net},
-        settings=config.model_dump(),
-        output_dir=setting.output_dir,
-        device=setting.device,
-        use=config.use,
-        resume=config.resume,
-        augmentation=setting.dataset.augmentation(config.data_seed, config.shift_px),
-        tags=setting.tags,
-    )
-
-
-def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
-    """Return the teacher that ``config.teacher`` asks for; the command's run is open.
+def reuse_or_train(job: Job, tracker: MlflowTracker, setting: Setting) -> Teacher:
+    """Return the teacher of a job: the newest finished run of the same training, or one trained now by a tracker.
 
     Raises:
-        UserError: there is no such run or model, or it is of other classes or another image shape.
+        UserError: the loss is not finite, or the tracking store can't be used.
     """
-    if config.teacher != AUTO:
-        return load_teacher(config.teacher, "--teacher", setting)
-    job = teacher_job(config.teacher_config(), setting)
-    reused = tracking.find_finished(job.fingerprint())
+    reused = store.find_finished(job.fingerprint())
     if reused:
         try:
             found = load_teacher(reused, "--teacher", setting, origin="reused")
@@ -76,17 +35,19 @@ def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
         else:
             log.info("teacher: run %s has the same configuration, data and code: reused", reused)
             return found
-    return _trained(train(job), setting)
+    with tracked_by(tracker):
+        trained = carry_out(job)
+    return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained)
 
 
-def check_teacher(config: StudentConfig, setting: Setting) -> None:
+def check_teacher(reference: str, setting: Setting) -> None:
     """Refuse a teacher named by the user before any run is opened.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    if config.teacher != AUTO:
-        _load_all(config.teacher, "--teacher", setting)
+    if reference != AUTO:
+        _load_all(reference, "--teacher", setting)
 
 
 def load_teacher(references: str, flag: str, setting: Setting, origin: str = "named") -> Teacher:
@@ -98,7 +59,7 @@ def load_teacher(references: str, flag: str, setting: Setting, origin: str = "na
         references: RUN_ID or models:/NAME@ALIAS, or several.
         flag: the flag that named them, for messages.
         setting: the command's.
-        origin: how it was come by, in words.
+        origin: how it was obtained, in words.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
@@ -106,43 +67,27 @@ def load_teacher(references: str, flag: str, setting: Setting, origin: str = "na
     loaded = _load_all(references, flag, setting)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(setting.device)
-    return Teacher(
-        model=model,
-        task=whole_task(setting.dataset),
-        run_id=",".join(model.run_id for model in loaded),
-        link=" + ".join(tracking.run_link(model.run_id) for model in loaded),
-        parameters=count_parameters(model),
-        origin=origin,
+    run = TrackedRun(
+        id=",".join(model.run_id for model in loaded), link=" + ".join(store.run_link(model.run_id) for model in loaded)
     )
+    return Teacher(model, setting.dataset, origin, run)
 
 
-def _load_all(references: str, flag: str, setting: Setting) -> list[tracking.LoadedModel]:
+def _load_all(references: str, flag: str, setting: Setting) -> list[store.LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{flag} {references!r}: names no run; give RUN_ID or models:/NAME@ALIAS")
     loaded = []
     for name in names:
-        model = tracking.load_model(name)
+        model = store.load_model(name)
         _check_fits(model, f"{flag} {name}", setting.dataset)
         loaded.append(model)
     return loaded
 
 
-def _trained(trained: Trained, setting: Setting) -> Teacher:
-    return Teacher(
-        model=trained.model.to(setting.device),
-        task=trained.task,
-        run_id=trained.run_id,
-        link=trained.link,
-        parameters=trained.parameters,
-        origin="trained",
-        trained=trained,
-    )
-
-
-def _check_fits(loaded: tracking.LoadedModel, reference: str, dataset: Dataset) -> None:
+def _check_fits(loaded: store.LoadedModel, reference: str, dataset: Dataset) -> None:
     classes, shape = loaded.metadata["classes"], loaded.metadata["image_shape"]
-    if loaded.metadata["kind"] != "all":
+    if loaded.metadata["kind"] != TaskKind.ALL:
         raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes")
     if list(classes) != list(dataset.classes):
         raise UserError(
@@ -155,8 +100,8 @@ def _check_fits(loaded: tracking.LoadedModel, reference: str, dataset: Dataset) 
             f"{list(dataset.image_shape)} (channels, height, width); name a teacher of such images"
         )
     if loaded.metadata["data_digest"] != dataset.digest:
-        log.warning("--teacher %s was trained on another split: it may have seen images of val or test", reference)
+        log.warning("%s was trained on another split: it may have seen images of val or test", reference)
 
 
-def _few(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")  # noqa: PLR2004
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-from kd.config import DataConfig
 from kd.data.dataset import Dataset
-from kd.data.load import load_dataset
 from kd.errors import UserError
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
@@ -26,47 +24,45 @@ class Setting:
     output_dir: Path
     tags: Mapping[str, str]
     """Tags of every run: by these one filters, since a filter on a parent's params hides its children."""
+    resume: bool = True
+    """Whether a training resumes from the checkpoint of a stopped run of the same training."""
 
 
-def prepare(command: str, config: DataConfig) -> Setting:
-    """Load the data and look at everything that a command needs.
+def open_setting(command: str, dataset: Dataset, device: str, output_dir: str, *, resume: bool) -> Setting:
+    """Return what a command works with.
+
+    Args:
+        command: its name, for the tags of its runs.
+        dataset: the images.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        output_dir: folder under which files are written.
+        resume: whether trainings resume from checkpoints.
 
     Raises:
-        UserError: the data can't be had, there is no such device, a batch is larger than the training split, a
-            shift than an image, or the output folder can't be written to.
+        UserError: there is no such device, or the output folder can't be written to.
     """
-    device = resolve_device(config.device)
-    if device.type == "cpu":
+    on = resolve_device(device)
+    if on.type == "cpu":
         keep_freed_memory()
-    output_dir = _writable(Path(config.output_dir))
-    dataset = load_dataset(
-        config.data,
-        config.data_root,
-        image_px=config.image_px,
-        val_fraction=config.val_fraction,
-        seed=config.data_seed,
-    )
-    for name, size in config.batch_sizes().items():
-        if size > len(dataset.train):
-            raise UserError(f"--{name.replace('_', '-')} {size}: the training split has only {len(dataset.train)} images")
-    least_px = min(dataset.image_shape[1:])
-    for name, shift in config.shifts().items():
-        if shift >= least_px:
-            raise UserError(f"--{name.replace('_', '-')} {shift}: images of {least_px} px can only be shifted by fewer")
     tags = {
         "kd.command": command,
         "kd.data": dataset.name,
         "kd.data_digest": dataset.digest,
-        **provenance(device),
+        **provenance(on),
     }
-    return Setting(command, dataset, device, output_dir, tags)
+    return Setting(command, dataset, on, writable(Path(output_dir)), tags, resume)
 
 
-def _writable(folder: Path) -> Path:
+def writable(folder: Path) -> Path:
+    """Return a folder that can be written to, made where it is missing.
+
+    Raises:
+        UserError: it can't be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output-dir {folder}: can't be made ({error.strerror}); name another folder") from None
+        raise UserError(f"{folder}: can't be made ({error.strerror}); name another folder", field="output_dir") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--output-dir {folder}: can't be written to; name another folder")
+        raise UserError(f"{folder}: can't be written to; name another folder", field="output_dir")
     return folder

@@ -4,24 +4,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 OptimizerName = Literal["sgd", "muon"]
-"""sgd: Nesterov momentum; muon: orthogonalised steps for the filters."""
+"""sgd: Nesterov momentum; muon: orthogonalised steps for the filters, in fewer epochs."""
+Use = Literal["best", "last"]
+"""Whose weights are used: those of the best epoch on val, or those of the last epoch."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained; the seed decides its initial weights and the order of the images."""
+    """How a net is trained. The defaults are those of the command line."""
 
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    seed: int
+    epochs: int = 20
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images per step."""
+    lr: float = 0.1
+    """Peak learning rate."""
+    weight_decay: float = 5e-4
+    """L2 penalty on the weights, but for norms and biases."""
+    seed: int = 0
+    """Decides the initial weights and the order of the images."""
     views: int = 0
-    """Epoch e sees view e mod ``views``; 0: every epoch sees a view of its own."""
+    """Epoch e sees view e mod ``views`` of each image; 0: every epoch sees a view of its own."""
     optimizer: OptimizerName = "sgd"
-    """muon: for the filters; norms, biases and the head have SGD's steps."""
+    label_smoothing: float = 0.0
+    """Share of each hard target that is spread evenly over all classes."""
     start_px: int = 0
-    """Height of the images in the first steps, which grows to what it is; 0: they are seen as they are all the time."""
+    """Height of the images in the first steps, which grows to their own height; 0: they are seen as they are throughout."""
+    shift_px: int = 0
+    """Largest shift of the augmented images, in pixels; 0: an eighth of their height."""
+    use: Use = "best"
     compile: bool = False
     """Take the steps with the net as ``torch.compile`` has it."""
 

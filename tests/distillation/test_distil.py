@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from torch import Tensor
 from kd.config import StudentConfig
 from kd.data.batches import Batch
 from kd.data.dataset import Dataset
+from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import Job, create_trainer
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
-from kd.distillation.task import specialist_task, whole_task
+from kd.distillation.task import specialist_task
 from kd.distillation.teacher import Teacher
+from kd.jobs import distillation, teacher_targets
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_generalist_model
+from kd.nets.resnet import ResNet
 from kd.specialists.kind import TaskKind
-from kd.tracking.pairs import distillation_jobs, teacher_targets
 from kd.tracking.workspace import Setting
 
 EPOCHS = 5
@@ -30,8 +32,8 @@ SMALL = {"epochs": EPOCHS, "width": 4, "views": 2, "batch_size": 32}
 def teacher(tiny_digits: Dataset) -> Teacher:
     torch.manual_seed(0)
     # In float64 its logits, which are kept and compared in fewer digits, are the same in any batch and on any processor.
-    model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).double().eval()
-    return Teacher(model, whole_task(tiny_digits), "run", "link", parameters=0, origin="made")
+    model = Classifier(ResNet(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).double().eval()
+    return Teacher(model, tiny_digits)
 
 
 @pytest.fixture
@@ -48,11 +50,17 @@ def distilled(
     targets: TeacherTargets | None = None,
 ) -> Job:
     """Return the training of a student, or of a specialist, with its kept targets or with those given."""
-    config = StudentConfig.parse({**SMALL, **(changed or {})})
-    task = specialist_task(setting.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else whole_task(setting.dataset)
-    targets = targets or teacher_targets(config, setting, teacher)
-    _, soft = distillation_jobs(config, setting, task, teacher, targets, label="student")
+    config, guide = seen_by(teacher, changed or {})
+    task = specialist_task(guide.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else guide.task
+    targets = targets or teacher_targets(config, setting, guide)
+    _, soft = distillation_jobs(distillation(config, setting), guide, targets, task, label="student")
     return soft
+
+
+def seen_by(teacher: Teacher, changed: dict[str, int]) -> tuple[StudentConfig, Teacher]:
+    """Return the configuration of a student, and the teacher with the data set of its seed."""
+    config = StudentConfig.parse({**SMALL, **changed})
+    return config, Teacher(teacher.model, replace(teacher.dataset, seed=config.data_seed))
 
 
 def losses(job: Job) -> list[float]:
@@ -80,7 +88,8 @@ class Compared:
 def test_a_student_has_the_kept_targets_of_the_images_that_it_sees_in_every_step(
     teacher: Teacher, setting: Setting, changed: dict[str, int], *, own: bool
 ) -> None:
-    kept = teacher_targets(StudentConfig.parse({**SMALL, **changed}), setting, teacher)
+    config, guide = seen_by(teacher, changed)
+    kept = teacher_targets(config, setting, guide)
     right, wrong = Compared(kept, teacher), Compared(kept, teacher)
     losses(distilled(teacher, setting, changed, own=own, targets=right))
     assert len(right.errors) >= EPOCHS
@@ -109,18 +118,17 @@ import os, sys
 from kd.specialists.kind import TaskKind
 from kd.machine.memory import give_back_freed_memory
 from kd.config import StudentConfig
-from kd.tracking.pairs import teacher_targets
+from kd.jobs import teacher_targets
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_generalist_model
-from kd.tracking.workspace import prepare
-from kd.distillation.task import whole_task
+from kd.nets.resnet import ResNet
+from kd.jobs import prepare
 from kd.distillation.teacher import Teacher
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
 config = StudentConfig(data="digits", views=1, output_dir=sys.argv[1])
 setting = prepare("student", config)
-model = Classifier(create_generalist_model(10, 1, depth=1, width=128), setting.dataset.mean, setting.dataset.std)
-teacher_targets(config, setting, Teacher(model, whole_task(setting.dataset), "run", "link", parameters=0, origin="made"))
+model = Classifier(ResNet(10, 1, depth=1, width=128), setting.dataset.mean, setting.dataset.std)
+teacher_targets(config, setting, Teacher(model, setting.dataset))
 kept = resident()
 give_back_freed_memory()
 print(kept - resident())

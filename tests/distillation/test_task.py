@@ -13,6 +13,7 @@ from kd.data.batches import Batch
 from kd.data.dataset import Dataset, Split
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.task import Task, specialist_task, whole_task
+from kd.evaluation.scores import Scores
 from kd.specialists.clustering import Group
 from kd.specialists.kind import TaskKind
 
@@ -136,25 +137,20 @@ def test_own_correct_is_over_the_images_of_the_group_among_its_classes() -> None
 
 def test_scores_tell_of_the_own_classes_for_a_specialist_alone() -> None:
     logits, labels = torch.tensor([[1.0, 2, 9], [2, 1, 9], [3, 1, 0], [3, 1, 0]]), torch.tensor([1, 1, 0, 2])
-    scores = task_of(TaskKind.DUSTBIN).scores(logits, labels, "val")
-    assert scores.keys() == {"val_accuracy", "val_nll", "val_calibration_error", "val_own_accuracy"}
-    assert scores["val_accuracy"] == 0.25
-    assert scores["val_own_accuracy"] == pytest.approx(2 / 3)
-    assert "val_own_accuracy" not in task_of(TaskKind.ALL).scores(torch.eye(5), torch.arange(5), "val")
+    scores = task_of(TaskKind.DUSTBIN).scores(logits, labels)
+    assert scores.accuracy == 0.25
+    assert scores.own_accuracy == pytest.approx(2 / 3)
+    assert task_of(TaskKind.ALL).scores(torch.eye(5), torch.arange(5)).own_accuracy is None
 
 
 def test_epochs_are_ranked_by_own_accuracy_then_by_likelihood() -> None:
-    def metrics(accuracy: float, own: float, nll: float) -> dict[str, float]:
-        return {"val_accuracy": accuracy, "val_own_accuracy": own, "val_nll": nll}
-
-    def best(task: Task, epochs: list[dict[str, float]]) -> int:
-        ranks = [task.rank(epoch, "val") for epoch in epochs]
+    def best(epochs: list[tuple[float, float | None, float]]) -> int:
+        ranks = [Scores(accuracy, nll, 0.0, own).rank for accuracy, own, nll in epochs]
         return ranks.index(max(ranks))
 
-    assert best(task_of(TaskKind.DUSTBIN), [metrics(0.9, 0.5, 0.1), metrics(0.1, 0.6, 9.0)]) == 1
-    assert best(task_of(TaskKind.DUSTBIN), [metrics(0.9, 0.5, 0.3), metrics(0.1, 0.5, 0.2), metrics(0.5, 0.5, 0.4)]) == 1
-    students = [{"val_accuracy": a, "val_nll": n} for a, n in [(0.8, 0.1), (0.9, 0.7), (0.9, 0.6), (0.9, 0.8)]]
-    assert best(task_of(TaskKind.ALL), students) == 2
+    assert best([(0.9, 0.5, 0.1), (0.1, 0.6, 9.0)]) == 1
+    assert best([(0.9, 0.5, 0.3), (0.1, 0.5, 0.2), (0.5, 0.5, 0.4)]) == 1
+    assert best([(0.8, None, 0.1), (0.9, None, 0.7), (0.9, None, 0.6), (0.9, None, 0.8)]) == 2
 
 
 @st.composite

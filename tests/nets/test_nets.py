@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds, count_parameters
-from kd.nets.registry import create_generalist_model, create_specialist_model
-from kd.nets.resnet import ResidualBlock
-
-CREATORS = [create_generalist_model, create_specialist_model]
+from kd.nets.pooled import PooledResNet
+from kd.nets.resnet import ResidualBlock, ResNet
 
 
 def convolutions(in_channels: int, depth: int, width: int) -> list[tuple[int, int, int]]:
@@ -26,9 +24,8 @@ def convolutions(in_channels: int, depth: int, width: int) -> list[tuple[int, in
     return layers
 
 
-@pytest.mark.parametrize("create", CREATORS)
-def test_resnet_20_has_the_parameters_of_the_paper(create: type) -> None:
-    net = create(10, 3, depth=3, width=16)
+def test_resnet_20_has_the_parameters_of_the_paper() -> None:
+    net = ResNet(10, 3, depth=3, width=16)
     layers = convolutions(3, 3, 16)
     assert len(layers) + 1 == 20
     weights = sum(9 * before * after for before, after, _ in layers)
@@ -37,19 +34,18 @@ def test_resnet_20_has_the_parameters_of_the_paper(create: type) -> None:
     assert f"{count_parameters(net) / 1e6:.2f}" == "0.27"  # He et al., table 6
 
 
-@pytest.mark.parametrize("create", CREATORS)
 @given(depth=st.integers(1, 3), width=st.integers(1, 6), channels=st.integers(1, 3), classes=st.integers(2, 11))
 @settings(max_examples=15)
-def test_parameters_by_formula(create: type, depth: int, width: int, channels: int, classes: int) -> None:
+def test_parameters_by_formula(depth: int, width: int, channels: int, classes: int) -> None:
     layers = convolutions(channels, depth, width)
     expected = sum(9 * before * after + 2 * after for before, after, _ in layers) + (4 * width + 1) * classes
-    assert count_parameters(create(classes, channels, depth, width)) == expected
+    assert count_parameters(ResNet(classes, channels, depth, width)) == expected
 
 
 @pytest.mark.parametrize("side", [8, 9, 32])
 @pytest.mark.parametrize(("depth", "width", "channels"), [(1, 4, 1), (2, 3, 3)])
 def test_multiply_adds_by_formula(side: int, depth: int, width: int, channels: int) -> None:
-    model = Classifier(create_specialist_model(5, channels, depth, width), [0.5] * channels, [0.2] * channels)
+    model = Classifier(ResNet(5, channels, depth, width), [0.5] * channels, [0.2] * channels)
     pixels, expected = side, 0
     for before, after, stride in convolutions(channels, depth, width):
         pixels = math.ceil(pixels / stride)
@@ -66,7 +62,7 @@ def test_multiply_adds_by_formula(side: int, depth: int, width: int, channels: i
 @given(height=st.integers(1, 33), width=st.integers(1, 33), channels=st.integers(1, 4), images=st.integers(1, 3))
 @settings(max_examples=25)
 def test_any_input_size_gives_logits(height: int, width: int, channels: int, images: int) -> None:
-    net = create_specialist_model(7, channels, 1, 2).eval()
+    net = ResNet(7, channels, 1, 2).eval()
     model = Classifier(net, [0.5] * channels, [0.25] * channels)
     with torch.no_grad():
         logits = model(torch.randint(0, 256, (images, channels, height, width), dtype=torch.uint8))
@@ -111,7 +107,7 @@ def test_a_block_does_not_change_its_input_and_is_the_sum_of_both_ways() -> None
 
 
 def test_the_stages_halve_the_image_and_double_the_channels() -> None:
-    net = create_generalist_model(10, 3, depth=2, width=4)
+    net = ResNet(10, 3, depth=2, width=4)
     shapes: list[tuple[int, ...]] = []
     for module in net.modules():
         if isinstance(module, ResidualBlock):
@@ -122,7 +118,7 @@ def test_the_stages_halve_the_image_and_double_the_channels() -> None:
 
 def test_a_pooled_net_pools_before_each_stage_and_has_a_shortcut_around_each_further_layer() -> None:
     torch.manual_seed(0)
-    net = create_generalist_model(10, 3, depth=2, width=4, kind="pooled").double().eval()
+    net = PooledResNet(10, 3, depth=2, width=4).double().eval()
     convolved = [2, 4, 4, 4, 8, 8, 8, 16, 16, 16]  # channels after each convolution: stem, then three a stage
     before = [3, 2, 4, 4, 4, 8, 8, 8, 16, 16]
     weights = sum(9 * inside * outside for inside, outside in zip(before, convolved, strict=True))
@@ -150,7 +146,7 @@ def test_a_pooled_net_pools_before_each_stage_and_has_a_shortcut_around_each_fur
 @given(height=st.integers(1, 33), width=st.integers(1, 33), channels=st.integers(1, 4))
 @settings(max_examples=15)
 def test_a_pooled_net_takes_any_input_size(height: int, width: int, channels: int) -> None:
-    net = create_generalist_model(7, channels, 1, 1, kind="pooled").eval()
+    net = PooledResNet(7, channels, 1, 1).eval()
     with torch.no_grad():
         assert net(torch.randn(2, channels, height, width)).isfinite().all()
 
@@ -170,7 +166,7 @@ def test_the_classifier_normalises_by_the_channels_of_its_data_set(mean: list[fl
 
 
 def test_bytes_and_floats_of_the_same_pixels_give_the_same_logits() -> None:
-    model = Classifier(create_specialist_model(4, 3, 1, 2), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]).eval()
+    model = Classifier(ResNet(4, 3, 1, 2), [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]).eval()
     images = torch.randint(0, 256, (5, 3, 9, 9), dtype=torch.uint8)
     with torch.no_grad():
         expected = model(images)
@@ -180,8 +176,8 @@ def test_bytes_and_floats_of_the_same_pixels_give_the_same_logits() -> None:
 
 
 def test_the_normalisation_is_saved_with_the_weights_and_is_not_trained() -> None:
-    model = Classifier(create_specialist_model(4, 1, 1, 2), [0.4], [0.2])
-    other = Classifier(create_specialist_model(4, 1, 1, 2), [0.9], [0.7])
+    model = Classifier(ResNet(4, 1, 1, 2), [0.4], [0.2])
+    other = Classifier(ResNet(4, 1, 1, 2), [0.9], [0.7])
     other.load_state_dict(model.state_dict())
     images = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
     assert torch.equal(model.eval()(images), other.eval()(images))
@@ -191,7 +187,7 @@ def test_the_normalisation_is_saved_with_the_weights_and_is_not_trained() -> Non
 def test_weights_are_drawn_from_the_seed_with_the_variance_of_he() -> None:
     def create(seed: int) -> nn.Module:
         torch.manual_seed(seed)
-        return create_generalist_model(10, 3, depth=1, width=64)
+        return ResNet(10, 3, depth=1, width=64)
 
     one, same, other = (create(seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)

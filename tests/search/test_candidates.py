@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from kd.config import TuneConfig
 from kd.data.dataset import Dataset
+from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import create_trainer
 from kd.distillation.targets import LiveTargets
-from kd.distillation.task import specialist_task, whole_task
+from kd.distillation.task import specialist_task
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.predict import predict
+from kd.jobs import distillation
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_generalist_model
+from kd.nets.resnet import ResNet
 from kd.search.candidates import Candidate, Guide
 from kd.search.final import systems
 from kd.search.objective import Surplus, TrialRunner
@@ -34,7 +36,6 @@ from kd.specialists.combined import CombinedModel, Specialist
 from kd.specialists.dustbin import fit_correction, group_labels
 from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
-from kd.tracking.pairs import distillation_jobs
 from kd.tracking.workspace import Setting
 
 SMALL = {"epochs": 3, "width": 4, "views": 0, "batch_size": 32, "lr": 0.2}
@@ -44,8 +45,8 @@ GROUPS = {0: (0, 1, 2), 1: (3, 4)}
 @pytest.fixture(scope="module")
 def guide(tiny_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Guide:
     torch.manual_seed(0)
-    model = Classifier(create_generalist_model(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
-    teacher = Teacher(model, whole_task(tiny_digits), "run", "link", parameters=0, origin="made")
+    model = Classifier(ResNet(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
+    teacher = Teacher(model, tiny_digits)
     setting = Setting("tune", tiny_digits, torch.device("cpu"), tmp_path_factory.mktemp("out"), {})
     return Guide(setting, teacher, LiveTargets(model), GROUPS)
 
@@ -66,7 +67,8 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
     accuracies: list[list[float]] = []
     for number, group in GROUPS.items():
         task = specialist_task(guide.setting.dataset, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, 0.5)
-        _, job = distillation_jobs(config, guide.setting, task, guide.teacher, guide.targets, label=f"specialist {number}")
+        how = distillation(config, guide.setting)
+        _, job = distillation_jobs(how, guide.teacher, guide.targets, task, label=f"specialist {number}")
         trainer, _ = create_trainer(job)
         seen = []
         for _ in trainer.epochs():
@@ -93,7 +95,7 @@ def test_the_combined_accuracy_is_that_of_the_combined_model(guide: Guide, *, du
     dataset = guide.setting.dataset
     specialists = []
     for training in candidate.trainings:
-        model = training.use_weights()
+        model = training.model
         group = training.job.task.group
         labels = group_labels(dataset.val.labels, group, 10, dustbin=True)
         shift = fit_correction(predict(model, dataset.val), labels) if dustbin else 0.0
@@ -120,8 +122,8 @@ def test_the_control_learns_from_hard_targets_alone(guide: Guide) -> None:
     control, hard = Candidate(config, guide, "control"), Candidate(config.model_copy(update={"alpha": 0.0}), guide)
     for one in (control, hard):
         list(one.epochs())
-    weights = control.trainings[0].use_weights().state_dict()
-    for name, weight in hard.trainings[0].use_weights().state_dict().items():
+    weights = control.trainings[0].model.state_dict()
+    for name, weight in hard.trainings[0].model.state_dict().items():
         assert torch.equal(weights[name], weight), name  # a zero is added to each gradient
 
 
@@ -157,7 +159,7 @@ def run_one_guided_by(
 
 def test_a_trial_that_torch_cannot_train_fails_alone(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
     dataset = guide.setting.dataset
-    of_colour_images = Classifier(create_generalist_model(10, 3, 1, 4), dataset.mean, dataset.std)
+    of_colour_images = Classifier(ResNet(10, 3, 1, 4), dataset.mean, dataset.std)
     trial, run, lost = run_one_guided_by(of_colour_images, guide, study, tmp_path)
     assert (trial.state, finished([trial]), lost) == (TrialState.FAIL, 1, False)
     assert "channels" in trial.user_attrs[END]

@@ -11,11 +11,11 @@ from torch import nn
 
 from kd.config import StudentConfig, TeacherConfig
 from kd.data.views import Augmentation
+from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
+from kd.jobs import find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
-from kd.tracking.teachers import find_teacher, load_teacher, teacher_job
-from kd.tracking.training import train
-from kd.tracking.workspace import prepare
+from kd.tracking.teachers import load_teacher
 
 
 def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
@@ -36,7 +36,9 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     settings = {"teacher_depth": 1, "teacher_width": 1, "teacher_epochs": 1, "output_dir": str(tmp_path)}
     config = StudentConfig.parse(settings)
     setting = prepare("student", config)
-    first = train(teacher_job(config.teacher_config(), setting))
+    own = config.teacher_config()
+    with tracked_by(teacher_tracker(own, setting)):
+        first = carry_out(teacher_job(own, setting))
     [model] = tmp_path.glob("mlruns/**/model.pt2")
     model.write_bytes(model.read_bytes()[:1000])
     with pytest.raises(UserError, match=rf"^{first.run_id}: its model can't be read \(.*\); name another run$"):
@@ -67,6 +69,8 @@ def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
         return log_model(run, module, shape, metadata)  # the last that is done before the checkpoint is kept
 
     monkeypatch.setattr(tracking.Run, "log_model", look_and_log_model)
-    trained = train(teacher_job(config, prepare("teacher", config)))
+    setting = prepare("teacher", config)
+    with tracked_by(teacher_tracker(config, setting)):
+        trained = carry_out(teacher_job(config, setting))
     assert len(refused) == 1
     assert [path.name for path in checkpoints.iterdir()] == [f"teacher-{trained.run_id[:8]}.pt"]

@@ -19,7 +19,7 @@ from kd.evaluation.predict import predict
 from kd.losses.hard_targets import hard_loss
 from kd.losses.terms import LossTerms
 from kd.nets.classifier import Classifier
-from kd.nets.registry import create_specialist_model
+from kd.nets.resnet import ResNet
 from kd.training import checkpoints
 from kd.training.loop import Objective, Trainer, resized, seen_px
 from kd.training.optimizers import learning_rate
@@ -57,7 +57,7 @@ class Linear(nn.Module):
 
 def digits_trainer(dataset: Dataset, recipe: Recipe = RECIPE, objective: Objective = hard) -> Trainer:
     torch.manual_seed(recipe.seed)
-    net = create_specialist_model(dataset.num_classes, 1, depth=1, width=4)
+    net = ResNet(dataset.num_classes, 1, depth=1, width=4)
     model = Classifier(net, dataset.mean, dataset.std)
     return Trainer(model, dataset.train, objective, recipe, dataset.augmentation(7))
 
@@ -326,7 +326,7 @@ def bright_quarter(images: int) -> Split:
 
 
 def resnet() -> nn.Module:
-    return Classifier(create_specialist_model(4, 1, 1, 4), [0.3], [0.3])
+    return Classifier(ResNet(4, 1, 1, 4), [0.3], [0.3])
 
 
 @pytest.mark.parametrize("create", [resnet, lambda: Linear(64, 4)])

@@ -1,0 +1,105 @@
+"""What changed between two systems: paired differences, over images for one seed and over seeds for several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd.distillation.combination import BOOTSTRAP_SEED, Combination
+from kd.distillation.results import Trained
+from kd.distillation.task import Task
+from kd.distillation.teacher import Teacher
+from kd.errors import UserError
+from kd.evaluation.intervals import (
+    Interval,
+    format_interval,
+    mcnemar,
+    paired_bootstrap,
+    paired_difference,
+    t_interval,
+    verdict,
+    wilson_interval,
+)
+from kd.specialists.kind import TaskKind
+
+System = Trained | Teacher | Combination
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The accuracy of a system beside that of what it is compared with, and the paired difference, on test."""
+
+    before: Interval
+    after: Interval
+    difference: Interval
+    p_value: float | None
+    """McNemar's; None over several seeds."""
+
+    @property
+    def over(self) -> str:
+        """Return what n counts: images or seeds."""
+        return "seeds" if self.p_value is None else "images"
+
+    @property
+    def verdict(self) -> str:
+        """Return what the difference amounts to: gain, loss, null result or no interval."""
+        return verdict(self.difference)
+
+    def __str__(self) -> str:
+        return f"{format_interval(self.difference, '% points')} {self.over}: {self.verdict}"
+
+
+def compare(system: System | Sequence[System], other: System | Sequence[System]) -> Comparison:
+    """Compare the test accuracy of a system with that of another one, on the same images.
+
+    A specialist is compared on the images of its own classes, among its own classes; so is whatever it is compared with.
+
+    Args:
+        system: a trained net, a teacher or a combination; several of them are replicates, one per seed.
+        other: what it is compared with; as many of them.
+
+    Raises:
+        UserError: they were not scored on the same images, or there are not as many of both.
+    """
+    systems, others = (list(side) if isinstance(side, Sequence) else [side] for side in (system, other))
+    if len(systems) != len(others) or not systems:
+        raise UserError(f"{len(systems)} and {len(others)} systems can't be paired; give as many of both, one or more")
+    return compare_correct([_both(one, two) for one, two in zip(systems, others, strict=True)])
+
+
+def compare_correct(seeds: Sequence[tuple[Tensor, Tensor]]) -> Comparison:
+    """Compare which images, (N,) bool, were right before and after, for each seed."""
+    if len(seeds) == 1:
+        before, after = (correct.numpy() for correct in seeds[0])
+        return Comparison(
+            wilson_interval(int(before.sum()), len(before)),
+            wilson_interval(int(after.sum()), len(after)),
+            paired_bootstrap(before, after, seed=BOOTSTRAP_SEED),
+            mcnemar(before, after),
+        )
+    befores, afters = ([correct.double().mean().item() for correct in column] for column in zip(*seeds, strict=True))
+    return Comparison(t_interval(befores), t_interval(afters), paired_difference(afters, befores), None)
+
+
+def _both(system: System, other: System) -> tuple[Tensor, Tensor]:
+    """Return which images, (N,) bool, the other system and the system have right, in this order."""
+    if system.dataset.digest != other.dataset.digest:
+        raise UserError(f"{system.dataset.name} and {other.dataset.name}: not the same images; compare on one data set")
+    tasks = [one.task for one in (system, other) if isinstance(one, Trained) and one.task.kind != TaskKind.ALL]
+    if len({task.group for task in tasks}) > 1:
+        raise UserError("the specialists are of two groups of classes; compare those of one group")
+    return _correct(other, tasks), _correct(system, tasks)
+
+
+def _correct(system: System, tasks: Sequence[Task]) -> Tensor:
+    if not tasks:
+        return system.after if isinstance(system, Combination) else _logits(system).argmax(dim=1) == system.dataset.test.labels
+    task = system.task if isinstance(system, Trained) and system.task.kind != TaskKind.ALL else tasks[0]
+    logits = _logits(system)
+    if not isinstance(system, Trained) or system.task.kind == TaskKind.ALL:
+        logits = task.of_teacher(logits[task.test.index], 1.0)
+    return task.own_correct(logits, task.test.labels)
+
+
+def _logits(system: System) -> Tensor:
+    return system.test_probabilities.log() if isinstance(system, Combination) else system.test_logits

@@ -1,0 +1,311 @@
+"""Nets trained alone or distilled from a teacher, each distilled one beside its control."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kd.data.dataset import Dataset
+from kd.distillation.job import Job
+from kd.distillation.objectives import hard_objective, soft_objective
+from kd.distillation.results import Trained
+from kd.distillation.target_cache import cached_targets as targets_from_file
+from kd.distillation.target_cache import computed_targets
+from kd.distillation.targets import LiveTargets, TeacherTargets
+from kd.distillation.task import Task, whole_task
+from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.tracker import carry_out
+from kd.errors import UserError
+from kd.machine.device import resolve_device
+from kd.machine.memory import give_back_freed_memory
+from kd.nets.names import SMALL
+from kd.nets.registry import Net, NetSpec, net_spec
+from kd.specialists.kind import TaskKind
+from kd.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """How nets are distilled: the net, its recipe, and the weight and temperature of the soft targets."""
+
+    net: NetSpec
+    recipe: Recipe
+    device: torch.device
+    temperature: float = 4.0
+    alpha: float = 0.9
+    control: bool = True
+    """Train the same net on hard targets alone first, to compare with."""
+
+
+def train(
+    net: Net, dataset: Dataset, recipe: Recipe | None = None, *, name: str = "teacher", device: str = "auto", **settings: int
+) -> Trained:
+    """Train a net on hard targets alone, on all classes: a teacher, say.
+
+    The weights of the best epoch on val are used (``Recipe.use``); test is scored once.
+
+    Args:
+        net: ``resnet`` or ``pooled``; a module to start from (a copy is trained), or a function of (num_classes,
+            in_channels). It maps normalised images (B, C, H, W) to logits (B, num_classes).
+        dataset: the images.
+        recipe: how to train; None: :class:`Recipe` with its defaults.
+        name: the training's, for progress and tracking.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        settings: ``depth`` (blocks per stage) and ``width`` (channels of the first stage) of a net by name.
+
+    Raises:
+        UserError: no such net or device, a net that does not fit the images, a batch larger than the training split, or a
+            loss that is not finite.
+    """
+    return carry_out(teacher_job(net_spec(net, settings), dataset, recipe or Recipe(), resolve_device(device), name=name))
+
+
+def distil(  # noqa: PLR0913 - the choices of one distillation
+    teacher: Teacher | Trained | nn.Module,
+    net: Net = "resnet",
+    dataset: Dataset | None = None,
+    recipe: Recipe | None = None,
+    *,
+    temperature: float = 4.0,
+    alpha: float = 0.9,
+    views: int = 4,
+    control: bool = True,
+    targets: TeacherTargets | None = None,
+    name: str = "student",
+    device: str = "auto",
+    **settings: int,
+) -> Trained:
+    """Distil a teacher into a net on all classes, beside its control (paper, section 2).
+
+    The loss is ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE``. Teacher and student see the same view of the same
+    image. The control is the same net with the same seed, views and recipe, on hard targets alone.
+
+    Args:
+        teacher: a :class:`Teacher`, what :func:`train` returned, or any module from uint8 images to logits of all classes.
+        net: as in :func:`train`; ``resnet`` is of depth 1 and width 16 unless ``settings`` say otherwise.
+        dataset: the images; None: those of the teacher.
+        recipe: how to train; None: :class:`Recipe` with its defaults. Its ``views`` are those given here.
+        temperature: T of the soft targets, above 0.
+        alpha: weight of the soft term, in [0, 1].
+        views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
+            teacher.
+        control: train the control.
+        targets: the teacher's logits from :func:`cached_targets`; None: computed here, in memory.
+        name: the training's, for progress and tracking.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        settings: ``depth`` and ``width`` of a net by name.
+
+    Returns:
+        The distilled net; its ``control`` is beside it.
+
+    Raises:
+        UserError: as :func:`train`, or the teacher does not fit the data set.
+    """
+    on = resolve_device(device)
+    guide = as_teacher(teacher, dataset, on)
+    how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
+    return distil_task(how, guide, targets or targets_seen(guide, how), guide.task, label=name)
+
+
+def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are kept
+    teacher: Teacher | Trained | nn.Module,
+    dataset: Dataset | None = None,
+    *,
+    views: int = 4,
+    folder: str | Path | None = None,
+    shift_px: int = 0,
+    device: str = "auto",
+) -> TeacherTargets:
+    """Return a teacher's logits for some views of each training image, for any number of students.
+
+    Args:
+        teacher: as in :func:`distil`.
+        dataset: the images; None: those of the teacher.
+        views: augmented views of each image, 1 or more.
+        folder: where they are kept in a file, and found again; None: in memory alone.
+        shift_px: ``Recipe.shift_px`` of the students to come.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UserError: the teacher does not fit the data set, its logits are not finite, or the file can't be used.
+    """
+    if views < 1:
+        raise UserError(f"{views} views can't be cached; give 1 or more", field="views")
+    on = resolve_device(device)
+    guide = as_teacher(teacher, dataset, on)
+    return teacher_targets(guide, views, on, shift_px=shift_px, folder=None if folder is None else Path(folder))
+
+
+def distillation(  # noqa: PLR0913 - as distil
+    net: Net,
+    recipe: Recipe | None,
+    device: torch.device,
+    *,
+    views: int,
+    temperature: float,
+    alpha: float,
+    control: bool,
+    **settings: int,
+) -> Distillation:
+    """Return how nets are distilled, from what :func:`distil` takes.
+
+    Raises:
+        UserError: no such net, or a temperature or alpha out of bounds.
+    """
+    if not temperature > 0:
+        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
+    if not 0 <= alpha <= 1:
+        raise UserError(f"{alpha} is no weight of the soft term; give one from 0 to 1", field="alpha")
+    return Distillation(
+        net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
+    )
+
+
+def teacher_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:
+    """Return the training of a net on all classes and hard targets alone.
+
+    Raises:
+        UserError: the recipe does not fit the images.
+    """
+    check_recipe(recipe, dataset)
+    return Job(
+        name=name,
+        label=name,
+        role="teacher",
+        dataset=dataset,
+        task=whole_task(dataset),
+        net=net,
+        recipe=recipe,
+        objective=hard_objective(recipe.label_smoothing),
+        device=device,
+    )
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a recipe that does not fit the images.
+
+    Raises:
+        UserError: a batch is larger than the training split, or a shift than an image.
+    """
+    if recipe.batch_size > len(dataset.train):
+        raise UserError(f"{recipe.batch_size}: the training split has only {len(dataset.train)} images", field="batch_size")
+    smallest_px = min(dataset.image_shape[1:])
+    if recipe.shift_px >= smallest_px:
+        raise UserError(f"{recipe.shift_px}: images of {smallest_px} px can only be shifted by fewer", field="shift_px")
+
+
+def teacher_targets(
+    teacher: Teacher, views: int, device: torch.device, *, shift_px: int = 0, folder: Path | None = None
+) -> TeacherTargets:
+    """Return the teacher's logits for the training images, in some of the views that students see.
+
+    Args:
+        teacher: on the device.
+        views: how many views; 0: a live teacher.
+        device: where they are computed.
+        shift_px: the students' largest shift, as in their recipe.
+        folder: where they are kept in a file; None: in memory alone.
+
+    Raises:
+        UserError: the logits are not finite, or the file can't be used.
+    """
+    dataset = teacher.dataset
+    if views == 0:
+        return LiveTargets(teacher.model)
+    augmentation = dataset.augmentation(dataset.seed, shift_px)
+    if folder is None:
+        targets = computed_targets(teacher.model, dataset.train, augmentation, views, device=device, progress=True)
+    else:
+        targets = targets_from_file(
+            teacher.model,
+            dataset.train,
+            augmentation,
+            views=views,
+            data_digest=dataset.digest,
+            split_name="train",
+            root=folder,
+            device=device,
+            progress=True,
+        )
+    give_back_freed_memory()
+    return targets
+
+
+def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None) -> TeacherTargets:
+    """Return the teacher's logits in the views that the students of a distillation see; see :func:`teacher_targets`."""
+    # Epoch e sees view e mod views: with fewer epochs than views nothing would see the rest.
+    views = min(how.recipe.views, how.recipe.epochs)
+    return teacher_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
+
+
+def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called
+    how: Distillation,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    task: Task,
+    *,
+    label: str,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> Trained:
+    """Train the control, then the distilled net.
+
+    Args are those of :func:`distillation_jobs`.
+
+    Raises:
+        UserError: a loss is not finite.
+    """
+    hard, soft = distillation_jobs(how, teacher, targets, task, label=label, suffix=suffix, start=start)
+    return carry_out(soft, carry_out(hard) if how.control else None)
+
+
+def distillation_jobs(  # noqa: PLR0913 - as above
+    how: Distillation,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    task: Task,
+    *,
+    label: str,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> tuple[Job, Job]:
+    """Return the trainings of the control and of the distilled net, alike but for the soft targets.
+
+    Args:
+        how: net, recipe, temperature and alpha.
+        teacher: who guides.
+        targets: its logits on the training images.
+        task: what is learned.
+        label: what the net is, whatever its seed.
+        suffix: what the names of the trainings end with.
+        start: a net whose weights both start from where the nets match; None: weights drawn by the seed.
+
+    Raises:
+        UserError: the recipe does not fit the images.
+    """
+    check_recipe(how.recipe, teacher.dataset)
+    hard = Job(
+        name=f"control of {label}{suffix}",
+        label=label,
+        role="control",
+        dataset=teacher.dataset,
+        task=task,
+        net=how.net,
+        recipe=how.recipe,
+        objective=hard_objective(how.recipe.label_smoothing),
+        device=how.device,
+        teacher=teacher,
+        start=start,
+    )
+    soft = replace(
+        hard,
+        name=f"{label}{suffix}",
+        role="student" if task.kind == TaskKind.ALL else "specialist",
+        objective=soft_objective(
+            task, targets, temperature=how.temperature, alpha=how.alpha, label_smoothing=how.recipe.label_smoothing
+        ),
+        temperature=how.temperature,
+        alpha=how.alpha,
+    )
+    return hard, soft

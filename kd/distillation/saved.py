@@ -1,0 +1,128 @@
+"""A trained model as one file, and what it answers to pictures: no run, no tracker, no code of kd's nets needed to load it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kd.data.arrays import channels_first
+from kd.data.folder import decode_image
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
+from kd.errors import UserError
+from kd.evaluation.predict import predict_images
+from kd.nets.exported import Exported, export, read_program, write_program
+
+FORMAT = "kd-model-1"
+FACTS_FILE = "kd.json"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answers to one image."""
+
+    name: str
+    """The class with the highest probability."""
+    probability: float
+    probabilities: Mapping[str, float]
+    """Of every class, in the model's order."""
+
+
+class SavedModel:
+    """A model loaded from a file: images of any source in, classes by name out."""
+
+    def __init__(self, module: Exported, classes: Sequence[str], image_shape: Sequence[int]) -> None:
+        """Take the module, the names of its outputs, and the shape (C, H, W) of its images."""
+        channels, height, width = image_shape
+        self.module = module
+        self.classes = tuple(classes)
+        self.image_shape = (channels, height, width)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
+        return predict_images(self.module, images)
+
+    def predict(self, images: Sequence[str | Path] | npt.ArrayLike) -> list[Prediction]:
+        """Return what the model answers to each image.
+
+        Args:
+            images: paths of image files, which are cropped and resized as in training; or an array, uint8, (N, C, H, W) or
+                (N, H, W, C), of the model's own size.
+
+        Raises:
+            UserError: a file can't be read, or the array is not of the model's shape.
+        """
+        pixels = self._files(images) if _are_paths(images) else self._array(images)  # type: ignore[arg-type]
+        if len(pixels) == 0:
+            return []
+        probabilities = self.logits(pixels).softmax(dim=1)
+        return [self._prediction(row) for row in probabilities.tolist()]
+
+    def _files(self, paths: Sequence[str | Path]) -> Tensor:
+        images = [decode_image(Path(path).expanduser(), self.image_shape) for path in paths]
+        return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.image_shape, dtype=torch.uint8)
+
+    def _array(self, images: npt.ArrayLike) -> Tensor:
+        pixels = channels_first("images", np.asarray(images))
+        if pixels.shape[1:] != self.image_shape:
+            raise UserError(f"images are {pixels.shape[1:]} and the model's {self.image_shape} (channels, height, width)")
+        return torch.from_numpy(np.ascontiguousarray(pixels))
+
+    def _prediction(self, row: Sequence[float]) -> Prediction:
+        best = max(range(len(row)), key=row.__getitem__)
+        return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+
+def save(system: Trained | Combination, path: str | Path) -> Path:
+    """Save a trained net or a combination as one file: its program and weights without pickle, its classes and image shape.
+
+    Args:
+        system: what :func:`train`, :func:`distil`, :func:`specialise` or :func:`combine` returned.
+        path: the file, by custom ``NAME.pt2``; it is written whole or not at all.
+
+    Raises:
+        UserError: the file can't be written, or the net can't be exported.
+    """
+    path = Path(path).expanduser()
+    combined = isinstance(system, Combination)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "name": system.name,
+        "classes": list(system.dataset.classes if isinstance(system, Combination) else system.task.classes),
+        "image_shape": list(system.dataset.image_shape),
+        "outputs": "probabilities" if combined else "logits",
+        "data": system.dataset.name,
+        "data_digest": system.dataset.digest,
+    }
+    write_program(export(system.model, system.dataset.image_shape), path, {FACTS_FILE: json.dumps(facts)})
+    return path
+
+
+def load(path: str | Path) -> SavedModel:
+    """Load a model that :func:`save` wrote. Load only files that you trust: reading a program can run what is in it.
+
+    Raises:
+        UserError: there is no such file, or kd did not write it.
+    """
+    path = Path(path).expanduser()
+    program, texts = read_program(path, [FACTS_FILE])
+    try:
+        facts = json.loads(texts[FACTS_FILE])
+        known = facts["format"] == FORMAT
+        module = Exported(program, logarithm=facts["outputs"] == "probabilities")
+        classes, shape = facts["classes"], facts["image_shape"]
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
+    return SavedModel(module, classes, shape)
+
+
+def _are_paths(images: object) -> bool:
+    return isinstance(images, Sequence) and all(isinstance(image, str | Path) for image in images)

@@ -1,0 +1,178 @@
+"""Specialists of class groups, and generalist and specialists as one model (paper, section 5)."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from kd.data.dataset import Dataset
+from kd.distillation.combination import Combination, CombinationJob, as_member
+from kd.distillation.distil import Distillation, distil_task, distillation, targets_seen
+from kd.distillation.results import Trained
+from kd.distillation.targets import TeacherTargets
+from kd.distillation.task import specialist_task
+from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.tracker import carry_out_combination
+from kd.errors import UserError
+from kd.machine.device import resolve_device
+from kd.nets.registry import Net
+from kd.specialists.clustering import Group, auto_groups
+from kd.specialists.groups import describe_group
+from kd.specialists.kind import Correction, TaskKind
+from kd.training.recipe import Recipe
+
+
+def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustered
+    teacher: Teacher | Trained | nn.Module,
+    dataset: Dataset | None = None,
+    *,
+    count: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[Group, ...]:
+    """Return groups of classes that a generalist confuses, found from its predictions on val (paper, section 5.3).
+
+    Args:
+        teacher: as in :func:`~kd.distillation.distil.distil`.
+        dataset: the images; None: those of the teacher.
+        count: how many groups; None: about the root of the number of classes.
+        size: classes per group, and then groups may overlap; None: the groups share out all classes.
+        seed: of the clustering.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        Class numbers of each group, in ascending order.
+
+    Raises:
+        UserError: ``count`` or ``size`` does not fit the number of classes, or the teacher does not fit the data set.
+    """
+    guide = as_teacher(teacher, dataset, resolve_device(device))
+    return auto_groups(guide.val_logits.softmax(dim=1), count=count, size=size, seed=seed)
+
+
+def specialise(  # noqa: PLR0913 - the choices of one distillation
+    teacher: Teacher | Trained | nn.Module,
+    groups: Sequence[Sequence[int]],
+    net: Net = "resnet",
+    dataset: Dataset | None = None,
+    recipe: Recipe | None = None,
+    *,
+    kind: TaskKind | str = TaskKind.DUSTBIN,
+    own_fraction: float = 0.5,
+    warm_start: bool = False,
+    temperature: float = 4.0,
+    alpha: float = 0.9,
+    views: int = 4,
+    control: bool = True,
+    targets: TeacherTargets | None = None,
+    device: str = "auto",
+    **settings: int,
+) -> list[Trained]:
+    """Train one specialist per group of classes, guided by a generalist, each beside its control (paper, section 5.2).
+
+    Args:
+        teacher: the generalist, as in :func:`~kd.distillation.distil.distil`.
+        groups: class numbers of each group, two or more and not all.
+        net: as there; a function of (num_classes, in_channels) is asked for one more class where there is a dustbin.
+        dataset: the images; None: those of the teacher.
+        recipe: how to train; None: :class:`~kd.training.recipe.Recipe` with its defaults.
+        kind: ``dustbin``: the group's classes and one more for everything else; ``own``: the group's alone; ``full``: all
+            classes, on images of which the group's are enriched (section 6.1).
+        own_fraction: share of an epoch from the group's classes, in (0, 1]; the paper has a half.
+        warm_start: start from the generalist's weights, as the paper does, where the nets match.
+        temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
+        alpha: weight of the soft term.
+        views: augmented views of each image.
+        control: train each specialist's control.
+        targets: the teacher's logits.
+        device: where to compute.
+        settings: ``depth`` and ``width`` of a net by name.
+
+    Returns:
+        The specialists in the order of the groups; the ``control`` of each is beside it.
+
+    Raises:
+        UserError: a bad group or fraction, or as ``distil``.
+    """
+    on = resolve_device(device)
+    guide = as_teacher(teacher, dataset, on)
+    how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
+    checked = [_checked(group, guide.dataset) for group in groups]
+    if not 0 < own_fraction <= 1:
+        raise UserError(f"{own_fraction} is no share of an epoch; give one above 0, up to 1", field="own_fraction")
+    shared = targets or targets_seen(guide, how)
+    start = guide.model if warm_start else None
+    return [
+        specialise_group(how, guide, shared, group, TaskKind(kind), own_fraction, number=number, start=start)
+        for number, group in enumerate(checked)
+    ]
+
+
+def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which specialist
+    how: Distillation,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    group: Group,
+    kind: TaskKind,
+    own_fraction: float,
+    *,
+    number: int,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> Trained:
+    """Train the specialist of one group and its control; for the arguments see :func:`distil_task` and :func:`specialise`."""
+    dataset = teacher.dataset
+    return distil_task(
+        how,
+        teacher,
+        targets,
+        specialist_task(dataset, group, kind, own_fraction),
+        label=f"specialist {number} {describe_group(group, dataset.classes)}",
+        suffix=suffix,
+        start=start,
+    )
+
+
+def combine(  # noqa: PLR0913 - what is combined, and how
+    teacher: Teacher | Trained | nn.Module,
+    specialists: Sequence[Trained],
+    *,
+    correction: Correction = "fit",
+    top_n: int = 1,
+    name: str = "combined",
+    device: str = "auto",
+) -> Combination:
+    """Combine a generalist and specialists by the paper's Eq. 5 (section 5.4), and compare the two on val and test.
+
+    Args:
+        teacher: the generalist.
+        specialists: what :func:`specialise` returned.
+        correction: what is added to the dustbin's logit: ``fit``: one number fitted on val; ``paper``: the log of the
+            oversampling; ``none``.
+        top_n: how many of the generalist's most probable classes call their specialists.
+        name: the combination's, for tracking.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UserError: no specialist, a student among them, or more classes called than there are.
+    """
+    if not specialists:
+        raise UserError("there is none to combine the generalist with; give one or more", field="specialists")
+    on = resolve_device(device)
+    guide = as_teacher(teacher, specialists[0].dataset, on)
+    if not 1 <= top_n <= guide.dataset.num_classes:
+        raise UserError(f"{top_n}: there are only {guide.dataset.num_classes} classes", field="top_n")
+    members = [as_member(specialist) for specialist in specialists]
+    seed = specialists[0].recipe.seed
+    return carry_out_combination(CombinationJob(name, guide, members, correction, top_n, on, seed))
+
+
+def _checked(group: Sequence[int], dataset: Dataset) -> Group:
+    numbers = tuple(sorted(set(group)))
+    known = set(range(dataset.num_classes))
+    if len(numbers) != len(group) or not set(numbers) <= known or not 2 <= len(numbers) < len(known):  # noqa: PLR2004 - a group
+        raise UserError(
+            f"{tuple(group)} is no group; give two or more different class numbers below {dataset.num_classes}, not all",
+            field="groups",
+        )
+    return numbers

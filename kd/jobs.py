@@ -1,0 +1,109 @@
+"""From a configuration to the library's records: what a command works with, and what it trains. The only place of that."""
+
+from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig
+from kd.data.load import load_dataset
+from kd.distillation.distil import Distillation, targets_seen
+from kd.distillation.distil import teacher_job as training_alone
+from kd.distillation.job import Job
+from kd.distillation.targets import TeacherTargets
+from kd.distillation.teacher import Teacher
+from kd.errors import UserError
+from kd.nets.registry import NetSpec, net_spec
+from kd.specialists.kind import TaskKind
+from kd.tracking import teachers
+from kd.tracking.run_settings import RunSettings
+from kd.tracking.tracker import MlflowTracker
+from kd.tracking.workspace import Setting, open_setting
+from kd.training.recipe import Recipe
+
+
+def prepare(command: str, config: DataConfig) -> Setting:
+    """Load the data and look at everything that a command needs, before any run is opened.
+
+    Raises:
+        UserError: the data can't be had, there is no such device, a batch is larger than the training split, a shift than
+            an image, or the output folder can't be written to.
+    """
+    dataset = load_dataset(
+        config.data,
+        config.data_root,
+        image_px=config.image_px,
+        val_fraction=config.val_fraction,
+        seed=config.data_seed,
+    )
+    for name, size in config.batch_sizes().items():
+        if size > len(dataset.train):
+            raise UserError(f"{size}: the training split has only {len(dataset.train)} images", field=name)
+    smallest_px = min(dataset.image_shape[1:])
+    for name, shift in config.shifts().items():
+        if shift >= smallest_px:
+            raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
+    return open_setting(command, dataset, config.device, config.output_dir, resume=getattr(config, "resume", True))
+
+
+def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
+    """Return the recipe of the net that a configuration is about."""
+    return Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        views=config.views if isinstance(config, StudentConfig) else 0,
+        optimizer=config.optimizer,
+        label_smoothing=config.label_smoothing,
+        start_px=config.start_px,
+        shift_px=config.shift_px,
+        use=config.use,
+        compile=config.compile,
+    )
+
+
+def net(config: TeacherConfig | StudentConfig) -> NetSpec:
+    """Return the net that a configuration is about."""
+    return net_spec(config.net, {"depth": config.depth, "width": config.width})
+
+
+def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
+    """Return the training of a generalist."""
+    return training_alone(net(config), setting.dataset, recipe(config), setting.device)
+
+
+def teacher_tracker(config: TeacherConfig, setting: Setting) -> MlflowTracker:
+    """Return the tracker of a generalist's training, whose run shows its whole configuration."""
+    return MlflowTracker(
+        RunSettings(setting.output_dir, setting.tags, setting.resume, params=config.params(), configuration=config.model_dump())
+    )
+
+
+def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
+    """Return the teacher that ``--teacher`` asks for: loaded, reused or trained; the command's run is open.
+
+    Raises:
+        UserError: there is no such run or model, or it is of other classes or another image shape.
+    """
+    if config.teacher != teachers.AUTO:
+        return teachers.load_teacher(config.teacher, "--teacher", setting)
+    own = config.teacher_config()
+    return teachers.reuse_or_train(teacher_job(own, setting), teacher_tracker(own, setting), setting)
+
+
+def distillation(config: StudentConfig, setting: Setting) -> Distillation:
+    """Return how students and specialists are distilled."""
+    return Distillation(net(config), recipe(config), setting.device, config.temperature, config.alpha, config.control)
+
+
+def teacher_targets(config: StudentConfig, setting: Setting, teacher: Teacher) -> TeacherTargets:
+    """Return the teacher's logits for the training images, from their file below ``targets/`` or live.
+
+    Raises:
+        UserError: the logits are not finite, or the file can't be used.
+    """
+    return targets_seen(teacher, distillation(config, setting), setting.output_dir / "targets")
+
+
+def specialist_kind(config: SpecialistConfig) -> TaskKind:
+    """Return what the specialists of a configuration tell apart."""
+    if config.specialist_kind == "full":
+        return TaskKind.FULL
+    return TaskKind.DUSTBIN if config.dustbin else TaskKind.OWN

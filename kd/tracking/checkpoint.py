@@ -1,0 +1,51 @@
+"""The checkpoint of a training under way: found again by the training's fingerprint, written by one process at a time."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from kd.training import checkpoints
+
+
+class Checkpoint:
+    """The file of a training's last finished epoch, below ``checkpoints/``."""
+
+    def __init__(self, folder: Path, fingerprint: str, run_id: str) -> None:
+        """Take the folder, what decides the training's result, and the run that the file is for."""
+        self._folder = folder
+        self._path = folder / f"unfinished-{fingerprint}.pt"
+        self._run_id = run_id
+        self._lock = FileLock(f"{self._path}.lock")
+
+    def __enter__(self) -> Self:
+        """Claim the file, until the end of the ``with`` block."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            # The same training is under way in another process: leave its checkpoint alone.
+            self._path = self._folder / f"unfinished-{self._run_id}.pt"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what was saved; None: there is nothing that can be read."""
+        return checkpoints.load(self._path)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Save tensors and numbers, whole or not at all."""
+        checkpoints.save(self._path, {**state, "run_id": self._run_id})
+
+    def keep(self, name: str) -> Path:
+        """Give the finished training's checkpoint a name of its own, and return its path."""
+        final = self._folder / f"{name}.pt"
+        self._path.replace(final)
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows deletes no file that is open
+                Path(self._lock.lock_file).unlink()
+        return final

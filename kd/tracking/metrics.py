@@ -1,0 +1,108 @@
+"""The names of all metrics and params: made here, once, from the library's records."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from kd.distillation.combination import Beside, Combination
+from kd.distillation.job import Job
+from kd.distillation.results import Trained
+from kd.evaluation.intervals import Interval
+from kd.evaluation.scores import Scores
+from kd.reports.changes import Change
+from kd.tracking.params import canonical
+from kd.training.fit import ScoredEpoch
+
+
+def score_metrics(scores: Scores, prefix: str) -> dict[str, float]:
+    """Return scores by name, e.g. ``val_accuracy`` for the prefix ``val``."""
+    return {f"{prefix}_{name}": value for name, value in asdict(scores).items() if value is not None}
+
+
+def epoch_metrics(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
+    """Return the metrics of one epoch, with its number as ``epoch``."""
+    return {
+        "epoch": float(epoch.number),
+        "train_loss": epoch.train.loss,
+        "train_soft_loss": epoch.train.soft_loss,
+        "train_hard_loss": epoch.train.hard_loss,
+        "train_accuracy": epoch.train.accuracy,
+        "learning_rate": epoch.train.learning_rate,
+        "seconds": epoch.train.seconds,
+        "images_per_second": epoch.train.images_per_second,
+        "val_loss": epoch.val.nll,
+        **score_metrics(epoch.val, "val"),
+    }
+
+
+def training_metrics(trained: Trained) -> dict[str, float]:
+    """Return the final metrics of a training."""
+    metrics = {
+        **score_metrics(trained.val, "chosen_val"),
+        **score_metrics(trained.test, "test"),
+        "chosen_epoch": trained.chosen_epoch,
+        "parameters": trained.parameters,
+        "multiply_adds": trained.multiply_adds,
+        "train_seconds": trained.seconds,
+    }
+    return metrics if trained.teacher_agreement is None else {**metrics, "test_teacher_agreement": trained.teacher_agreement}
+
+
+def combination_metrics(combination: Combination) -> dict[str, float]:
+    """Return the final metrics of a combination."""
+    metrics: dict[str, float] = {}
+    for correction, corrected in combination.corrections.items():
+        metrics |= score_metrics(corrected.val, f"val_correction_{correction}")
+        metrics |= {f"dustbin_shift_{correction}_{number}": value for number, value in enumerate(corrected.shifts)}
+    return {
+        **metrics,
+        **_beside_metrics(combination.val, "val"),
+        **_beside_metrics(combination.test, "test"),
+        "parameters": combination.parameters,
+        "generalist_ms_per_image": combination.generalist_ms,
+        "combined_ms_per_image": combination.combined_ms,
+    }
+
+
+def _beside_metrics(beside: Beside, split: str) -> dict[str, float]:
+    return {
+        **score_metrics(beside.generalist, f"{split}_generalist"),
+        **score_metrics(beside.combined, f"{split}_combined"),
+        f"{split}_generalist_conditional_accuracy": beside.generalist_conditional_accuracy,
+        f"{split}_combined_conditional_accuracy": beside.combined_conditional_accuracy,
+        f"{split}_gain": beside.gain.mean,
+        f"{split}_gain_low": beside.gain.low,
+        f"{split}_gain_high": beside.gain.high,
+        f"{split}_mcnemar_p": beside.p_value,
+    }
+
+
+def change_metrics(change: Change) -> dict[str, float]:
+    """Return a change, e.g. ``student_test_accuracy``, ``student_control_test_accuracy`` and ``student_minus_control``."""
+    slug = change.label.replace(" ", "_")
+    parts: Mapping[str, Interval] = {
+        f"{slug}_test_accuracy": change.after,
+        f"{slug}_{change.beside}_test_accuracy": change.before,
+        f"{slug}_minus_{change.beside}": change.difference,
+    }
+    metrics = {}
+    for name, interval in parts.items():
+        metrics[name] = interval.mean
+        if interval.is_known:
+            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return metrics
+
+
+def job_params(job: Job) -> dict[str, str]:
+    """Return what was decided for a training and a reader compares."""
+    recipe = job.recipe
+    decided: dict[str, object] = {
+        "data": job.dataset.name,
+        "net": job.net.name,
+        **job.net.settings,
+        **{name: getattr(recipe, name) for name in ("epochs", "batch_size", "lr", "weight_decay", "optimizer")},
+        **{name: getattr(recipe, name) for name in ("label_smoothing", "start_px", "shift_px", "views", "seed", "use")},
+        "data_seed": job.dataset.seed,
+    }
+    guided = {"temperature": job.temperature, "alpha": job.alpha}
+    decided |= {name: value for name, value in guided.items() if value is not None}
+    return {name: canonical(value) for name, value in decided.items()}

@@ -1,0 +1,22 @@
+"""How the runs of trainings and combinations are kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all runs of one command, or of one ``with kd.track``, share."""
+
+    output_dir: Path
+    """Folder of their files on this machine."""
+    tags: Mapping[str, str]
+    resume: bool = True
+    """Whether a training resumes from the checkpoint of a stopped run of the same training."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """Params of each training beside its own."""
+    configuration: Mapping[str, object] = field(default_factory=dict)
+    """A whole configuration, kept beside each training; empty: that of the run above stands for it."""
+    register_as: str = ""
+    """Name in the model registry for combined models; empty: they are not registered."""

@@ -1,0 +1,41 @@
+"""The ending of a run that has others below it: its note, metrics and figures."""
+
+from collections.abc import Sequence
+
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
+from kd.distillation.teacher import Teacher
+from kd.reports.changes import combination_change, distillation_changes
+from kd.reports.note import note
+from kd.tracking.metrics import change_metrics
+from kd.tracking.store import Run
+
+
+def summarise(
+    parent: Run, title: str, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()
+) -> None:
+    """Write the note, metrics and figures of a run in which nets were distilled and combined.
+
+    Args:
+        parent: the run.
+        title: the note's.
+        teacher: who guided.
+        distilled: students and specialists of all seeds, with their controls.
+        combinations: one per seed; none where there are no specialists.
+    """
+    from kd.reports.summary_figures import summary_figures  # noqa: PLC0415 - matplotlib is a slow import
+
+    changes = distillation_changes(teacher, distilled)
+    combined = combination_change(combinations) if combinations else None
+    parent.log_note(note(title, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
+    right = teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels
+    metrics = {"generalist_test_accuracy": right.double().mean().item()}
+    changes += [combined] if combined is not None else []
+    for change in changes:
+        metrics |= change_metrics(change)
+    parent.log_metrics(metrics)
+    for name, figure in summary_figures(teacher, distilled, combinations, changes).items():
+        parent.log_figure(figure, name)
+    # A command's run answers for the model that it was run for: --teacher RUN_ID takes it.
+    [answer] = combinations[:1] or distilled[:1]
+    parent.log_tags({"kd.model_run": answer.run_id})

@@ -1,0 +1,67 @@
+"""Tracking for whoever calls the library: what is trained inside the ``with`` block has MLflow runs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
+from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.tracker import tracked_by
+from kd.tracking.provenance import provenance
+from kd.tracking.run_settings import RunSettings
+from kd.tracking.store import Run, run
+from kd.tracking.summary import summarise
+from kd.tracking.tracker import MlflowTracker
+from kd.tracking.workspace import writable
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A run under way, with those of trainings and combinations below it."""
+
+    run: Run
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id."""
+        return self.run.id
+
+    def summarise(
+        self, teacher: Teacher | Trained, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()
+    ) -> None:
+        """Write the run's note, metrics and figures, as a command does at its end.
+
+        Args:
+            teacher: who guided.
+            distilled: students and specialists of all seeds, one or more, with their controls.
+            combinations: one per seed; none where there are no specialists.
+        """
+        guide = as_teacher(teacher, None, torch.device("cpu"))
+        summarise(self.run, f"{self.run.name} on {guide.dataset.name}", guide, distilled, combinations)
+
+
+@contextmanager
+def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> Iterator[Track]:
+    """Track everything that is trained, distilled, specialised or combined inside the ``with`` block in MLflow.
+
+    A run of this name is opened, with one run below it for each training and each combination: params, metrics, figures,
+    the checkpoint and the model. ``MLFLOW_TRACKING_URI`` names the store. A training that was stopped resumes from its last
+    finished epoch when the same one is asked for again.
+
+    Args:
+        name: the run's.
+        output_dir: folder under which ``models/``, ``checkpoints/`` and ``figures/`` are written.
+        register_as: name in the model registry for combined models; empty: they are not registered.
+
+    Raises:
+        UserError: the tracking store can't be used, or the folder can't be written to.
+    """
+    folder = writable(Path(output_dir).expanduser())
+    tags = {"kd.command": "track", **provenance(torch.device("cpu"))}
+    tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as))
+    with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):
+        yield Track(opened)

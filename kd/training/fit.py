@@ -1,0 +1,108 @@
+"""A training whose epochs are scored: the one place where the best epoch on val is kept."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from kd.training.loop import Epoch, Trainer
+from kd.training.recipe import Use
+
+
+class Ranked(Protocol):
+    """A score by which epochs are compared."""
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Return what is compared: the larger, the better."""
+
+
+Score = TypeVar("Score", bound=Ranked)
+
+
+@dataclass(frozen=True)
+class ScoredEpoch(Generic[Score]):
+    """One epoch: what it gave on the training images, and how its weights score on val."""
+
+    train: Epoch
+    val: Score
+    is_best: bool
+    """Whether no epoch before scored as well."""
+
+    @property
+    def number(self) -> int:
+        """Return the epoch's number, from 1."""
+        return self.train.number
+
+
+@dataclass(eq=False)
+class FitState(Generic[Score]):
+    """How far a training has come: plain tensors and numbers, that a checkpoint can keep."""
+
+    history: list[ScoredEpoch[Score]] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Time that training and scoring took so far."""
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the number of the best epoch on val, from 1; 0: there is none yet."""
+        return max((epoch.number for epoch in self.history if epoch.is_best), default=0)
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`restore` needs."""
+        history = json.dumps([asdict(epoch) for epoch in self.history])
+        return {"history": history, "best_weights": self.best_weights, "seconds": self.seconds}
+
+    def restore(self, state: Mapping[str, Any], score: Callable[..., Score]) -> None:
+        """Go back to a state that :meth:`state` returned; ``score`` makes a score of its fields."""
+        self.history = [
+            ScoredEpoch(Epoch(**epoch["train"]), score(**epoch["val"]), epoch["is_best"])
+            for epoch in json.loads(state["history"])
+        ]
+        self.best_weights, self.seconds = dict(state["best_weights"]), state["seconds"]
+
+
+def fit(
+    trainer: Trainer,
+    score: Callable[[nn.Module], Score],
+    *,
+    use: Use = "best",
+    state: FitState[Score] | None = None,
+) -> Iterator[ScoredEpoch[Score]]:
+    """Train the epochs that are left, and yield each one once its weights are scored on val.
+
+    At the end the trainer's model has the weights to use. Between two epochs ``trainer.state()`` and ``state.state()`` are
+    all that a resumed training needs to become the one that was never stopped.
+
+    Args:
+        trainer: trains the model, an epoch at a time.
+        score: scores the model on val; it is called after each epoch.
+        use: ``best``: the weights of the epoch with the highest rank, the first of equals; ``last``: those of the last one.
+        state: where the epochs are kept, and those of a training that is resumed; None: nobody else asks for them.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    state = FitState() if state is None else state
+    best = max((epoch.val.rank for epoch in state.history), default=None)
+    epochs = trainer.epochs()
+    while True:
+        began = time.perf_counter()
+        epoch = next(epochs, None)
+        if epoch is None:
+            break
+        val = score(trainer.model)
+        is_best = best is None or val.rank > best
+        if is_best:
+            best = val.rank
+            state.best_weights = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+        scored = ScoredEpoch(epoch, val, is_best)
+        state.history.append(scored)
+        state.seconds += time.perf_counter() - began
+        yield scored
+    if use == "best":
+        trainer.model.load_state_dict(state.best_weights)

@@ -11,11 +11,11 @@ OptimizerName = Literal["sgd", "muon"]
 class Recipe:
     """How a net is trained; the seed decides its initial weights and the order of the images."""
 
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    seed: int
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    seed: int = 0
     views: int = 0
     """Epoch e sees view e mod ``views``; 0: every epoch sees a view of its own."""
     optimizer: OptimizerName = "sgd"

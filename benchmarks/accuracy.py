@@ -20,7 +20,7 @@ from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
 from torch import nn
 
-from kd.cli import parse
+from kd.cli import error_line, parse
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
 from kd.distillation.distil import distillation_jobs
@@ -68,7 +68,8 @@ def main() -> None:
     for seed in range(config.seed, config.seed + config.seeds):
         for system, curve in train_all(config.model_copy(update={"seed": seed})).items():
             runs[system].append(curve)
-    nets = {"generalist": (config.teacher_depth, config.teacher_width)}
+    teacher = config.teacher_config()
+    nets = {"generalist": (teacher.depth, teacher.width)}
     rows = [
         [
             system,
@@ -80,7 +81,7 @@ def main() -> None:
         ]
         for system, curves in runs.items()
     ]
-    head = ["net", "(blocks a stage, width)", "epochs", "seconds", "best val accuracy (%)", "test accuracy (%)"]
+    head = ["net", "(blocks per stage, width)", "epochs", "seconds", "best val accuracy (%)", "test accuracy (%)"]
     show(f"Accuracy on {config.data}: median (smallest to largest) of {config.seeds} seeds from {config.seed}", head, rows)
     if arguments.figure:
         draw(runs, config).savefig(arguments.figure)
@@ -97,7 +98,9 @@ def configured(flags: Sequence[str]) -> StudentConfig:
     """Return the configuration of flags of ``kd student``."""
     try:
         config = cast("StudentConfig", parse("student", flags))
-    except (UserError, ClickException) as error:
+    except UserError as error:
+        raise SystemExit(f"{sys.argv[0]}: {error_line(error)}") from None
+    except ClickException as error:
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
     if config.teacher != AUTO or config.use != "best":
         raise SystemExit("--teacher, --use: not taken, since each seed has a generalist of its own, whose best epoch counts")

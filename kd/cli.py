@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from kd.config import Config
 
 NEGATED = "no_"
+SHORT_FLAGS = {"register_as": "--register"}
+"""Second flags of fields, beside the ones named after them."""
+PRESET_HELP = {
+    "preset": "Settings of the generalist that go together, by name; those of --config and flags win over them.",
+    "student_preset": "The same for the students and specialists.",
+}
 
 COMMANDS = {
     "teacher": ("TeacherConfig", "Train the generalist on all classes."),
@@ -30,7 +36,7 @@ COMMANDS = {
     "specialist": ("SpecialistConfig", "Train one specialist for each class group, guided by the generalist."),
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
-    "targets": ("TargetsConfig", "Show or clear the teacher's logits that are kept."),
+    "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
@@ -59,6 +65,16 @@ def command_module(command: str) -> ModuleType:
     return importlib.import_module(f"kd.commands.{command}")
 
 
+def flags(field: str) -> list[str]:
+    """Return the flags of a field: the one named after it, and the short one where there is one."""
+    return [f"--{field.replace('_', '-')}", *filter(None, [SHORT_FLAGS.get(field)])]
+
+
+def error_line(error: UserError) -> str:
+    """Return an error as the command line shows it: the flag of its field in front."""
+    return f"{flags(error.field)[-1]} {error}" if error.field else str(error)
+
+
 def parse(command: str, arguments: Sequence[str]) -> "Config":
     """Return the configuration of a command that some arguments give, and run nothing.
 
@@ -71,13 +87,15 @@ def parse(command: str, arguments: Sequence[str]) -> "Config":
 
 
 def _command(name: str, act: "Callable[[str, click.Context, dict[str, Any]], Config | None]") -> click.Command:
+    from kd.presets import preset_options  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
+
     config = config_class(name)
     params: list[click.Parameter] = [
         click.Option(["--config", "config_file"], metavar="FILE", help="YAML file of settings; flags win over it.")
     ]
-    if {"net", "teacher_net"} & config.model_fields.keys():
-        about = "Settings of the generalist that go together, by name; a file's and flags win over them."
-        params.append(click.Option(["--preset"], metavar="NAME", help=about))
+    for option, prefix in preset_options(config).items():
+        names = [*flags(option), *(flags(f"{prefix}{option}") if prefix else []), option]
+        params.append(click.Option(names, metavar="NAME", help=PRESET_HELP[option]))
     for field, info in config.model_fields.items():
         params += _options(field, info)
     callback = click.pass_context(lambda ctx, **values: act(name, ctx, values))
@@ -86,22 +104,21 @@ def _command(name: str, act: "Callable[[str, click.Context, dict[str, Any]], Con
 
 def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
     """Return the flags of one field. They take text: the configuration parses and bounds it."""
-    from kd.tracking.params import canonical  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
+    from kd.tracking.params import canonical  # noqa: PLC0415 - as above
 
-    flag = f"--{field.replace('_', '-')}"
+    names = flags(field)
     default, extra = info.default, info.json_schema_extra
     text = canonical(default)
     shown = f"{info.description}  [default: {text}]" if text else info.description
     if not isinstance(default, bool):
         metavar = {int: "N", float: "X"}.get(type(default), "TEXT")
-        names = [flag, *([str(extra["flag"])] if isinstance(extra, dict) and "flag" in extra else [])]
         if isinstance(extra, dict) and "joined_by" in extra:
             return [click.Option([*names, field], multiple=True, metavar=metavar, help=shown)]
         return [click.Option([*names, field], default=text, metavar=metavar, help=shown)]
     # mlflow run passes `--control true`, a person types `--control` or `--no-control`.
     return [
-        click.Option([flag, field], is_flag=False, flag_value="true", default=text, metavar="[true|false]", help=shown),
-        click.Option([flag.replace("--", "--no-", 1), f"{NEGATED}{field}"], is_flag=True, hidden=True),
+        click.Option([*names, field], is_flag=False, flag_value="true", default=text, metavar="[true|false]", help=shown),
+        click.Option([names[0].replace("--", "--no-", 1), f"{NEGATED}{field}"], is_flag=True, hidden=True),
     ]
 
 
@@ -111,11 +128,15 @@ def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
 
 
 def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Config":
-    """Return the configuration of the flags, the file and the preset that were typed."""
+    """Return the configuration of the flags, the file and the presets that were typed."""
     from kd.config import load_settings  # noqa: PLC0415 - as above
-    from kd.presets import preset_settings  # noqa: PLC0415 - the same
+    from kd.presets import preset_options, preset_settings  # noqa: PLC0415 - the same
 
-    file, preset = values.pop("config_file"), values.pop("preset", None)
+    file = values.pop("config_file")
+    settings: dict[str, Any] = {}
+    for option, prefix in preset_options(config_class(name)).items():
+        preset = values.pop(option)
+        settings |= preset_settings(preset, prefix, option) if preset else {}
     for field in [name for name in values if name.startswith(NEGATED)]:
         if values.pop(field):
             values[field.removeprefix(NEGATED)] = "false"
@@ -123,7 +144,6 @@ def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Confi
         if isinstance(value, tuple):  # of a flag that may be repeated
             extra = cast("dict[str, str]", config_class(name).model_fields[field].json_schema_extra)
             values[field] = extra["joined_by"].join(value)
-    settings = preset_settings(preset, config_class(name)) if preset else {}
     settings |= load_settings(file) if file else {}
     if settings:
         values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
@@ -135,7 +155,7 @@ def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
 
     ``mlflow run`` passes every declared parameter, so there a value that is the default counts as not typed.
     """
-    defaults = config_class(name)().params()
+    defaults = config_class(name)().texts()
     under_mlflow = "MLFLOW_RUN_ID" in os.environ
     return [
         field
@@ -159,12 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         _exit(f"kd: {error.format_message()}", EXIT_BAD_INPUT)
     except UserError as error:
-        flag = f"--{error.field.replace('_', '-')} " if error.field else ""
-        _exit(f"kd: {flag}{error}", EXIT_BAD_INPUT)
+        _exit(f"kd: {error_line(error)}", EXIT_BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as error:
         cause = error if isinstance(error, Terminated) else error.__cause__
         code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED
-        _exit("kd: stopped; the same command goes on from there", code)
+        _exit("kd: stopped; run the same command again to resume", code)
 
 
 def _exit(message: str, code: int) -> None:

@@ -1,36 +1,40 @@
-"""One frozen configuration a command: the only place of a default, a bound and a field's description.
+"""One frozen configuration per command: the only place of a default, a bound and a field's description.
 
 The command line's flags (:mod:`kd.cli`), MLproject's parameters (:mod:`kd.mlproject`) and MLflow's params are made
 from these fields, and a test fails where they part.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import DataName
 from kd.errors import UserError
-from kd.nets.names import NetName
+from kd.nets.names import LARGE, SMALL, NetName
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
-from kd.training.recipe import OptimizerName
+from kd.training.recipe import OptimizerName, Recipe, Use
 
+T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound="Config")
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BatchSize = Annotated[int, Field(ge=2)]  # batch norm has no variance over one image
+_SWITCH = "decides no result"
+Switch = Annotated[T, _SWITCH]
+"""A field that decides no result: a flag and a parameter of MLproject as every field is, but no MLflow param."""
+
 TEACHER_PREFIX = "teacher_"
-CORRECTION_HELP = "shift of the dustbin's logit: log of the oversampling (paper), none, or one scalar fitted on val"
-TOP_N_HELP = "classes of the generalist's ranking that call their specialists (Eq. 5)"
 DEFAULT_SPACE = "temperature=log:1:20;alpha=float:0:1;width=int:4:32:4"
 """What a search varies unless ``--search`` says otherwise (:mod:`kd.search.space` reads it)."""
-REGISTER_HELP = "name in the model registry for the combined model; empty: it is not registered"
 
 
 class Config(BaseModel):
-    """What every configuration can do: be made from text, and be told as text."""
+    """What every configuration can do: be made from text, and be turned into text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -38,12 +42,12 @@ class Config(BaseModel):
     def parse(cls, values: dict[str, Any]) -> Self:
         """Make a configuration of raw values, text included.
 
-        Raises :class:`~kd.errors.UserError` that names the flag, the value and the bound.
+        Raises :class:`~kd.errors.UserError` with the value and the bound, and the name of the field.
         """
         for name, value in values.items():
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field is not None and not isinstance(field.default, bool):
-                raise UserError(f"--{name.replace('_', '-')} {canonical(value)}: yes and no are no value of it")
+                raise UserError(f"{canonical(value)}: expected a value, not yes or no", field=name)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -54,27 +58,53 @@ class Config(BaseModel):
                 raise UserError(f"unknown setting {name!r}: choose one of {known}") from None
             expected = first["msg"][0].lower() + first["msg"][1:]
             value = " ".join(str(values.get(name)).split())
-            raise UserError(f"--{name.replace('_', '-')} {value}: {expected}") from None
+            raise UserError(f"{value}: {expected}", field=name) from None
+
+    @classmethod
+    def switches(cls) -> set[str]:
+        """Return the names of the fields that decide no result."""
+        return {name for name, field in cls.model_fields.items() if _SWITCH in field.metadata}
+
+    def texts(self) -> dict[str, str]:
+        """Return each field as canonical text, the form that a flag takes: 4.0 is ``4``, True is ``true``."""
+        return {name: canonical(getattr(self, name)) for name in type(self).model_fields}
 
     def params(self) -> dict[str, str]:
-        """Return each field as canonical text, the form in which a param is logged: 4.0 is ``4``, True is ``true``."""
-        return {name: canonical(getattr(self, name)) for name in type(self).model_fields}
+        """Return the fields that decide a result, as text: what a run logs as its params."""
+        switches = self.switches()
+        return {name: text for name, text in self.texts().items() if name not in switches}
 
     def restricted_to(self, other: type["Config"]) -> dict[str, Any]:
         """Return the values of the fields that ``other`` has as well."""
         return {name: getattr(self, name) for name in other.model_fields if name in type(self).model_fields}
 
 
-class DataConfig(Config):
-    """Which images, split how, on which device, and where files go."""
+class ImagesConfig(Config):
+    """Which images, split how."""
 
     data: DataName = Field("digits", description="data set; digits ships with scikit-learn, the others load or download")
-    data_root: str = Field("data", description="folder of the data set's files; for folder: one folder a class in it")
-    image_px: int = Field(32, ge=8, le=512, description="side to which images of --data folder are brought, in pixels")
-    val_fraction: float = Field(0.1, gt=0, lt=0.9, description="share of the training images kept for validation")
+    data_root: Switch[str] = Field(
+        "data", description="folder of the data set's files; for --data folder it holds one folder of images per class"
+    )
+    image_px: int = Field(
+        32, ge=8, le=512, description="side of the square to which images of --data folder are resized, in pixels"
+    )
+    val_fraction: float = Field(0.1, gt=0, lt=0.9, description="share of the training images set aside for validation")
     data_seed: Seed = Field(0, description="seed of the split and of the augmented views")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    output_dir: str = Field(".", description="folder under which models/, checkpoints/, figures/ and targets/ are written")
+
+
+class OutputConfig(Config):
+    """Where files go."""
+
+    output_dir: Switch[str] = Field(
+        ".", description="folder under which models/, checkpoints/, figures/ and targets/ are written"
+    )
+
+
+class DataConfig(OutputConfig, ImagesConfig):
+    """What every command that computes has: images, a device, and a place for files."""
+
+    device: Switch[str] = Field("auto", description="auto, cpu, cuda or cuda:N")
 
     def batch_sizes(self) -> dict[str, int]:
         """Return the fields that say how many images a step takes."""
@@ -91,79 +121,94 @@ class DataConfig(Config):
 class TrainingConfig(DataConfig):
     """What every training has beside its net and recipe."""
 
-    seed: Seed = Field(0, description="seed of initial weights and of the order of images")
-    use: Literal["best", "last"] = Field("best", description="weights to use: best epoch on val, or the last epoch")
-    resume: bool = Field(default=True, description="go on from the checkpoint of a stopped run of the same configuration")
-    compile: bool = Field(default=False, description="train with torch.compile; on a CPU that costs more than it saves")
+    seed: Seed = Field(Recipe.seed, description="seed of initial weights and of the order of images")
+    use: Use = Field(Recipe.use, description="weights to use: of the best epoch on val, or of the last epoch")
+    resume: Switch[bool] = Field(
+        default=True, description="resume from the checkpoint of a stopped run of the same configuration"
+    )
+    # No switch: its rounding is in the weights, and so it is in their fingerprint.
+    compile: bool = Field(Recipe.compile, description="train with torch.compile; on a CPU it costs more time than it saves")
 
 
-class TeacherConfig(TrainingConfig):
-    """Train the generalist on all classes: ``kd teacher``."""
+Depth = Annotated[Count, Field(description="residual blocks per stage")]
+Width = Annotated[Count, Field(description="channels of the first stage")]
 
-    depth: Count = Field(3, description="residual blocks a stage")
-    width: Count = Field(32, description="channels of the first stage")
-    epochs: Count = Field(20, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    lr: Rate = Field(0.1, description="peak learning rate")
-    weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the weights (not on norms and biases)")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each hard target spread over all classes")
-    net: NetName = Field("resnet", description="resnet: after He et al.; pooled: stages that begin with a pooling, quicker")
-    optimizer: OptimizerName = Field("sgd", description="sgd, or muon: orthogonalised steps for the filters, in fewer epochs")
+
+class NetAndRecipe(Config):
+    """A net and how it is trained; the defaults are those of a student or specialist, a small net."""
+
+    net: NetName = Field("resnet", description="resnet (He et al.), or pooled (each stage begins with pooling; faster)")
+    depth: Depth = SMALL["depth"]
+    width: Width = SMALL["width"]
+    epochs: Count = Field(Recipe.epochs, description="passes over the training images")
+    batch_size: BatchSize = Field(Recipe.batch_size, description="images per step")
+    lr: Rate = Field(Recipe.lr, description="peak learning rate")
+    weight_decay: float = Field(Recipe.weight_decay, ge=0, description="L2 penalty on the weights (not on norms and biases)")
+    label_smoothing: float = Field(
+        Recipe.label_smoothing, ge=0, lt=1, description="share of each hard target that is spread over all classes"
+    )
+    optimizer: OptimizerName = Field(
+        Recipe.optimizer, description="sgd, or muon (orthogonalised steps for the filters; needs fewer epochs)"
+    )
     start_px: int = Field(
-        0,
+        Recipe.start_px,
         ge=0,
         le=512,
-        description="height of the first images, which then grow to their size: a quicker training; 0: as they are",
+        description="height of the first images, which grow to the full height (trains faster); 0: always the full height",
     )
-    shift_px: int = Field(0, ge=0, le=511, description="largest shift of the augmented images; 0: an eighth of their height")
+    shift_px: int = Field(
+        Recipe.shift_px, ge=0, le=511, description="largest shift of the augmented images; 0: an eighth of their height"
+    )
 
 
-class StudentConfig(TrainingConfig):
+class TeacherConfig(NetAndRecipe, TrainingConfig):
+    """Train the generalist on all classes: ``kd teacher``."""
+
+    depth: Depth = LARGE["depth"]
+    width: Width = LARGE["width"]
+
+
+def with_teacher_fields(config: type[ConfigT]) -> type[ConfigT]:
+    """Give a configuration the teacher's net and recipe too: each field of it with ``teacher_`` in front."""
+    fields: dict[str, Any] = {}
+    for name in NetAndRecipe.model_fields:
+        field = TeacherConfig.model_fields[name]
+        described = Field(field.default, description=f"teacher: {field.description}")
+        fields[f"{TEACHER_PREFIX}{name}"] = (field.rebuild_annotation(), described)
+    return create_model(config.__name__, __base__=config, __module__=config.__module__, __doc__=config.__doc__, **fields)
+
+
+@with_teacher_fields
+class StudentConfig(NetAndRecipe, TrainingConfig):
     """Distil the generalist into one small net on all classes: ``kd student``."""
 
-    depth: Count = Field(1, description="residual blocks a stage of a student or specialist")
-    width: Count = Field(16, description="channels of the first stage of a student or specialist")
-    epochs: Count = Field(20, description="passes over the training images of a student or specialist")
-    batch_size: int = Field(64, ge=2, description="images a step of a student or specialist")
-    lr: Rate = Field(0.1, description="peak learning rate of a student or specialist")
-    weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on its weights (not on norms and biases)")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of a student or specialist")
-    net: NetName = Field("resnet", description="kind of net of a student or specialist")
-    optimizer: OptimizerName = Field("sgd", description="optimizer of a student or specialist")
-    start_px: int = Field(0, ge=0, le=512, description="height of the first images of a student or specialist")
-    shift_px: int = Field(0, ge=0, le=511, description="largest shift of the images of a student or specialist")
     temperature: Rate = Field(4.0, description="temperature T of the soft targets")
     alpha: Fraction = Field(0.9, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
     # What benchmarks/views.py says: one view costs 3.5 % points on CIFAR-10; two to eight can't be told from a live teacher.
-    views: int = Field(4, ge=0, description="augmented views whose teacher logits are kept; 0: a live teacher")
-    control: bool = Field(default=True, description="train the same net on hard targets alone beside it, for comparison")
+    views: int = Field(4, ge=0, description="augmented views whose teacher logits are cached; 0: a live teacher")
+    control: bool = Field(default=True, description="also train the same net on hard targets only, for comparison")
     seeds: Count = Field(1, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same")
     teacher: str = Field("auto", description="auto (reuse the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS")
-    teacher_depth: Count = Field(3, description="residual blocks a stage of the generalist")
-    teacher_width: Count = Field(32, description="channels of the generalist's first stage")
-    teacher_epochs: Count = Field(20, description="passes over the training images of the generalist")
-    teacher_batch_size: int = Field(64, ge=2, description="images a step of the generalist")
-    teacher_lr: Rate = Field(0.1, description="peak learning rate of the generalist")
-    teacher_weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on the generalist's weights")
-    teacher_label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of the generalist")
-    teacher_net: NetName = Field("resnet", description="kind of the generalist's net: resnet or pooled")
-    teacher_optimizer: OptimizerName = Field("sgd", description="optimizer of the generalist: sgd or muon")
-    teacher_start_px: int = Field(
-        0, ge=0, le=512, description="height of the generalist's first images, which then grow; 0: as they are"
-    )
-    teacher_shift_px: int = Field(0, ge=0, le=511, description="largest shift of the generalist's images; 0: an eighth")
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""
-        own = {
-            name.removeprefix(TEACHER_PREFIX): getattr(self, name)
-            for name in type(self).model_fields
-            if name.startswith(TEACHER_PREFIX)
-        }
+        own = {name: getattr(self, f"{TEACHER_PREFIX}{name}") for name in NetAndRecipe.model_fields}
         return TeacherConfig(**{**self.restricted_to(TrainingConfig), **own})
 
 
-class SpecialistConfig(StudentConfig):
+class CombinationOptions(Config):
+    """How specialists are combined with the generalist (Eq. 5)."""
+
+    dustbin_correction: Correction = Field(
+        "fit", description="shift of the dustbin's logit: log of the oversampling (paper), none, or one number fitted on val"
+    )
+    top_n: Count = Field(1, description="classes of the generalist's ranking that call their specialists (Eq. 5)")
+    register_as: Switch[str] = Field(
+        "", description="name in the model registry for the combined model; empty: it is not registered"
+    )
+
+
+class SpecialistConfig(CombinationOptions, StudentConfig):
     """One specialist for each class group, guided by the generalist: ``kd specialist``."""
 
     groups: str = Field(
@@ -176,30 +221,23 @@ class SpecialistConfig(StudentConfig):
         "group", description="group: the group's classes and the dustbin; full: all classes, soft targets for the others"
     )
     init: Literal["random", "generalist"] = Field(
-        "random", description="weights to start from: the generalist's where the nets match (the paper), or random"
+        "random", description="weights to start from: random, or the generalist's where the nets match (the paper)"
     )
-    dustbin_correction: Correction = Field("fit", description=CORRECTION_HELP)
-    top_n: Count = Field(1, description=TOP_N_HELP)
-    register_as: str = Field("", description=REGISTER_HELP, json_schema_extra={"flag": "--register"})
     own_fraction: float = Field(0.5, gt=0, le=1, description="share of a dustbin specialist's epoch from its own classes")
 
 
-class CombineConfig(DataConfig):
+class CombineConfig(CombinationOptions, DataConfig):
     """Combine a finished generalist and finished specialists by Eq. 5: ``kd combine``."""
 
     generalist: str = Field("", description="the generalist: RUN_ID or models:/NAME@ALIAS")
     specialists: str = Field("", description="the specialists: RUN_ID,RUN_ID,...")
-    dustbin_correction: Correction = Field("fit", description=CORRECTION_HELP)
-    top_n: Count = Field(1, description=TOP_N_HELP)
-    register_as: str = Field("", description=REGISTER_HELP, json_schema_extra={"flag": "--register"})
 
 
-class TargetsConfig(Config):
-    """Show or clear the teacher's logits that are kept: ``kd targets``."""
+class TargetsConfig(OutputConfig):
+    """Show or clear the teacher's logits that are cached: ``kd targets``."""
 
-    output_dir: str = Field(".", description="folder under which targets/ was written")
-    list: bool = Field(default=False, description="show what is kept, with sizes")
-    prune: bool = Field(default=False, description="delete what is kept, but for what is just being computed")
+    list: bool = Field(default=False, description="show what is cached, with sizes")
+    prune: bool = Field(default=False, description="delete what is cached, except what is being computed right now")
 
 
 class PipelineConfig(SpecialistConfig):
@@ -219,19 +257,17 @@ class TuneConfig(SpecialistConfig):
         "NAME=cat:A,B or, to take one out, NAME=fixed; may be repeated",
         json_schema_extra={"joined_by": ";"},
     )
-    trials: Count = Field(40, description="trials of the study in all, over all workers and machines")
-    timeout: float = Field(0.0, ge=0, description="seconds after which no trial is begun any more; 0: no limit")
-    workers: Count = Field(1, description="worker processes on this machine; its cores are divided among them")
+    trials: Count = Field(40, description="number of trials in the study, over all workers and machines")
+    timeout: Switch[float] = Field(0.0, ge=0, description="seconds after which no new trial begins; 0: no limit")
+    workers: Switch[Count] = Field(1, description="worker processes on this machine; its cores are divided among them")
     pruner: Literal["median", "halving", "hyperband", "none"] = Field(
         "median", description="what stops a trial early by its val accuracy after each epoch"
     )
     pareto: bool = Field(default=False, description="search for high accuracy and few parameters at once; nothing is pruned")
-    storage: str = Field(
+    storage: Switch[str] = Field(
         "sqlite:///optuna.db", description="the study's database, never MLflow's; postgresql://... for several machines"
     )
-    study_name: str = Field(
-        "auto", description="study to begin or to go on with; auto: a name made of all that its trials share"
-    )
+    study_name: str = Field("auto", description="study to begin or resume; auto: a name made of all that its trials share")
     final_seeds: int = Field(
         3, ge=0, description="seeds with which the winner is trained again and scored on test; 0: it is not"
     )
@@ -240,14 +276,14 @@ class TuneConfig(SpecialistConfig):
 def load_settings(path: str) -> dict[str, Any]:
     """Read a YAML file of settings, as ``--config`` takes it: a flat mapping of field names to values.
 
-    Raises :class:`~kd.errors.UserError` where the file is missing or is no such mapping.
+    Raises :class:`~kd.errors.UserError` where the file is missing or is not such a mapping.
     """
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path}: can't be read ({error}); give a YAML file of settings") from None
+        raise UserError(f"{path}: can't be read ({error}); give a YAML file of settings", field="config") from None
     except yaml.YAMLError as error:
-        raise UserError(f"--config {path}: no valid YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})", field="config") from None
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
-        raise UserError(f"--config {path}: expected lines such as 'temperature: 4'")
+        raise UserError(f"{path}: expected lines such as 'temperature: 4'", field="config")
     return settings

@@ -8,9 +8,14 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 class UserError(Exception):
-    """Bad input, told in one line: what was wrong, with the value, and what to do. The command line exits with 2."""
+    """Bad input, told in one line: what was wrong, with the value, and what to do. The command line exits with 2.
+
+    Args:
+        message: the line. With a field it begins with the field's value.
+        field: the setting that was wrong, such as ``groups``. The command line puts its flag in front of the message; a
+            notebook, which has no flags, does not see it.
+    """
 
     def __init__(self, message: str, field: str | None = None) -> None:
-        """Take the line, and the setting that is wrong, by its name in the configuration: the command line shows its flag."""
         super().__init__(message)
         self.field = field

@@ -2,7 +2,7 @@
 
 import sys
 
-from kd.cli import COMMANDS, config_class
+from kd.cli import COMMANDS, config_class, flags
 from kd.tracking.params import canonical
 
 ENTRY_POINTS = {"pipeline": "main"}
@@ -11,7 +11,7 @@ _KINDS = {int: "int", float: "float"}
 
 
 def render() -> str:
-    """Return the text of MLproject: an entry point a command, a parameter a field."""
+    """Return the text of MLproject: an entry point per command, a parameter per field."""
     entries = "\n".join(_entry(command) for command in COMMANDS)
     return f"name: kd\n\nconda_env: conda.yaml\n\nentry_points:\n{entries}"
 
@@ -22,9 +22,9 @@ def _entry(command: str) -> str:
     for name, field in fields.items():
         kind = _KINDS.get(type(field.default), "string")
         lines.append(f'      {name}: {{type: {kind}, default: "{canonical(field.default)}"}}')
-    flags = [f"--{name.replace('_', '-')} {{{name}}}" for name in fields]
+    passed = [f"{flags(name)[0]} {{{name}}}" for name in fields]
     # The interpreter that runs the project, whatever stands first on PATH.
-    lines += ["    command: >-", f"      python -m kd {command}", *(f"      {flag}" for flag in flags)]
+    lines += ["    command: >-", f"      python -m kd {command}", *(f"      {flag}" for flag in passed)]
     return "\n".join(lines) + "\n"
 
 

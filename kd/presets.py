@@ -1,8 +1,8 @@
-"""Named settings of the generalist that were found to do well on a data set: ``kd teacher --preset cifar10``."""
+"""Named settings of a net and its recipe that were found to do well on a data set: ``kd teacher --preset cifar10``."""
 
 from typing import Any
 
-from kd.config import TEACHER_PREFIX, Config, TeacherConfig
+from kd.config import TEACHER_PREFIX, Config, NetAndRecipe, StudentConfig
 from kd.errors import UserError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -22,13 +22,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_settings(name: str, config: type[Config]) -> dict[str, Any]:
-    """Return a preset's settings by their names in a configuration: as they are for a teacher's, prefixed elsewhere.
+def preset_options(config: type[Config]) -> dict[str, str]:
+    """Return by name the options of a command that take a preset, each with the prefix of the fields that it sets."""
+    if issubclass(config, StudentConfig):
+        return {"preset": TEACHER_PREFIX, "student_preset": ""}
+    return {"preset": ""} if issubclass(config, NetAndRecipe) else {}
+
+
+def preset_settings(name: str, prefix: str = "", option: str = "preset") -> dict[str, Any]:
+    """Return a preset's settings, each named by its field with a prefix in front.
 
     Raises:
         UserError: there is no such preset.
     """
     if name not in PRESETS:
-        raise UserError(f"--preset {name}: choose one of {', '.join(PRESETS)}")
-    prefix = "" if config is TeacherConfig else TEACHER_PREFIX
+        raise UserError(f"{name}: choose one of {', '.join(PRESETS)}", field=option)
     return {f"{prefix}{field}": value for field, value in PRESETS[name].items()}

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import kd
-from kd.cli import COMMANDS, command_module, config_class
+from kd.cli import COMMANDS, command_module, config_class, error_line
 from kd.config import Config, StudentConfig, TeacherConfig
+from kd.errors import UserError
 from kd.tracking.params import canonical
 
 Main = Callable[[Sequence[str]], None]
@@ -52,8 +53,8 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     fields = config_class(command).model_fields
     listed = re.findall(r"^  (--.+?)(?:  |$)", text, flags=re.MULTILINE)
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
-    has_generalist = bool({"net", "teacher_net"} & fields.keys())
-    known = {flag(name) for name in fields} | {"--config", "--help", *(["--preset"] if has_generalist else [])}
+    presets = ["--preset"] * ("net" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net" in fields)
+    known = {flag(name) for name in fields} | {"--config", "--help", *presets}
     assert flags >= known
     assert flags - known <= {"--register"}  # short for --register-as
     words = " ".join(text.split())
@@ -153,9 +154,10 @@ def test_a_mistyped_option_is_told_with_those_alike(cli: Main, capsys: Capture) 
         (["student", "--output-dir", "file/folder"], "--output-dir file/folder: can't be made"),
         (["teacher", "--batch-size", "100000"], "--batch-size 100000: the training split has only"),
         (["student", "--teacher-shift-px", "8"], "--teacher-shift-px 8: images of 8 px can only be shifted by fewer"),
-        (["specialist", "--groups", "0,1;2,ten"], "--groups"),
+        (["specialist", "--groups", "0,1;2,ten"], "--groups 0,1;2,ten: unknown class 'ten'"),
+        (["specialist", "--groups", ""], "--groups '': a group is empty"),
         (["specialist", "--groups", "0,1;2,3", "--group", "2"], "--group 2: "),
-        (["pipeline", "--data", "folder", "--data-root", "absent"], ""),
+        (["pipeline", "--data", "folder", "--data-root", "absent"], "--data-root absent does not exist: "),
     ],
 )
 def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
@@ -164,6 +166,13 @@ def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
     (tmp_path / "file").touch()
     assert refusal(cli, arguments, capsys).startswith(told)
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["file"]
+
+
+def test_the_flag_of_a_field_stands_in_front_of_an_error_and_not_in_it() -> None:
+    assert error_line(UserError("0: too few", field="batch_size")) == "--batch-size 0: too few"
+    assert error_line(UserError("a b: no name", field="register_as")) == "--register a b: no name"
+    assert error_line(UserError("no place")) == "no place"
+    assert str(UserError("0: too few", field="batch_size")) == "0: too few"
 
 
 def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -245,7 +254,7 @@ def test_under_mlflow_run_a_flag_of_the_default_value_does_not_win_over_the_file
     # It passes every parameter that MLproject declares, whether the user named it or not.
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     file = write(tmp_path / "settings.yaml", "epochs: 7\ncontrol: false\ntemperature: 2\nalpha: 0.5\n")
-    passed = [part for name, value in StudentConfig().params().items() for part in (flag(name), value)]
+    passed = [part for name, value in StudentConfig().texts().items() for part in (flag(name), value)]
     expected = StudentConfig(epochs=7, control=False, temperature=2, alpha=0.5)
     assert configured(["student", *passed, "--config", file]) == expected
     named = configured(["student", *passed, "--alpha", "0.7", "--config", file])

@@ -13,24 +13,31 @@ from pydantic import ValidationError
 from kd.cli import COMMANDS, config_class
 from kd.config import (
     Config,
+    NetAndRecipe,
     PipelineConfig,
     SpecialistConfig,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
+    TuneConfig,
     load_settings,
 )
 from kd.errors import UserError
 from kd.tracking.params import canonical
+from kd.training.recipe import Recipe
 
 CONFIGS = [config_class(command) for command in COMMANDS]
 OtherValues = Callable[[type[Config]], dict[str, Any]]
 
 
-def refusal(config: type[Config], values: dict[str, Any]) -> str:
+def refused(config: type[Config], values: dict[str, Any]) -> UserError:
     with pytest.raises(UserError) as caught:
         config.parse(values)
-    return str(caught.value)
+    return caught.value
+
+
+def refusal(config: type[Config], values: dict[str, Any]) -> str:
+    return str(refused(config, values))
 
 
 @pytest.mark.parametrize(
@@ -61,12 +68,24 @@ def test_canonical_text_of_a_number_is_the_number_whatever_way_it_was_typed(numb
 @pytest.mark.parametrize("config", CONFIGS)
 def test_text_and_file_give_the_configuration_back(config: type[Config], other_values: OtherValues, tmp_path: Path) -> None:
     for made in (config(), config(**other_values(config))):
-        assert config.parse(dict(made.params())) == made
+        assert config.parse(dict(made.texts())) == made
         path = tmp_path / "config.yaml"
         path.write_text(yaml.safe_dump(made.model_dump()))
         assert config.parse(load_settings(str(path))) == made
     assert made != config()
-    assert made.params().keys() == config.model_fields.keys()
+    assert made.texts().keys() == config.model_fields.keys()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> None:
+    places = {"output_dir", "data_root", "device", "storage", "register_as"}
+    left_out = places | {"resume", "workers", "timeout"}
+    assert config.model_fields.keys() - config().params().keys() == left_out & config.model_fields.keys()
+    assert config().params().items() <= config().texts().items()
+
+
+def test_what_is_in_the_fingerprint_of_weights_is_a_param() -> None:
+    assert {"compile", "seed", "use", "teacher", "net", "teacher_net"} <= TuneConfig().params().keys()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -91,24 +110,20 @@ ANY_TRAINING: list[tuple[str, list[object], list[object]]] = [
     ("data", ["imagenet", "", "CIFAR10"], ["digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "folder"]),
     ("use", ["first"], ["best", "last"]),
     ("resume", ["maybe", 2], [True, "false", "true"]),
+    ("label_smoothing", [-0.1, 1], [0, 0.99]),
+    ("net", ["vgg"], ["resnet", "pooled"]),
+    ("optimizer", ["adam"], ["sgd", "muon"]),
+    ("start_px", [-1, 513], [0, 24]),
+    ("shift_px", [-1, 512], [0, 2]),
 ]
+OF_A_NET = [row for row in ANY_TRAINING if row[0] in NetAndRecipe.model_fields]
 STUDENTS: list[tuple[str, list[object], list[object]]] = [
     ("temperature", [0, -4, "inf"], [0.01, 20]),
     ("alpha", [-0.1, 1.5, "nan"], [0, 1]),
     ("views", [-1, 0.5], [0, 1, 64]),
     ("control", ["maybe"], [False, "true"]),
     ("seeds", [0], [1, 10]),
-    ("teacher_depth", [0], [1]),
-    ("teacher_width", [0], [1]),
-    ("teacher_epochs", [0], [1]),
-    ("teacher_batch_size", [1], [2]),
-    ("teacher_lr", [0], [0.1]),
-    ("teacher_weight_decay", [-1], [0]),
-    ("teacher_label_smoothing", [-0.1, 1], [0, 0.99]),
-    ("teacher_net", ["vgg"], ["resnet", "pooled"]),
-    ("teacher_optimizer", ["adam"], ["sgd", "muon"]),
-    ("teacher_start_px", [-1, 513], [0, 24]),
-    ("teacher_shift_px", [-1, 512], [0, 2]),
+    *[(f"teacher_{name}", bad, good) for name, bad, good in OF_A_NET],
 ]
 SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
     ("group", [-1, "some", 1.5], [0, "0", 7, "all"]),
@@ -124,17 +139,15 @@ SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
 @pytest.mark.parametrize(
     ("config", "name", "bad", "good"),
     [(config, *row) for config in (TeacherConfig, StudentConfig) for row in ANY_TRAINING]
-    + [(TeacherConfig, "label_smoothing", [-0.1, 1], [0, 0.99]), (TeacherConfig, "net", ["vgg"], ["resnet", "pooled"])]
-    + [(TeacherConfig, "optimizer", ["adam"], ["sgd", "muon"]), (TeacherConfig, "start_px", [-1, 513], [0, 24])]
-    + [(TeacherConfig, "shift_px", [-1, 512], [0, 2])]
     + [(StudentConfig, *row) for row in STUDENTS]
     + [(config, *row) for config in (SpecialistConfig, PipelineConfig) for row in SPECIALISTS],
 )
 def test_bounds(config: type[Config], name: str, bad: list[object], good: list[object]) -> None:
     for value in bad:
-        message = refusal(config, {name: value})
-        assert message.startswith(f"--{name.replace('_', '-')} {value}: "), message
-        assert "\n" not in message
+        error = refused(config, {name: value})
+        assert str(error).startswith(f"{value}: "), error
+        assert error.field == name
+        assert "\n" not in str(error)
     for value in good:
         assert canonical(getattr(config.parse({name: value}), name)) in {
             canonical(value),
@@ -143,7 +156,7 @@ def test_bounds(config: type[Config], name: str, bad: list[object], good: list[o
 
 
 def test_a_refusal_tells_the_bound() -> None:
-    assert refusal(StudentConfig, {"alpha": "1.5"}) == "--alpha 1.5: input should be less than or equal to 1"
+    assert refusal(StudentConfig, {"alpha": "1.5"}) == "1.5: input should be less than or equal to 1"
     assert refusal(TeacherConfig, {"batch_size": 1}).endswith("greater than or equal to 2")
     assert "'digits'" in refusal(TeacherConfig, {"data": "imagenet"})
 
@@ -161,12 +174,37 @@ def test_a_refusal_of_a_value_of_many_lines_is_one_line() -> None:
 
 @pytest.mark.parametrize("name", ["epochs", "lr", "seed"])
 def test_true_is_no_number(name: str) -> None:
-    assert name in refusal(TeacherConfig, {name: True})  # `epochs: yes` in a file
+    error = refused(TeacherConfig, {name: True})  # `epochs: yes` in a file
+    assert (str(error), error.field) == ("true: expected a value, not yes or no", name)
 
 
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         TeacherConfig().epochs = 3  # type: ignore[misc]
+
+
+def test_a_student_has_all_choices_of_a_teacher_with_the_same_defaults_and_a_smaller_net() -> None:
+    student, teacher = StudentConfig().model_dump(), TeacherConfig().model_dump()
+    assert teacher.keys() <= student.keys()
+    assert {name: (student[name], teacher[name]) for name in teacher if student[name] != teacher[name]} == {
+        "depth": (1, 3),
+        "width": (16, 32),
+    }
+
+
+def test_the_teachers_fields_are_those_of_a_net_and_its_recipe_described_as_its_own() -> None:
+    fields = StudentConfig.model_fields
+    prefixed = {name for name in fields if name.startswith("teacher_")}
+    assert prefixed == {f"teacher_{name}" for name in NetAndRecipe.model_fields}
+    for name, field in NetAndRecipe.model_fields.items():
+        assert fields[f"teacher_{name}"].description == f"teacher: {field.description}"
+        assert fields[f"teacher_{name}"].annotation == field.annotation
+
+
+def test_a_recipe_of_the_library_has_the_defaults_of_the_configuration() -> None:
+    recipe = Recipe()
+    for name, default in TeacherConfig().model_dump().items():
+        assert getattr(recipe, name, default) == default, name
 
 
 def test_the_teacher_of_a_student_is_by_default_that_of_kd_teacher() -> None:
@@ -186,7 +224,8 @@ def test_the_teacher_of_a_student_is_told_by_its_own_fields_and_the_common_ones(
 
 def test_every_batch_size_is_told() -> None:
     assert TeacherConfig(batch_size=5).batch_sizes() == {"batch_size": 5}
-    assert PipelineConfig(batch_size=5, teacher_batch_size=6).batch_sizes() == {"batch_size": 5, "teacher_batch_size": 6}
+    both = {"batch_size": 5, "teacher_batch_size": 6}
+    assert PipelineConfig.parse(both).batch_sizes() == both
 
 
 @pytest.mark.parametrize(
@@ -207,7 +246,8 @@ def test_a_bad_file_of_settings_is_told_in_one_line(content: bytes, told: str, t
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         load_settings(str(path))
-    assert str(caught.value).startswith(f"--config {path}: {told}")
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert caught.value.field == "config"
     assert "\n" not in str(caught.value)
 
 

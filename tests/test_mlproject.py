@@ -42,7 +42,7 @@ def test_every_command_is_an_entry_point(entries: dict[str, Any]) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_parameters_are_the_fields_with_their_defaults_and_types(command: str, entries: dict[str, Any]) -> None:
     parameters = entries[ENTRY_POINTS[command]]["parameters"]
-    defaults = config_class(command)().params()
+    defaults = config_class(command)().texts()
     assert {name: parameter["default"] for name, parameter in parameters.items()} == defaults
     for name, value in config_class(command)().model_dump().items():
         kind = {int: "int", float: "float"}.get(type(value), "string")

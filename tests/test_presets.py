@@ -1,4 +1,4 @@
-"""Every preset is a good configuration of the generalist, wherever one is trained, and loses to what a user says."""
+"""Every preset is a good net with its recipe, for a generalist or for students, and loses to what a user says."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kd.cli import COMMANDS, config_class
-from kd.config import Config, PipelineConfig, StudentConfig, TeacherConfig
+from kd.config import Config, NetAndRecipe, PipelineConfig, StudentConfig, TeacherConfig
 from kd.errors import UserError
 from kd.presets import PRESETS, preset_settings
 
@@ -15,16 +15,27 @@ TRAINING = [command for command in COMMANDS if command not in {"combine", "targe
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_names_fields_of_the_generalist_and_is_not_the_default(name: str) -> None:
-    made = TeacherConfig.parse(preset_settings(name, TeacherConfig))
+def test_a_preset_names_fields_of_a_net_and_its_recipe_and_is_not_the_default(name: str) -> None:
+    assert preset_settings(name).keys() <= NetAndRecipe.model_fields.keys()
+    made = TeacherConfig.parse(preset_settings(name))
     assert made != TeacherConfig()
-    assert StudentConfig.parse(preset_settings(name, StudentConfig)).teacher_config() == made
+    assert StudentConfig.parse(preset_settings(name, "teacher_")).teacher_config() == made
 
 
-@pytest.mark.parametrize("command", TRAINING)
-def test_each_command_that_trains_takes_it(command: str, configured: Configured) -> None:
+def test_a_teacher_takes_it_for_itself(configured: Configured) -> None:
     [name] = PRESETS
-    assert configured([command, "--preset", name]) == config_class(command).parse(preset_settings(name, config_class(command)))
+    assert configured(["teacher", "--preset", name]) == TeacherConfig.parse(PRESETS[name])
+
+
+@pytest.mark.parametrize("command", [command for command in TRAINING if command != "teacher"])
+def test_each_command_with_students_takes_one_for_its_teacher_and_one_for_them(command: str, configured: Configured) -> None:
+    [name] = PRESETS
+    of_teacher = {f"teacher_{field}": value for field, value in PRESETS[name].items()}
+    for flag in ("--preset", "--teacher-preset"):
+        assert configured([command, flag, name]) == config_class(command).parse(of_teacher)
+    assert configured([command, "--student-preset", name]) == config_class(command).parse(PRESETS[name])
+    both = configured([command, "--student-preset", name, "--teacher-preset", name])
+    assert both == config_class(command).parse({**PRESETS[name], **of_teacher})
 
 
 def test_a_file_wins_over_a_preset_and_a_flag_over_both(configured: Configured, tmp_path: Path) -> None:
@@ -32,16 +43,23 @@ def test_a_file_wins_over_a_preset_and_a_flag_over_both(configured: Configured, 
     path.write_text("teacher_epochs: 3\nteacher_width: 8\n")
     config = configured(["pipeline", "--preset", "cifar10", "--config", str(path), "--teacher-width", "12"])
     assert isinstance(config, PipelineConfig)
-    assert (config.teacher_epochs, config.teacher_width) == (3, 12)
-    assert (config.teacher_net, config.teacher_optimizer) == ("pooled", "muon")
+    teacher = config.teacher_config()
+    assert (teacher.epochs, teacher.width) == (3, 12)
+    assert (teacher.net, teacher.optimizer) == ("pooled", "muon")
 
 
 def test_an_unknown_preset_is_refused_and_a_command_without_generalist_has_none(
     cli: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match="--preset imagenet: choose one of cifar10"):
-        preset_settings("imagenet", TeacherConfig)
-    with pytest.raises(SystemExit) as ended:
-        cli(["combine", "--preset", "cifar10"])
-    assert ended.value.code == 2
-    assert "--preset" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"^imagenet: choose one of cifar10$"):
+        preset_settings("imagenet")
+    for arguments, told in (
+        (["combine", "--preset", "cifar10"], "--preset"),
+        (["teacher", "--student-preset", "cifar10"], "--student-preset"),
+        (["tune", "--preset", "imagenet"], "kd: --preset imagenet: choose one of cifar10\n"),
+        (["tune", "--student-preset", "imagenet"], "kd: --student-preset imagenet: choose one of cifar10\n"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli(arguments)
+        assert ended.value.code == 2
+        assert told in capsys.readouterr().err

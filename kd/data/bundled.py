@@ -83,16 +83,18 @@ def read_or_fetch(dataset_class: Any, name: str, entry: TorchvisionSet, root: Pa
     except _FAILURES as error:
         if "not found" not in str(error):  # torchvision's words for: files are missing, or their checksum is wrong
             raise UserError(
-                f"--data {name}: the files under {root} are damaged ({_reason(error)}); "
-                f"remove them to have them fetched again, or use --data digits, which needs none"
+                f"{name}: the files under {root} are damaged ({_reason(error)}); "
+                f"remove them to have them fetched again, or use digits, which needs none",
+                field="data",
             ) from error
     try:
         return _read(dataset_class, entry, root, download=True)
     except _FAILURES as error:
         raise UserError(
-            f"--data {name}: files are missing or damaged in {root} and could not be fetched from "
+            f"{name}: files are missing or damaged in {root} and could not be fetched from "
             f"{_address(dataset_class)} ({_reason(error)}); put {entry.files} into {root / entry.folder} by hand, "
-            f"or use --data digits, which needs no download"
+            f"or use digits, which needs no download",
+            field="data",
         ) from error
 
 

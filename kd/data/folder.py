@@ -70,7 +70,7 @@ def _split_folders(root: Path) -> tuple[Path, Path | None]:
     """Return the folders of the train and the test split; there is no second where test has to be cut from train."""
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
-        raise UserError(f"--data-root {root} {problem}: name a folder that holds one folder of images a class")
+        raise UserError(f"{root} {problem}: name a folder that holds one folder of images per class", field="data_root")
     names = {entry.name for entry in _entries(root) if entry.is_dir()}
     if {"train", "test"} <= names:
         return root / "train", root / "test"

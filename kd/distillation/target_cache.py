@@ -237,7 +237,7 @@ def _rounded(logits: Tensor, dtype: StoreType) -> NDArray[np.generic]:
         raise UserError("the teacher's logits are not finite for some image: train the teacher again at a lower learning rate")
     if dtype == "float16" and logits.abs().max() > torch.finfo(torch.float16).max:
         largest = logits.abs().max()
-        raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: use --views 0, a live teacher")
+        raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: set views to 0, a live teacher")
     return logits.numpy().astype(LITTLE_ENDIAN[dtype])
 
 

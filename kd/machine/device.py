@@ -6,7 +6,7 @@ from kd.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of ``--device``; ``auto`` is CUDA where there is one.
+    """Return the device of a name; ``auto`` is CUDA where there is one.
 
     Raises:
         UserError: no such kind of device, or none on this machine.
@@ -18,7 +18,7 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in {"cpu", "cuda"}:
-        raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+        raise UserError(f"{name}: expected auto, cpu, cuda or cuda:N", field="device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu")
+        raise UserError(f"{name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu", field="device")
     return device

@@ -108,7 +108,7 @@ def note(config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[A
     best = best_config(config, study)
     if best is not None:
         settings = command_settings(best, groups)
-        default = type(config).parse({}).params()
+        default = type(config).parse({}).texts()
         flags = " ".join(
             f"--{name.replace('_', '-')} {shlex.quote(canonical(value))}"
             for name, value in settings.items()

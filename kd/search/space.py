@@ -165,7 +165,7 @@ def _checked(item: str, name: str, text: str, config: TuneConfig) -> Value:
     try:
         value: Value = getattr(type(config).parse({name: text}), name)
     except UserError as error:
-        raise UserError(f"--search {item}: {error}") from None
+        raise UserError(f"--search {item}: {name} {error}") from None
     return value
 
 

@@ -33,8 +33,10 @@ IDENTITY = "kd.identity"
 IDENTITY_SECONDS = 20.0
 """How long a study may be without its identity: its creator is just writing it."""
 
-# What leaves a trial's value as it is.
-_BESIDE_THE_POINT = {"data_root", "device", "output_dir", "resume", "control", "register_as", "teacher"}
+# What leaves a trial's value as it is, beside the switches.
+_BESIDE_THE_POINT = {"control", "teacher"}
+# Fields that studies of before lack. One that has its default is left out, so that those studies resume.
+_ADDED = {"net", "label_smoothing", "optimizer", "start_px", "shift_px"}
 
 
 @contextmanager
@@ -91,7 +93,8 @@ def _same_database(address: URL, uri: str) -> bool:
 def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dict[str, str]:
     """Return what all trials of a study share, as text by name: a study of anything else is another study."""
     kind = StudentConfig if config.objective == "student" else SpecialistConfig
-    left_out = {*(axis.name for axis in space), *_BESIDE_THE_POINT}
+    usual = {name for name in _ADDED if getattr(config, name) == kind.model_fields[name].default}
+    left_out = {*(axis.name for axis in space), *kind.switches(), *_BESIDE_THE_POINT, *usual}
     shared = {name: canonical(getattr(config, name)) for name in kind.model_fields if name not in left_out}
     return {
         "direction": "maximize accuracy, minimize parameters" if config.pareto else "maximize accuracy",

@@ -115,12 +115,13 @@ def check_auto(count: int | None, size: int | None, classes: int) -> None:
     """
     if size is not None and not SMALLEST_GROUP <= size < classes:
         raise UserError(
-            f"--groups auto: {size} classes a group do not fit {classes} classes; ask for {SMALLEST_GROUP} to {classes - 1}"
+            f"auto: {size} classes per group do not fit {classes} classes; ask for {SMALLEST_GROUP} to {classes - 1}",
+            field="groups",
         )
     least, most = (1, classes) if size is not None else (2, max(2, classes // SMALLEST_GROUP))
     if count is not None and not least <= count <= most:
         advice = "; one group would be all classes, or say how many it has, as in auto:1x2" if count == 1 else ""
-        raise UserError(f"--groups auto: {count} groups of {classes} classes; ask for {least} to {most}{advice}")
+        raise UserError(f"auto: {count} groups of {classes} classes; ask for {least} to {most}{advice}", field="groups")
 
 
 def usual_count(classes: int) -> int:

@@ -42,13 +42,13 @@ _FIXED = {
 
 
 def given_groups(spec: str, dataset: str, classes: Sequence[str]) -> tuple[Group, ...] | None:
-    """Return the groups of a ``--groups`` that names them, ``fixed`` included; None where they are to be found.
+    """Return the groups that a specification names, ``fixed`` included; None where they are to be found.
 
     Raises:
         UserError: a bad group, a bad form of ``auto``, or fewer than three classes.
     """
     if len(classes) < LEAST_CLASSES:
-        raise UserError(f"--groups {spec}: specialists need {LEAST_CLASSES} classes or more, and there are {len(classes)}")
+        raise _bad_groups(spec, f"specialists need {LEAST_CLASSES} classes or more, and there are {len(classes)}")
     if spec.partition(":")[0].strip() == "auto":
         _parse_auto(spec, len(classes))
         return None
@@ -58,7 +58,7 @@ def given_groups(spec: str, dataset: str, classes: Sequence[str]) -> tuple[Group
 def resolve_groups(
     spec: str, dataset: str, classes: Sequence[str], probabilities: Callable[[], Tensor], *, seed: int
 ) -> tuple[Group, ...]:
-    """Return the groups of any ``--groups``.
+    """Return the groups of any specification.
 
     Args:
         spec: auto, auto:M, auto:MxK, fixed, or groups such as "0,1;2,3" or "cat,dog;ship,truck".
@@ -86,39 +86,43 @@ def parse_groups(text: str, classes: Sequence[str]) -> tuple[Group, ...]:
     Raises:
         UserError: an unknown class, an empty group, one of a single class or of all, a class or a group given twice.
     """
-    groups = tuple(_parse_group(part.strip(), classes) for part in text.split(";"))
+    groups = tuple(_parse_group(part.strip(), text, classes) for part in text.split(";"))
     for number, group in enumerate(groups):
         if group in groups[:number]:
-            raise UserError(f"--groups {text}: group {describe_group(group, classes)} is given twice; give it once")
+            raise _bad_groups(text, f"group {describe_group(group, classes)} is given twice; give it once")
     return groups
 
 
-def _parse_group(text: str, classes: Sequence[str]) -> Group:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _parse_group(part: str, text: str, classes: Sequence[str]) -> Group:
+    names = [name.strip() for name in part.split(",") if name.strip()]
     if not names:
-        raise UserError("--groups: a group is empty; name two classes or more in each, with a semicolon between groups")
-    numbers = [_class_number(name, classes) for name in names]
+        raise _bad_groups(text, "a group is empty; name two classes or more in each, with a semicolon between groups")
+    numbers = [_class_number(name, text, classes) for name in names]
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
-            raise UserError(f"--groups: group {text!r} has class {classes[number]} twice; name each class once")
+            raise _bad_groups(text, f"group {part!r} has class {classes[number]} twice; name each class once")
     if len(numbers) < SMALLEST_GROUP:
-        raise UserError(f"--groups: group {text!r} has one class; give each group two or more")
+        raise _bad_groups(text, f"group {part!r} has one class; give each group two or more")
     if len(numbers) == len(classes):
-        raise UserError(f"--groups: group {text!r} is all {len(classes)} classes; a specialist needs some left out")
+        raise _bad_groups(text, f"group {part!r} is all {len(classes)} classes; a specialist needs some left out")
     return tuple(sorted(numbers))
 
 
-def _class_number(name: str, classes: Sequence[str]) -> int:
+def _class_number(name: str, text: str, classes: Sequence[str]) -> int:
     if name in classes:
         return list(classes).index(name)
     if re.fullmatch(r"-?[0-9]+", name):
         if 0 <= int(name) < len(classes):
             return int(name)
-        raise UserError(f"--groups: class {name} is out of range; classes are numbered 0 to {len(classes) - 1}")
+        raise _bad_groups(text, f"class {name} is out of range; classes are numbered 0 to {len(classes) - 1}")
     alike = difflib.get_close_matches(name, classes, n=3)
     listed = ", ".join(classes[:MOST_NAMES_LISTED]) + (", ..." if len(classes) > MOST_NAMES_LISTED else "")
     advice = f"did you mean {' or '.join(alike)}?" if alike else f"the classes are {listed}"
-    raise UserError(f"--groups: unknown class {name!r}; {advice}")
+    raise _bad_groups(text, f"unknown class {name!r}; {advice}")
+
+
+def _bad_groups(spec: str, reason: str) -> UserError:
+    return UserError(f"{' '.join(spec.split()) or repr('')}: {reason}", field="groups")
 
 
 def fixed_groups(dataset: str, classes: Sequence[str]) -> tuple[Group, ...]:
@@ -137,7 +141,7 @@ def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
     """Return M and K of auto, auto:M or auto:MxK."""
     match = re.fullmatch(r"\s*auto\s*(?::\s*([0-9]+)\s*(?:x\s*([0-9]+))?)?\s*", spec)
     if not match:
-        raise UserError(f"--groups {spec}: expected auto, auto:M (M groups) or auto:MxK (M groups of K classes)")
+        raise _bad_groups(spec, "expected auto, auto:M (M groups) or auto:MxK (M groups of K classes)")
     count, size = (None if number is None else int(number) for number in match.groups())
     check_auto(count, size, classes)
     return count, size
@@ -158,7 +162,7 @@ def _joined(names: Sequence[str], shown: int) -> str:
 
 
 def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> None:
-    """Refuse, as far as that can be known without a generalist, a bad ``--groups`` or a ``--group`` that is none of them.
+    """Refuse, as far as that can be known without a generalist, bad groups, or a number that is of none of them.
 
     Raises:
         UserError: as :func:`resolve_groups` and :func:`choose_groups`; or ``auto`` never gives so many groups.
@@ -170,7 +174,7 @@ def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: 
     count, _ = _parse_auto(spec, len(classes))
     most = count or usual_count(len(classes))
     if which != "all" and which >= most:
-        raise UserError(f"--group {which}: --groups {spec} gives {most} groups at most, numbered from 0; or give all")
+        raise UserError(f"{which}: {spec} gives {most} groups at most, numbered from 0; or give all", field="group")
 
 
 def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:
@@ -180,5 +184,5 @@ def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[
         UserError: there is no group of that number.
     """
     if which != "all" and which >= len(groups):
-        raise UserError(f"--group {which}: there are {len(groups)} groups, numbered from 0; or give all")
+        raise UserError(f"{which}: there are {len(groups)} groups, numbered from 0; or give all", field="group")
     return {number: group for number, group in enumerate(groups) if which in {"all", number}}

@@ -145,25 +145,26 @@ def test_damaged_file_is_fetched_again(tmp_path: Path, server: Path) -> None:
 
 def test_damaged_file_without_a_network_is_one_line(tmp_path: Path) -> None:
     (write_files(tmp_path) / "test_batch").write_bytes(b"not a pickle")
-    with pytest.raises(UserError, match=r"^--data cifar10: files are missing or damaged in .*127.0.0.1:9.*refused.*$"):
+    with pytest.raises(UserError, match=r"^cifar10: files are missing or damaged in .*127.0.0.1:9.*refused.*$") as caught:
         read_small(tmp_path)
+    assert caught.value.field == "data"
 
 
 def test_damaged_download_is_one_line(tmp_path: Path, server: Path) -> None:
     (server / "cifar-10-python.tar.gz").write_bytes(ARCHIVE[:-100])
-    with pytest.raises(UserError, match=r"^--data cifar10: .*\(RuntimeError: File not found or corrupted.\).*$"):
+    with pytest.raises(UserError, match=r"^cifar10: .*\(RuntimeError: File not found or corrupted.\).*$"):
         read_small(tmp_path)
 
 
 def test_address_that_is_not_there_is_one_line(tmp_path: Path, server: Path) -> None:
     assert server.is_dir()
-    with pytest.raises(UserError, match=r"^--data cifar10: .*HTTP Error 404.*$"):
+    with pytest.raises(UserError, match=r"^cifar10: .*HTTP Error 404.*$"):
         read_small(tmp_path)
 
 
 def test_root_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
-    with pytest.raises(UserError, match=r"^--data cifar10: .*root.*$"):
+    with pytest.raises(UserError, match=r"^cifar10: .*root.*$"):
         read_small(tmp_path / "root")
 
 
@@ -206,12 +207,12 @@ def test_without_a_network_each_set_says_in_one_line_what_to_put_where(tmp_path:
     folders = {"cifar10": "", "cifar100": "", "fashion_mnist": "/FashionMNIST/raw", "mnist": "/MNIST/raw"}
     assert len(lines) == len(folders) == len(TORCHVISION_SETS)
     for line, (name, folder) in zip(lines, folders.items(), strict=False):
-        assert line.startswith(f"--data {name}: ")
+        assert line.startswith(f"{name}: ")
         assert "could not be fetched from http" in line
         assert "refused" in line
         assert line.count("http") == (2 if name == "mnist" else 1)  # each mirror once
         assert f"put {TORCHVISION_SETS[name].files} into {tmp_path}{folder} by hand" in line
-        assert "--data digits" in line
+        assert "use digits" in line
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -269,8 +270,9 @@ def damage_mnist(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["truncated", "empty", "compressed", "fewer images than labels"])
 def test_damaged_mnist_files_are_one_line(tmp_path: Path, kind: str) -> None:
     damage_mnist(write_mnist(tmp_path / "MNIST" / "raw"), kind)
-    with pytest.raises(UserError, match=r"^--data mnist: the files under .* are damaged \(.*\); remove .*$"):
+    with pytest.raises(UserError, match=r"^mnist: the files under .* are damaged \(.*\); remove .*$") as caught:
         load_torchvision_source("mnist", tmp_path)
+    assert caught.value.field == "data"
 
 
 def test_mnist_label_out_of_range_is_one_line(tmp_path: Path) -> None:

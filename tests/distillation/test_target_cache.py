@@ -495,7 +495,7 @@ def test_a_damaged_file_is_noticed_and_computed_again(
 
 def test_logits_beyond_float16_are_refused_and_fit_into_float32(tmp_path: Path) -> None:
     loud = Teacher(gain=1e6)
-    with pytest.raises(UserError, match=r"largest logit is .*, beyond float16: use --views 0"):
+    with pytest.raises(UserError, match=r"largest logit is .*, beyond float16: set views to 0"):
         fill(tmp_path, loud, dtype="float16")
     assert list_targets(tmp_path) == []
     assert_right(fill(tmp_path, loud, dtype="float32"), loud)

@@ -198,7 +198,7 @@ def stop(commands: Commands, arguments: Sequence[str], line: str, number: signal
         process.send_signal(number)
     code, log = commands.end(process)
     assert code == 128 + number, log
-    assert log.endswith("kd: stopped; the same command goes on from there\n")
+    assert log.endswith("kd: stopped; run the same command again to resume\n")
     assert "Traceback" not in log
     assert not [run for role in ("study", "final", "teacher") for run in commands.runs(role) if run.info.status == "RUNNING"]
 

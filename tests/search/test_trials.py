@@ -122,6 +122,16 @@ def test_a_study_of_somebody_else_is_refused(url: str) -> None:
             open_study(storage, "s", {}, {}, pareto=False)
 
 
+def test_a_study_of_before_students_had_the_choices_of_teachers_resumes() -> None:
+    options = TuneConfig.parse({"objective": "student"})
+    told = identity(options, parse_space(options), "digest")
+    added = {"net", "label_smoothing", "optimizer", "start_px", "shift_px"}
+    assert not added & told.keys()
+    assert study_name(options, told) == "digits-student-98c80243"  # what it was called then
+    muon = TuneConfig.parse({"objective": "student", "optimizer": "muon"})
+    assert identity(muon, parse_space(muon), "digest") == told | {"optimizer": "muon"}
+
+
 def test_the_name_is_one_of_the_settings() -> None:
     options = TuneConfig.parse({})
     names = {study_name(other, facts(other)) for other in (options, TuneConfig.parse({"trials": "9"}))}
@@ -162,7 +172,7 @@ def test_mlflows_own_database_is_refused_even_under_another_name(url: str, tmp_p
 
 def test_no_password_is_tracked() -> None:
     shown = without_password(TuneConfig.parse({"storage": "postgresql://user:secret@host/studies"}))
-    assert "secret" not in str(shown.params())
+    assert "secret" not in str(shown.texts())
     assert "user" in shown.storage
 
 

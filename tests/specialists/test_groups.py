@@ -69,6 +69,8 @@ def test_a_bad_group_is_told_in_one_line(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parse_groups(text, CIFAR10)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{text.strip() or repr('')}: ")
+    assert caught.value.field == "groups"
 
 
 def test_an_unknown_class_of_a_hundred_is_told_in_a_short_line() -> None:
@@ -244,8 +246,8 @@ def test_auto_asks_for_predictions() -> None:
         ("auto:1", "1 groups of 10 classes.*as in auto:1x2"),
         ("auto:6", "6 groups of 10 classes; ask for 2 to 5"),
         ("auto:11x2", "11 groups of 10 classes; ask for 1 to 10"),
-        ("auto:3x1", "1 classes a group do not fit 10 classes; ask for 2 to 9"),
-        ("auto:3x10", "10 classes a group do not fit 10 classes"),
+        ("auto:3x1", "1 classes per group do not fit 10 classes; ask for 2 to 9"),
+        ("auto:3x10", "10 classes per group do not fit 10 classes"),
     ],
 )
 def test_a_bad_form_of_auto_is_told_before_predictions_are_made(spec: str, message: str) -> None:

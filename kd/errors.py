@@ -9,3 +9,16 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 class UserError(Exception):
     """Bad input, told in one line: what was wrong, with the value, and what to do. The command line exits with 2."""
+
+
+def reason(error: BaseException) -> str:
+    """Return why an error was raised, in one line without a full stop, to stand in the parentheses of a message.
+
+    Of the operating system's errors that is its own words, with the path where there is one; of others the first line
+    of the message, or the error's name where it has none.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f": {error.filename}"
+        return " ".join(f"{error.strerror}{where}".split())
+    lines = (" ".join(line.split()).rstrip(".") for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

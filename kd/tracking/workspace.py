@@ -10,7 +10,7 @@ import torch
 from kd.config import DataConfig
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
 from kd.tracking.provenance import provenance
@@ -66,7 +66,7 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output-dir {folder}: can't be made ({error.strerror}); name another folder") from None
+        raise UserError(f"--output-dir {folder}: can't be made ({reason(error)}); name another folder") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"--output-dir {folder}: can't be written to; name another folder")
     return folder

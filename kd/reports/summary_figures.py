@@ -24,14 +24,10 @@ def summary_figures(
     """Return the figures of a command's parent run by name."""
     figures = {"comparison": _comparison(setting, teacher, pairs, combinations)}
     if changes:
-        differences = [change.difference for change in changes]
         figures["changes"] = plots.interval_forest(
             [_difference_label(change) for change in changes],
-            [difference.mean for difference in differences],
-            [difference.low for difference in differences],
-            [difference.high for difference in differences],
+            [change.difference for change in changes],
             f"What distillation and specialists changed on {setting.dataset.name}, test",
-            n=[difference.n for difference in differences],
         )
     return figures
 
@@ -57,9 +53,7 @@ def _comparison(setting: Setting, teacher: Teacher, pairs: Sequence[Pair], combi
     names, accuracies, parameters = zip(*systems, strict=True)
     return plots.comparison(
         names,
-        [accuracy.mean for accuracy in accuracies],
-        [accuracy.low for accuracy in accuracies],
-        [accuracy.high for accuracy in accuracies],
+        accuracies,
         parameters,
         f"Systems on {setting.dataset.name}",
         n=f"n = {len(labels):,} test images",

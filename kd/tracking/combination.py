@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -286,14 +285,10 @@ def _figures(parts: Parts, combination: Combination, test: Tensor) -> dict[str, 
 
     dataset = parts.setting.dataset
     rows = combination.table
-    gains = [100 * np.array([getattr(row.gain, part) for row in rows]) for part in ("mean", "low", "high")]
     return {
         "relative_gain_by_cover": plots.relative_gain_by_cover(
             [row.cover for row in rows],
-            gains[0],
-            [row.gain.n for row in rows],
-            gains[1],
-            gains[2],
+            [row.gain for row in rows],
             f"Gain by cover: generalist and specialists on {dataset.name}, test",
         ),
         "mended_and_broken": plots.mended_and_broken(

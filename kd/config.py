@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import DataName
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.nets.names import LARGE, SMALL, NetName
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
@@ -281,7 +281,7 @@ def load_settings(path: str) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read ({error}); give a YAML file of settings", field="config") from None
+        raise UserError(f"{path}: can't be read ({reason(error)}); give a YAML file of settings", field="config") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})", field="config") from None
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):

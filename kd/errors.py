@@ -19,3 +19,16 @@ class UserError(Exception):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+def reason(error: BaseException) -> str:
+    """Return why an error was raised, in one line without a full stop, to stand in the parentheses of a message.
+
+    Of the operating system's errors that is its own words, with the path where there is one; of others the first line
+    of the message, or the error's name where it has none.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f": {error.filename}"
+        return " ".join(f"{error.strerror}{where}".split())
+    lines = (" ".join(line.split()).rstrip(".") for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -1,4 +1,4 @@
-"""``kd targets``: shows and clears what is kept of teachers. Apart from the other commands, since it needs no MLflow."""
+"""``kd targets``: shows and clears the teacher's cached logits. Apart from the other commands, since it needs no MLflow."""
 
 import logging
 from pathlib import Path
@@ -11,15 +11,15 @@ log = logging.getLogger("kd")
 
 
 def targets(config: TargetsConfig) -> None:
-    """Show or clear the teacher's logits that are kept."""
+    """Show or clear the teacher's cached logits."""
     if not (config.list or config.prune):
         raise UserError("targets: nothing to do; give --list, --prune or both")
     folder = Path(config.output_dir) / "targets"
     found = list_targets(folder)
     if config.list:
         for info in found:
-            log.info("%s", _kept(info))
-        log.info("%s: %s", folder, f"{sum(info.size_bytes for info in found):,} bytes in all" if found else "nothing is kept")
+            log.info("%s", _described(info))
+        log.info("%s: %s", folder, f"{sum(info.size_bytes for info in found):,} bytes in all" if found else "nothing is cached")
     if config.prune:
         pruned = prune_targets(folder)
         for info in pruned:
@@ -28,7 +28,7 @@ def targets(config: TargetsConfig) -> None:
             log.info("%s: nothing to delete", folder)
 
 
-def _kept(info: TargetsInfo) -> str:
+def _described(info: TargetsInfo) -> str:
     size = f"{info.path}: {info.size_bytes:,} bytes"
     if info.key is None:
         return f"{size}, damaged"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kd.data.source import LabelledImages, Source
-from kd.errors import UserError
+from kd.errors import UserError, reason
 
 # What torchvision, tarfile, gzip and pickle raise on a network that is not there and on files that are damaged.
 _FAILURES = (
@@ -136,6 +136,6 @@ def _address(dataset_class: Any) -> str:  # noqa: ANN401
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error in a few words on one line."""
-    words = " ".join(str(error).split()).rpartition(" got: ")[2]  # of several mirrors the last
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    """Return why a set can't be had: of several mirrors that torchvision tried, what the last one answered."""
+    _, tried, answer = str(error).rpartition(" got:")
+    return answer.strip() if tried else reason(error)

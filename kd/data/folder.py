@@ -2,10 +2,8 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +16,8 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from kd.data.source import LabelledImages, Source
-from kd.errors import UserError
+from kd.errors import UserError, reason
+from kd.machine.files import open_array, write_array
 
 _CHUNK = 64  # images a task: small ones take less time than handing out a task
 _VALIDATION_NAMES = ("val", "valid", "validation")
@@ -144,7 +143,7 @@ def _cached_pixels(root: Path, files: list[ImageFile], image_px: int) -> npt.NDA
     if pixels is None:
         pixels = _decode_all(files, image_px)
         with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-            _write_cache(cache, manifest, pixels)
+            write_array(cache, pixels, {"manifest": manifest, "channels": pixels.shape[1]})
     return pixels
 
 
@@ -158,42 +157,20 @@ def _cache_file(root: Path, image_px: int) -> Path:
 
 def _manifest(files: list[ImageFile]) -> str:
     """Return a hash that changes with any file, with the layout of the cache and with the decoder."""
-    lines = [f"kd folder 1, Pillow {PIL.__version__}", *(file.stamp for file in files)]
+    lines = [f"kd folder 2, Pillow {PIL.__version__}", *(file.stamp for file in files)]
     return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
 
 
 def _read_cache(cache: Path, manifest: str, num_images: int, image_px: int) -> npt.NDArray[np.uint8] | None:
-    """Return the cached pixels, or None where there are none, they are of other files, or the cache file is damaged.
-
-    The file is a line of JSON (manifest, channels, SHA-256 of the pixels) and the pixels (N, C, H, W), one byte each.
-    They stay on disk, mapped as private pages: no other process sees a change of them, and none reads them twice.
-    """
+    """Return the cached pixels (N, C, H, W), or None where there are none, they are of other files, or damaged."""
     try:
-        with cache.open("rb") as stream:
-            header = json.loads(stream.readline(1000))
-            if header["manifest"] != manifest:
-                return None
-            pixels = np.memmap(stream, dtype=np.uint8, mode="c", offset=stream.tell())
-        if hashlib.sha256(pixels.data).hexdigest() != header["sha256"]:
-            return None
-        return pixels.reshape(num_images, header["channels"], image_px, image_px)
-    except (OSError, ValueError, KeyError, TypeError):
+        found = open_array(cache)
+    except OSError:
         return None
-
-
-def _write_cache(cache: Path, manifest: str, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write the cache file under another name first, so that no process ever sees half of it."""
-    header = {"manifest": manifest, "channels": pixels.shape[1], "sha256": hashlib.sha256(pixels.data).hexdigest()}
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache.parent, prefix=".folder-", delete=False) as stream:
-        try:
-            stream.write(json.dumps(header).encode() + b"\n")
-            stream.write(pixels.data)
-            stream.close()
-            os.replace(stream.name, cache)  # noqa: PTH105  the name is a string
-        except BaseException:
-            os.unlink(stream.name)  # noqa: PTH108  the name is a string
-            raise
+    if found is None or found.facts.get("manifest") != manifest:
+        return None
+    channels = found.facts.get("channels")
+    return found.array(np.uint8, (num_images, channels, image_px, image_px)) if isinstance(channels, int) else None
 
 
 def _decode_all(files: list[ImageFile], image_px: int) -> npt.NDArray[np.uint8]:
@@ -248,8 +225,7 @@ def _decode(path: str, image_px: int) -> npt.NDArray[np.uint8]:
             image = ImageOps.fit(image, (image_px, image_px), Image.Resampling.BICUBIC)  # centre crop, antialiased
     except Exception as error:
         # A damaged file makes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read the image {path}: {reason}; repair or remove it") from error
+        raise UserError(f"cannot read the image {path}: {reason(error)}; repair or remove it") from error
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
 
 

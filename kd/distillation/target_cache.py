@@ -4,38 +4,35 @@ A teacher's forward costs more than a small student's whole step, and views that
 alone come back in later epochs, other students, seeds and trials. :class:`CachedTargets` looks their logits up;
 :class:`LiveTargets` computes those of a fresh view each epoch. To a training loop both are :class:`TeacherTargets`.
 
-What is kept is raw logits, before any temperature, one file a :class:`TargetsKey`: a line of JSON (the key, the number
-of classes, the payload's SHA-256), padded with spaces to a multiple of 64 bytes, then the (K, N, C) array, row by row,
-little-endian. The file's name is the key's digest. Nothing is reused silently:
+What is cached is raw logits, before any temperature, one array file per :class:`TargetsKey`: its header holds the key
+and the number of classes, its array is (K, N, C). The file's name is the key's digest. Nothing is reused silently:
 
 - a file that tells of another key, or of other logits than the teacher at hand gives, is an error;
 - a damaged file (torn, or bits flipped) holds nothing worth keeping: it is logged as a warning, and computed again.
 
-Files appear whole, by rename. The first process that needs one computes it under a lock while the others wait; the
-kernel takes the lock from a process that dies, and the next one computes. Readers take no lock and share the pages.
+The first process that needs a file computes it under a lock while the others wait; the kernel takes the lock from a
+process that dies, and the next one computes. Readers take no lock and share the pages.
 """
 
 import hashlib
+import json
 import logging
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import Tensor, nn
 
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.distillation.targets import CachedTargets, compute_targets, evaluating, view_logits
-from kd.errors import UserError
+from kd.errors import UserError, reason
+from kd.machine.files import ArrayFile, open_array, write_array
 
 PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
@@ -46,13 +43,10 @@ PROBE_IMAGES = 32
 
 
 PROBE_TOLERANCE = 0.003
-"""Share of the largest logit by which kept and live may differ: float16 (0.0005) and another device's kernels are below it."""
+"""Share of the largest logit by which cached and live may differ: float16 (0.0005) and another device's kernels stay below."""
 
 
-HEADER_ALIGNMENT = 64
-
-
-HEADER_LIMIT = 65536
+FORMAT = "kd-targets-1"
 
 
 StoreType = Literal["float16", "float32"]
@@ -64,49 +58,71 @@ LITTLE_ENDIAN = {"float16": "<f2", "float32": "<f4"}
 logger = logging.getLogger(__name__)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TargetsKey(_Record):
-    """All that decides the kept logits; two keys that differ anywhere have two files."""
+@dataclass(frozen=True)
+class TargetsKey:
+    """All that decides the cached logits; two keys that differ anywhere have two files."""
 
     teacher: str
     """:func:`weights_digest` of the teacher."""
     data: str
     """``Dataset.digest``."""
     split: str
-    images: int = Field(ge=1)
+    images: int
     rows: str
     """Digest of ``Split.index``: which images, in which order."""
-    augmentation: dict[str, JsonValue]
+    augmentation: dict[str, Any]
     """Every field of the augmentation, its seed among them."""
-    views: int = Field(ge=1)
+    views: int
     dtype: StoreType
     preprocessing: int = PREPROCESSING_VERSION
 
     def file_name(self) -> str:
         """Return the name of the key's file."""
-        return f"{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]}.targets"
+        text = json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.targets"
+
+
+_KEY_TYPES = {
+    **dict.fromkeys(("teacher", "data", "split", "rows", "dtype"), str),
+    **dict.fromkeys(("images", "views", "preprocessing"), int),
+    "augmentation": dict,
+}
+"""The fields of a key, as JSON gives them."""
 
 
 @dataclass(frozen=True)
 class TargetsInfo:
-    """One file of kept targets, as a listing shows it; without a key where it is no such file, or not a whole one."""
+    """A file of cached targets, as a listing shows it; without a key where it is no such file, or not a whole one."""
 
     path: Path
     size_bytes: int
     key: TargetsKey | None
 
 
-class _Header(_Record):
-    format: Literal["kd-targets-1"] = "kd-targets-1"
+@dataclass(frozen=True)
+class _TargetsFile:
+    """A file of targets whose header was read."""
+
     key: TargetsKey
-    num_classes: int = Field(ge=1)
-    payload_sha256: str
+    num_classes: int
+    content: ArrayFile
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, N, C)."""
+        return self.key.views, self.key.images, self.num_classes
+
+    def is_whole(self) -> bool:
+        """Return whether the file has the length that its header tells."""
+        return self.content.has_room_for(LITTLE_ENDIAN[self.key.dtype], self.shape)
+
+    def logits(self) -> Tensor | None:
+        """Return the logits (K, N, C), all of them checked, or None where the file is damaged."""
+        logits = self.content.array(LITTLE_ENDIAN[self.key.dtype], self.shape)
+        return None if logits is None else torch.from_numpy(logits)
 
 
-def cached_targets(  # noqa: PLR0913 - what decides the key, and where to compute and keep
+def cached_targets(  # noqa: PLR0913 - what decides the key, and where to compute and store
     model: nn.Module,
     split: Split,
     augmentation: Augmentation,
@@ -149,7 +165,7 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
                 if path.exists():
                     logger.warning("the teacher's targets in %s are damaged: computing them again", path)
                 computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
-                logits = _store(path, key, _rounded(computed, dtype))
+                logits = _store(path, key, computed)
     targets = CachedTargets(logits, split.index)
     if not _agrees(targets, model, split, augmentation, device):
         raise UserError(
@@ -174,7 +190,8 @@ def computed_targets(  # noqa: PLR0913 - who computes what, where and how
         UserError: a logit is not finite or too large for float16.
     """
     computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
-    return CachedTargets(torch.from_numpy(_rounded(computed, "float16")), split.index)
+    _check_range(computed, "float16")
+    return CachedTargets(computed.to(torch.float16), split.index)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -183,7 +200,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def list_targets(root: Path) -> list[TargetsInfo]:
-    """Return what is kept in a folder, by file name; nothing where there is no such folder.
+    """Return what is cached in a folder, by file name; nothing where there is no such folder.
 
     Raises:
         UserError: a file there can't be read.
@@ -191,10 +208,9 @@ def list_targets(root: Path) -> list[TargetsInfo]:
     listed = []
     for path in sorted(path for path in root.glob("*.targets") if path.is_file()):
         try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                header = _read_header(file)
-                listed.append(TargetsInfo(path, size, header.key if header and _is_whole(file, header) else None))
+            found = _read(path)
+            key = found.key if found and found.is_whole() else None
+            listed.append(TargetsInfo(path, path.stat().st_size, key))
         except FileNotFoundError:
             continue  # cleared by another process meanwhile
         except OSError as error:
@@ -203,9 +219,9 @@ def list_targets(root: Path) -> list[TargetsInfo]:
 
 
 def prune_targets(root: Path) -> list[TargetsInfo]:
-    """Delete all that is kept in a folder, and what killed processes left there, and return the targets deleted.
+    """Delete all that is cached in a folder, and what killed processes left there, and return the targets deleted.
 
-    What is just being computed is left alone. A process that has its targets open goes on with them.
+    What is just being computed is left alone. A process that has its targets open can still read them.
     """
     listed = {info.path: info for info in list_targets(root)}
     names = {path.name.partition(".")[0] for path in root.glob("*.targets*")}
@@ -214,7 +230,7 @@ def prune_targets(root: Path) -> list[TargetsInfo]:
         lock = Path(f"{path}.lock")
         try:
             with suppress(Timeout), FileLock(lock).acquire(blocking=False):
-                for file in (path, Path(f"{path}.tmp"), lock):
+                for file in (path, *root.glob(f"{path.name}.*tmp"), lock):
                     file.unlink(missing_ok=True)
                 removed += [listed[path]] if path in listed else []
         except OSError as error:
@@ -231,27 +247,26 @@ def _tensors_digest(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _rounded(logits: Tensor, dtype: StoreType) -> NDArray[np.generic]:
-    """Return the logits (K, N, C) as they are kept."""
+def _check_range(logits: Tensor, dtype: StoreType) -> None:
+    """See that logits are finite, and can be told in ``dtype``."""
     if not logits.isfinite().all():
         raise UserError("the teacher's logits are not finite for some image: train the teacher again at a lower learning rate")
-    if dtype == "float16" and logits.abs().max() > torch.finfo(torch.float16).max:
-        largest = logits.abs().max()
+    largest = logits.abs().max()
+    if dtype == "float16" and largest > torch.finfo(torch.float16).max:
         raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: set views to 0, a live teacher")
-    return logits.numpy().astype(LITTLE_ENDIAN[dtype])
 
 
 def _agrees(
     targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
 ) -> bool:
-    """Tell whether some kept logits of each view are the model's: the same weights in other code are another teacher."""
+    """Tell whether some cached logits of each view are the model's: the same weights in other code are another teacher."""
     rows = torch.arange(0, len(split), -(-len(split) // max(PROBE_IMAGES, targets.views)))
     for view in range(targets.views):
         some = split.select(rows[view % len(rows) :: targets.views])
         with evaluating(model):
             live = view_logits(model, some, augmentation, view, device)  # (B, C)
-        kept = targets.lookup(some.index.cpu(), view)  # (B, C)
-        if kept.shape != live.shape or (kept - live).abs().max() > PROBE_TOLERANCE * live.abs().max():
+        cached = targets.lookup(some.index.cpu(), view)  # (B, C)
+        if cached.shape != live.shape or (cached - live).abs().max() > PROBE_TOLERANCE * live.abs().max():
             return False
     return True
 
@@ -273,23 +288,14 @@ def _filling(path: Path) -> Iterator[None]:
         yield
 
 
-def _store(path: Path, key: TargetsKey, logits: NDArray[np.generic]) -> Tensor:
-    """Write a file whole, or leave all as it was, under the key's lock; return its logits as :func:`_load` does."""
-    digest = hashlib.sha256(logits.data).hexdigest()
-    line = _Header(key=key, num_classes=logits.shape[2], payload_sha256=digest).model_dump_json().encode()
-    line += b" " * (-(len(line) + 1) % HEADER_ALIGNMENT) + b"\n"
-    temporary = Path(f"{path}.tmp")
+def _store(path: Path, key: TargetsKey, logits: Tensor) -> Tensor:
+    """Write logits (K, N, C) under the key's lock, or leave all as it was; return them as :func:`_load` does."""
+    _check_range(logits, key.dtype)
+    facts = {"format": FORMAT, "key": asdict(key), "num_classes": logits.shape[2]}
     try:
-        with temporary.open("wb") as file:
-            file.write(line)
-            file.write(logits.data)  # not tofile, which keeps a full disk to itself
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_array(path, logits.numpy().astype(LITTLE_ENDIAN[key.dtype]), facts)
     except OSError as error:
         raise _unusable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     stored = _load(path, key)
     if stored is None:
         raise _unusable(path, OSError("what was written does not read back"))
@@ -297,12 +303,12 @@ def _store(path: Path, key: TargetsKey, logits: NDArray[np.generic]) -> Tensor:
 
 
 def _pruning(path: Path) -> str:
-    """Return the command that clears what is kept beside a file."""
+    """Return the command that clears what is cached beside a file."""
     return f"kd targets --prune --output-dir {shlex.quote(str(path.parent.parent))}"
 
 
 def _unusable(path: Path, error: OSError) -> UserError:
-    return UserError(f"no place for the teacher's targets in {path.parent} ({error}): mend that or name another folder")
+    return UserError(f"no place for the teacher's targets in {path.parent} ({reason(error)}): mend that or name another folder")
 
 
 def _load(path: Path, key: TargetsKey) -> Tensor | None:
@@ -311,36 +317,32 @@ def _load(path: Path, key: TargetsKey) -> Tensor | None:
     Raises :class:`~kd.errors.UserError` for a file of another key, or without the right to read it.
     """
     try:
-        file = path.open("rb")
+        found = _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unusable(path, error) from error
-    with file:
-        header = _read_header(file)
-        if header is None:
-            return None
-        differing = [name for name in TargetsKey.model_fields if getattr(header.key, name) != getattr(key, name)]
-        if differing:
-            fields = ", ".join(differing)
-            raise UserError(f"{path} tells of another {fields} than asked for: clear it with '{_pruning(path)}'")
-        shape = (key.views, key.images, header.num_classes)
-        dtype = np.dtype(LITTLE_ENDIAN[key.dtype])
-        if not _is_whole(file, header):
-            return None
-        # copy-on-write: torch wants memory that it could write to; pages that nobody writes to stay shared
-        logits = np.memmap(file, dtype, mode="c", offset=file.tell(), shape=shape)
-    digest = hashlib.sha256(logits.data).hexdigest()
-    return torch.from_numpy(logits) if digest == header.payload_sha256 else None
+    if found is None:
+        return None
+    differing = [field.name for field in fields(key) if getattr(found.key, field.name) != getattr(key, field.name)]
+    if differing:
+        names = ", ".join(differing)
+        raise UserError(f"{path} tells of another {names} than asked for: clear it with '{_pruning(path)}'")
+    return found.logits()
 
 
-def _is_whole(file: IO[bytes], header: _Header) -> bool:
-    """Tell whether a file, read to the end of its header, has the length that this tells."""
-    numbers = header.key.views * header.key.images * header.num_classes
-    return os.fstat(file.fileno()).st_size == file.tell() + numbers * np.dtype(LITTLE_ENDIAN[header.key.dtype]).itemsize
+def _read(path: Path) -> _TargetsFile | None:
+    """Open a file of targets; None where it has no header of one. Raises :class:`OSError`: it is missing, or can't be read."""
+    found = open_array(path)
+    if found is None or found.facts.keys() != {"format", "key", "num_classes"} or found.facts["format"] != FORMAT:
+        return None
+    key, num_classes = _key(found.facts["key"]), found.facts["num_classes"]
+    return _TargetsFile(key, num_classes, found) if key and isinstance(num_classes, int) else None
 
 
-def _read_header(file: IO[bytes]) -> _Header | None:
-    with suppress(ValidationError):
-        return _Header.model_validate_json(file.readline(HEADER_LIMIT))
-    return None
+def _key(told: object) -> TargetsKey | None:
+    """Return the key that a header tells; None where a field is missing, unknown, of another type or out of bounds."""
+    if not isinstance(told, dict) or {name: type(value) for name, value in told.items()} != _KEY_TYPES:
+        return None
+    key = TargetsKey(**told)
+    return key if min(key.images, key.views) >= 1 and key.dtype in LITTLE_ENDIAN else None

@@ -16,7 +16,7 @@ TARGETS_BATCH_SIZE = 128
 
 
 class TeacherTargets(Protocol):
-    """What a training loop asks of a teacher, kept or live."""
+    """What a training loop asks of a teacher, cached or live."""
 
     @property
     def views(self) -> int:
@@ -55,7 +55,7 @@ class CachedTargets:
         self._tables = {torch.device("cpu"): (logits, row_of)}
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return what is kept for ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
+        """Return what is cached for ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
         return self.lookup(batch.index, batch.view)
 
     def lookup(self, index: Tensor, view: int) -> Tensor:

@@ -1,6 +1,5 @@
 """The figures of one combination."""
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from kd.distillation.combination import Combination
@@ -12,14 +11,10 @@ def combination_figures(combination: Combination, teacher: Teacher) -> dict[str,
     """Return the figures of a combination by name; the teacher is its generalist."""
     dataset, rows = combination.dataset, combination.table
     answers = combination.test_probabilities.argmax(dim=1).numpy()
-    gains = [100 * np.array([getattr(row.gain, part) for row in rows]) for part in ("mean", "low", "high")]
     return {
         "relative_gain_by_cover": plots.relative_gain_by_cover(
             [row.cover for row in rows],
-            gains[0],
-            [row.gain.n for row in rows],
-            gains[1],
-            gains[2],
+            [row.gain for row in rows],
             f"Gain by cover: generalist and specialists on {dataset.name}, test",
         ),
         "mended_and_broken": plots.mended_and_broken(

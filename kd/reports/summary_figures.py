@@ -23,14 +23,10 @@ def summary_figures(
     """Return the figures of a run that has others below it, by name."""
     figures = {"comparison": _comparison(teacher, distilled, combinations)}
     if changes:
-        differences = [change.difference for change in changes]
         figures["changes"] = plots.interval_forest(
             [_difference_label(change) for change in changes],
-            [difference.mean for difference in differences],
-            [difference.low for difference in differences],
-            [difference.high for difference in differences],
+            [change.difference for change in changes],
             f"What distillation and specialists changed on {teacher.dataset.name}, test",
-            n=[difference.n for difference in differences],
         )
     return figures
 
@@ -56,9 +52,7 @@ def _comparison(teacher: Teacher, distilled: Sequence[Trained], combinations: Se
     names, accuracies, parameters = zip(*systems, strict=True)
     return plots.comparison(
         names,
-        [accuracy.mean for accuracy in accuracies],
-        [accuracy.low for accuracy in accuracies],
-        [accuracy.high for accuracy in accuracies],
+        accuracies,
         parameters,
         f"Systems on {teacher.dataset.name}",
         n=f"n = {len(labels):,} test images",

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.search.order import Order
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _start(order: Order, connection: Connection, workers: dict[int, BaseProcess]
     try:
         worker.start()
     except OSError as error:
-        return "failed", 0, str(error)
+        return "failed", 0, reason(error)
     workers[worker.sentinel] = worker
     return "begun", int(worker.pid or 0), ""
 

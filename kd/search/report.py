@@ -10,6 +10,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
+from kd.machine.files import write_whole
 from kd.reports.note import table
 from kd.search.space import Axis
 from kd.search.storage import without_password
@@ -77,7 +78,7 @@ def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir:
         path.replace(_set_aside(path, str(present)))
     _set_aside(path, study.study_name).unlink(missing_ok=True)
     head = f"{_HEAD}{study.study_name}: kd {command_name(config)} --config {BEST_FILE}\n"
-    path.write_text(head + yaml.safe_dump(command_settings(best, groups), sort_keys=False), encoding="utf-8")
+    write_whole(path, (head + yaml.safe_dump(command_settings(best, groups), sort_keys=False)).encode())
     return path
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.search.space import Axis, Value
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
@@ -74,8 +74,8 @@ def _check_database(url: str) -> None:
         tables = set(sqlalchemy.inspect(engine).get_table_names())
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{shown}: can't be used ({reason}); is the server up, its driver there, the folder too?") from None
+        asked = "is the server up, its driver there, the folder too?"
+        raise UserError(f"{shown}: can't be used ({reason(error)}); {asked}") from None
     if {"experiments", "runs"} <= tables:
         raise UserError(f"{shown}: that is a database of MLflow's; give the study another one")
 

@@ -28,7 +28,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.training.checkpoints import UNREADABLE
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _started(
         active = mlflow.start_run(tags={"mlflow.runName": name, **tags}, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(
-            f"tracking store {mlflow.get_tracking_uri()} can't be used ({_reason(error)}); set MLFLOW_TRACKING_URI"
+            f"tracking store {mlflow.get_tracking_uri()} can't be used ({reason(error)}); set MLFLOW_TRACKING_URI"
         ) from None
     status = RunStatus.FAILED
     try:
@@ -256,11 +256,6 @@ def _started(
         raise
     finally:
         mlflow.end_run(RunStatus.to_string(status))
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error's message, or its name where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
 
 
 def _check_store() -> None:
@@ -368,7 +363,7 @@ def load_model(reference: str) -> LoadedModel:
             info = get_model_info(path)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise UserError(
-                f"{reference}: no such run or model ({_reason(error)}); `mlflow ui` shows the ids of the finished runs"
+                f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
             ) from None
         metadata = info.metadata or {}
         if "classes" not in metadata:
@@ -376,7 +371,7 @@ def load_model(reference: str) -> LoadedModel:
         try:
             program = mlflow.pytorch.load_model(path)
         except (MlflowException, *UNREADABLE) as error:
-            raise UserError(f"{reference}: its model can't be read ({_reason(error)}); name another run") from None
+            raise UserError(f"{reference}: its model can't be read ({reason(error)}); name another run") from None
         module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
     return LoadedModel(module, uri, info.run_id, metadata)
 

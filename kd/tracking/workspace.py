@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from kd.data.dataset import Dataset
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
 from kd.tracking.provenance import provenance
@@ -62,7 +62,7 @@ def writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: can't be made ({error.strerror}); name another folder", field="output_dir") from None
+        raise UserError(f"{folder}: can't be made ({reason(error)}); name another folder", field="output_dir") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: can't be written to; name another folder", field="output_dir")
     return folder

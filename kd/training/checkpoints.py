@@ -1,7 +1,7 @@
 """Checkpoints of a training: plain tensors and numbers, written whole or not at all."""
 
+import io
 import pickle
-import platform
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from kd.errors import UserError, reason
+from kd.machine.files import write_whole
 
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
@@ -18,15 +21,19 @@ UNREADABLE = (
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a reader, or a kill in the middle, never meets half of one. One process at a time may write it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same on one machine: what a kill left goes with the next checkpoint.
-    partial = path.with_name(f"{path.name}.{platform.node()}.tmp")
+    """Write a checkpoint; a reader, or a kill in the middle, never meets half of one.
+
+    Raises:
+        UserError: it can't be written; the last one is left.
+    """
+    content = io.BytesIO()  # torch's own writing of a file tells of a full disk as of an "unexpected pos"
+    torch.save(dict(state), content)
     try:
-        torch.save(dict(state), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(path, content.getbuffer())
+    except OSError as error:
+        raise UserError(
+            f"no place for the checkpoint {path.name} in {path.parent} ({reason(error)}): mend that or name another folder"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any] | None:

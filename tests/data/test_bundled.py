@@ -152,7 +152,7 @@ def test_damaged_file_without_a_network_is_one_line(tmp_path: Path) -> None:
 
 def test_damaged_download_is_one_line(tmp_path: Path, server: Path) -> None:
     (server / "cifar-10-python.tar.gz").write_bytes(ARCHIVE[:-100])
-    with pytest.raises(UserError, match=r"^cifar10: .*\(RuntimeError: File not found or corrupted.\).*$"):
+    with pytest.raises(UserError, match=r"^cifar10: .*\(File not found or corrupted.\).*$"):
         read_small(tmp_path)
 
 
@@ -277,5 +277,5 @@ def test_damaged_mnist_files_are_one_line(tmp_path: Path, kind: str) -> None:
 
 def test_mnist_label_out_of_range_is_one_line(tmp_path: Path) -> None:
     write_mnist(tmp_path / "MNIST" / "raw", labels=MNIST_LABELS + 1)
-    with pytest.raises(UserError, match=r"damaged \(ValueError: a label outside 0..9\)"):
+    with pytest.raises(UserError, match=r"damaged \(a label outside 0..9\)"):
         load_torchvision_source("mnist", tmp_path)

@@ -279,7 +279,7 @@ def test_second_load_reads_the_cache_in_place_of_the_images(root: Path, cache: P
     file = cache_file(cache)
     line, _, pixels = file.read_bytes().partition(b"\n")
     forged = bytes(255 - value for value in pixels)
-    header = {**json.loads(line), "sha256": hashlib.sha256(forged).hexdigest()}
+    header = {**json.loads(line), "payload_sha256": hashlib.sha256(forged).hexdigest()}
     file.write_bytes(json.dumps(header).encode() + b"\n" + forged)
     assert load_folder_source(root, 8).train.images.tobytes() == forged
 
@@ -331,7 +331,7 @@ def test_relative_and_absolute_path_share_the_cache(root: Path, cache: Path, mon
     assert cache_file(cache).stat().st_ino == inode
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "torn", "longer", "empty", "header alone", "no header", "channels"])
+@pytest.mark.parametrize("damage", ["flipped bit", "torn", "longer", "empty", "header alone", "no header", "channels", "odd"])
 def test_damaged_cache_is_noticed_and_written_anew(root: Path, cache: Path, damage: str) -> None:
     first = load_folder_source(root, 8)
     file = cache_file(cache)
@@ -344,7 +344,8 @@ def test_damaged_cache_is_noticed_and_written_anew(root: Path, cache: Path, dama
         "empty": b"",
         "header alone": header + b"\n",
         "no header": pixels,
-        "channels": header.replace(b'"channels": 3', b'"channels": 1') + b"\n" + pixels,
+        "channels": header.replace(b'"channels":3', b'"channels":1') + b"\n" + pixels,
+        "odd": header.replace(b'"channels":3', b'"channels":null') + b"\n" + pixels,
     }[damage]
     assert damaged != whole
     file.write_bytes(damaged)

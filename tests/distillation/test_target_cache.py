@@ -1,10 +1,10 @@
 """The teacher's targets: every image gets its own logits, of this teacher and this view, whoever computed them."""
 
+import hashlib
 import json
 import logging
 import multiprocessing
 import re
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from full_disk import file_size_limit
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -291,8 +292,8 @@ def test_a_teacher_answers_in_evaluation_mode_without_gradients_and_keeps_its_mo
     expected = live_logits(Teacher(), split, 0)
     batch = Batch(AUGMENTATION(split.images, split.index, 0), split.labels, split.index, 0)
     live = LiveTargets(teacher)
-    kept = compute_targets(teacher, split, AUGMENTATION, 1, device="cpu", batch_size=7)
-    for logits in (live(batch), kept[0]):
+    computed = compute_targets(teacher, split, AUGMENTATION, 1, device="cpu", batch_size=7)
+    for logits in (live(batch), computed[0]):
         assert_same(logits, expected)
         assert not logits.requires_grad
     assert live.views == 0
@@ -394,7 +395,31 @@ def test_another_preprocessing_has_another_file(tmp_path: Path) -> None:
     [info] = list_targets(tmp_path)
     assert info.key is not None
     assert info.key.file_name() == info.path.name
-    assert info.key.model_copy(update={"preprocessing": info.key.preprocessing + 1}).file_name() != info.path.name
+    assert replace(info.key, preprocessing=info.key.preprocessing + 1).file_name() != info.path.name
+
+
+# The file
+
+
+def test_the_file_is_named_by_its_key_and_tells_all_that_decides_the_logits(tmp_path: Path) -> None:
+    """Files that were written before this test are read as long as it holds."""
+    split, teacher = make_split(), Teacher()
+    fill(tmp_path)
+    path = only_file(tmp_path)
+    line, _, payload = path.read_bytes().partition(b"\n")
+    rows = f"'index' torch.int64 [{IMAGES}]\n".encode() + split.index.numpy().tobytes()
+    key = (
+        f'{{"teacher":"{weights_digest(teacher)}","data":"{"d" * 32}","split":"train","images":{IMAGES},'
+        f'"rows":"{hashlib.sha256(rows).hexdigest()}","augmentation":{{"shift_px":2,"flip":true,"seed":3}},'
+        f'"views":{VIEWS},"dtype":"float32","preprocessing":1}}'
+    )
+    digest = hashlib.sha256(payload).hexdigest()
+    told = f'{{"format":"kd-targets-1","key":{key},"num_classes":{CLASSES},"payload_sha256":"{digest}"}}'
+    assert line.decode().rstrip(" ") == told
+    assert (len(line) + 1) % 64 == 0
+    assert path.name == f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.targets"
+    numbers = torch.frombuffer(bytearray(payload), dtype=torch.float32).view(VIEWS, IMAGES, CLASSES)
+    assert_same(numbers[2], live_logits(teacher, split, 2))
 
 
 # Files that are not what they should be
@@ -493,6 +518,38 @@ def test_a_damaged_file_is_noticed_and_computed_again(
     ]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["key"].update(images=float(IMAGES)),
+        lambda header: header["key"].update(views=True),
+        lambda header: header["key"].update(views=0),
+        lambda header: header["key"].update(dtype="float64"),
+        lambda header: header["key"].update(data=None),
+        lambda header: header["key"].update(augmentation=[]),
+        lambda header: header["key"].update(more=1),
+        lambda header: header["key"].pop("preprocessing"),
+        lambda header: header.update(key=[]),
+        lambda header: header.update(format="kd-targets-2"),
+        lambda header: header.update(num_classes="5"),
+        lambda header: header.update(num_classes=True),
+        lambda header: header.update(more=1),
+        lambda header: header.pop("format"),
+        lambda header: header.pop("payload_sha256"),
+    ],
+)
+def test_a_header_with_a_field_too_many_too_few_or_of_another_type_is_damaged(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    fill(tmp_path)
+    path = only_file(tmp_path)
+    sound = path.read_bytes()
+    rewrite_header(path, change)
+    assert [info.key for info in list_targets(tmp_path)] == [None]
+    assert_right(fill(tmp_path))
+    assert path.read_bytes() == sound
+
+
 def test_logits_beyond_float16_are_refused_and_fit_into_float32(tmp_path: Path) -> None:
     loud = Teacher(gain=1e6)
     with pytest.raises(UserError, match=r"largest logit is .*, beyond float16: set views to 0"):
@@ -509,17 +566,6 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> N
     with pytest.raises(UserError, match="not finite"):
         fill(tmp_path, teacher)
     assert list_targets(tmp_path) == []
-
-
-@contextmanager
-def file_size_limit(size_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path: Path) -> None:
@@ -548,7 +594,7 @@ def test_a_teacher_that_fails_midway_leaves_nothing_and_bars_nobody(tmp_path: Pa
     assert_right(fill(tmp_path))
 
 
-# What is kept, listed and cleared
+# What is cached, listed and cleared
 
 
 def test_the_list_tells_what_each_file_is(tmp_path: Path) -> None:
@@ -586,16 +632,17 @@ def test_pruning_deletes_all_but_what_is_being_computed_and_what_is_not_ours(tmp
     assert prune_targets(tmp_path / "missing") == []
     targets = fill(tmp_path)
     path = only_file(tmp_path)
-    kept = {"notes.tmp", "other.lock"}
-    for name in [*kept, "abc.targets.tmp"]:
+    others = {"notes.tmp", "other.lock"}
+    left = {"abc.targets.tmp", "abc.targets.0123abcd.tmp"}
+    for name in others | left:
         (tmp_path / name).write_text("left by somebody")
     with FileLock(f"{path}.lock"):
         assert prune_targets(tmp_path) == []
         assert path.exists()
-    assert not (tmp_path / "abc.targets.tmp").exists()
+    assert not any((tmp_path / name).exists() for name in left)
     listed = list_targets(tmp_path)
     assert prune_targets(tmp_path) == listed
-    assert {file.name for file in tmp_path.iterdir()} == kept
+    assert {file.name for file in tmp_path.iterdir()} == others
     assert_right(targets)  # still open here
     teacher = Teacher()
     fill(tmp_path, teacher)
@@ -683,7 +730,7 @@ def test_of_two_processes_one_computes_while_the_other_waits(tmp_path: Path) -> 
         other = reports.get(timeout=SECONDS)
         process.join(SECONDS)
         assert process.exitcode == 0
-    # each compares some kept logits to its own teacher's, or has computed them all
+    # each compares some cached logits to its own teacher's, or has computed them all
     assert (teacher.asked, other.asked) == (PROBE_IMAGES, PROBE_IMAGES + VIEWS * IMAGES)
     assert targets.lookup(torch.arange(IMAGES), 1).tolist() == other.logits
     assert_right(targets)
@@ -693,7 +740,7 @@ def test_when_the_computing_process_is_killed_the_waiting_one_computes(tmp_path:
     teacher = Teacher()
     with another_process_computing(tmp_path) as (process, _, _):
         [lock] = tmp_path.glob("*.lock")
-        temporary = lock.with_suffix(".tmp")
+        temporary = lock.with_suffix(".0123abcd.tmp")
         temporary.write_bytes(b"torn by the kill")
         with noticing_waits(process.kill):
             targets = fill(tmp_path, teacher)

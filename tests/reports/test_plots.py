@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from sklearn.datasets import load_digits
 
-from kd.evaluation.intervals import wilson_interval
+from kd.evaluation.intervals import Interval, wilson_interval
 from kd.reports import plots
 from kd.reports.plots.style import BLUE, GREY, VERMILLION, class_names, looks, plain, thinned
 
@@ -496,9 +496,8 @@ def test_covariance_without_any_spread() -> None:
 
 def test_comparison_shows_accuracy_interval_and_parameters() -> None:
     names = ["generalist", "student", "control"]
-    figure = plots.comparison(
-        names, [0.9, 0.85, 0.8], [0.88, NAN, 0.78], [0.92, NAN, 0.82], [2_500_000, 17_300, 812], "x", n="n = 5 seeds"
-    )
+    accuracies = [Interval(0.9, 0.88, 0.92, 5), Interval(0.85, NAN, NAN, 1), Interval(0.8, 0.78, 0.82, 5)]
+    figure = plots.comparison(names, accuracies, [2_500_000, 17_300, 812], "x", n="n = 5 seeds")
     (axes,) = figure.axes
     points = [(xs(line)[0], ys(line)[0]) for line in axes.lines if line.get_marker() == "o"]
     assert points == [(90, 0), (85, 1), (80, 2)]
@@ -516,15 +515,19 @@ def test_comparison_shows_accuracy_interval_and_parameters() -> None:
 
 
 def test_comparison_never_runs_past_a_hundred_percent() -> None:
-    axes = plots.comparison(["a"], [0.999], [0.99], [1.0], [5], "x").axes[0]
+    axes = plots.comparison(["a"], [Interval(0.999, 0.99, 1.0, 5)], [5], "x").axes[0]
     assert axes.get_xlim()[1] <= 100.5
 
 
 def test_forest_tells_gains_losses_and_nulls_apart() -> None:
     labels = ["student - control", "worse", "nothing", "one seed"]
-    figure = plots.interval_forest(
-        labels, [0.02, -0.01, 0.001, 0.03], [0.01, -0.015, -0.002, NAN], [0.03, -0.005, 0.004, NAN], "x", n=[5, 5, 5, 1]
-    )
+    differences = [
+        Interval(0.02, 0.01, 0.03, 5),
+        Interval(-0.01, -0.015, -0.005, 5),
+        Interval(0.001, -0.002, 0.004, 5),
+        Interval(0.03, NAN, NAN, 1),
+    ]
+    figure = plots.interval_forest(labels, differences, "x")
     (axes,) = figure.axes
     marks = [line for line in axes.lines if len(xs(line)) == 1]
     assert [xs(mark)[0] for mark in marks] == pytest.approx([2, -1, 0.1, 3])
@@ -547,17 +550,21 @@ def test_forest_tells_gains_losses_and_nulls_apart() -> None:
 
 
 def test_forest_of_another_unit_shows_values_as_they_are() -> None:
-    figure = plots.interval_forest(["a very long description " * 5], [-0.5], [-0.7], [-0.3], "x", "nats")
+    figure = plots.interval_forest(["a very long description " * 5], [Interval(-0.5, -0.7, -0.3, 3)], "x", "nats")
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["-0.5 [-0.7, -0.3]"]
+    assert [text.get_text() for text in axes.texts] == ["-0.5 [-0.7, -0.3], n = 3"]
     assert axes.get_xlabel() == "difference (nats), 95 % interval"
     assert_readable(figure)
 
 
 def test_relative_gain_by_cover() -> None:
-    figure = plots.relative_gain_by_cover(
-        [0, 1, 2, 3], [0.0, 3.4, -1.5, NAN], [4000, 5000, 1000, 0], [0, 1.1, -2.5, NAN], [0, 5.7, -0.5, NAN], "x"
-    )
+    gains = [
+        Interval(0.0, 0.0, 0.0, 4000),
+        Interval(0.034, 0.011, 0.057, 5000),
+        Interval(-0.015, -0.025, -0.005, 1000),
+        Interval(NAN, NAN, NAN, 0),
+    ]
+    figure = plots.relative_gain_by_cover([0, 1, 2, 3], gains, "x")
     (axes,) = figure.axes
     drawn = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for container in bars(axes) for bar in container]
     assert drawn == [pytest.approx(bar) for bar in [(0, 0), (1, 3.4), (2, -1.5)]]
@@ -572,7 +579,7 @@ def test_relative_gain_by_cover() -> None:
 
 
 def test_relative_gain_that_nothing_could_measure() -> None:
-    figure = plots.relative_gain_by_cover([1], [NAN], [0], [NAN], [NAN], "x")
+    figure = plots.relative_gain_by_cover([1], [Interval(NAN, NAN, NAN, 0)], "x")
     assert not figure.legends
     assert_readable(figure)
 

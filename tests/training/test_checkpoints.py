@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import file_size_limit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import kd
 from kd.distillation.fingerprint import fingerprint
+from kd.errors import UserError
 from kd.training.checkpoints import load, save
 
 SECONDS = 60  # longest that a test waits for another process
@@ -45,6 +48,16 @@ def test_what_was_saved_is_loaded_and_the_newest_wins(tmp_path: Path) -> None:
         save(path, state(number))
         assert equal(load(path), state(number))
     assert [file.name for file in path.parent.iterdir()] == ["for it.pt"]
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save(path, state())
+    told = rf"^no place for the checkpoint checkpoint.pt in {re.escape(str(tmp_path))} \(File too large\): mend that .*$"
+    with pytest.raises(UserError, match=told), file_size_limit(1000):
+        save(path, state(2))
+    assert equal(load(path), state())
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # For each line that it reads: tells of a new process that saves one checkpoint after another until it is killed.

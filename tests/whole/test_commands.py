@@ -197,7 +197,7 @@ def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path:
     assert "1,295 images x 2 views" in listed  # two epochs see no third one
     assert "deleted" in place.kd("targets", "--prune")
     assert not list((tmp_path / "targets").iterdir())
-    assert place.kd("targets", "--list") == "targets: nothing is kept\n"
+    assert place.kd("targets", "--list") == "targets: nothing is cached\n"
     assert place.kd("targets", "--prune") == "targets: nothing to delete\n"
 
 

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kd.evaluation.intervals import Interval, format_interval, unit_scale, verdict
 from kd.reports.plots.style import BLUE, GREY, INK, LIGHT, VERMILLION, Array, new_figure, plain, tidy
-
-Floats = Sequence[float] | npt.NDArray[np.floating]
-Counts = Sequence[int] | npt.NDArray[np.integer]
 
 LONGEST_LABEL = 46
 VERDICT_LOOKS = {
@@ -27,24 +23,22 @@ VERDICT_NAMES = {"null result": "null result (the interval holds zero)"}
 MILLION, THOUSAND = 1_000_000, 1_000
 
 
-def comparison(  # noqa: PLR0913, PLR0917 - the columns of the figure
+def comparison(
     names: Sequence[str],
-    accuracies: Floats,
-    lows: Floats,
-    highs: Floats,
-    parameters: Counts,
+    accuracies: Sequence[Interval],
+    parameters: Sequence[int],
     title: str,
     *,
     n: str = "",
 ) -> Figure:
     """Draw the test accuracy of systems with their 95 % intervals and parameter counts, in the order given.
 
-    accuracies, lows and highs are fractions, with NaN where there is no interval. A dashed line carries the first
-    system down the figure. ``n`` tells over what the intervals are, such as "n = 10,000 test images" or "n = 5 seeds".
+    A dashed line carries the first system down the figure. ``n`` tells over what the intervals are, such as
+    "n = 10,000 test images" or "n = 5 seeds".
     """
     figure = new_figure(10, 1.7 + 0.5 * len(names), title)
     axes = figure.subplots()
-    shown = [100 * np.asarray(values, dtype=np.float64) for values in (accuracies, lows, highs)]
+    shown = _columns(accuracies, 100)
     axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
     _points(axes, shown, [SYSTEM_LOOK] * len(names))
     left, right = axes.get_xlim()
@@ -55,59 +49,44 @@ def comparison(  # noqa: PLR0913, PLR0917 - the columns of the figure
     return figure
 
 
-def interval_forest(  # noqa: PLR0913, PLR0917 - the columns of the figure
-    labels: Sequence[str],
-    differences: Floats,
-    lows: Floats,
-    highs: Floats,
-    title: str,
-    unit: str = "% points",
-    *,
-    n: Counts | None = None,
-) -> Figure:
+def interval_forest(labels: Sequence[str], differences: Sequence[Interval], title: str, unit: str = "% points") -> Figure:
     """Draw paired differences with their 95 % intervals around zero; an interval that holds zero is a null result.
 
-    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. NaN bounds stand for
-    no interval, as after one seed. ``n`` is the number of seeds or images of each row.
+    A unit that starts with "%" shows fractions in percent, any other shows the values as they are.
     """
-    sizes = [0] * len(labels) if n is None else n
-    intervals = [Interval(*row) for row in zip(differences, lows, highs, sizes, strict=True)]
     figure = new_figure(10.5, 1.7 + 0.45 * len(labels), title)
     axes = figure.subplots()
-    scale = unit_scale(unit)
-    shown = [scale * np.asarray(values, dtype=np.float64) for values in (differences, lows, highs)]
+    shown = _columns(differences, unit_scale(unit))
     axes.axvline(0, color=INK, linewidth=1.2, zorder=1)
-    _points(axes, shown, [VERDICT_LOOKS[verdict(interval)] for interval in intervals])
-    _rows(axes, labels, [_in_words(interval, unit, with_n=n is not None) for interval in intervals])
-    edge = 1.08 * max(np.nanmax(np.abs(np.concatenate(shown))), 1e-9)
+    _points(axes, shown, [VERDICT_LOOKS[verdict(difference)] for difference in differences])
+    _rows(axes, labels, [_in_words(difference, unit) for difference in differences])
+    edge = 1.08 * max(np.nanmax(np.abs(shown)), 1e-9)
     axes.set_xlim(-edge, edge)
     axes.set_xlabel(f"difference ({unit}), 95 % interval")
     return figure
 
 
-def relative_gain_by_cover(  # noqa: PLR0913, PLR0917 - the columns of the table
-    cover: Counts, gain_percent: Floats, n: Counts, low: Floats, high: Floats, title: str
-) -> Figure:
+def relative_gain_by_cover(cover: Sequence[int], gains: Sequence[Interval], title: str) -> Figure:
     """Draw the relative gain in accuracy by the number of specialists that cover the true class.
 
-    It is Table 4 of Hinton et al. 2015. All are (k,); gain_percent, low and high are percent of the generalist's
-    accuracy on those n images. NaN stands for what could not be measured.
+    It is Table 4 of Hinton et al. 2015. Each gain is a fraction of the generalist's accuracy on the n images of that
+    cover, NaN where it could not be measured.
     """
-    gain, lows, highs = (np.asarray(values, dtype=np.float64) for values in (gain_percent, low, high))
-    figure = new_figure(float(np.clip(1.1 * len(gain) + 2.5, 6.5, 13)), 4.8, title)
+    figure = new_figure(float(np.clip(1.1 * len(gains) + 2.5, 6.5, 13)), 4.8, title)
     axes = figure.subplots()
-    verdicts = [verdict(Interval(*row)) for row in zip(gain, lows, highs, n, strict=True)]
-    for place, (mean, bottom, top, words) in enumerate(zip(gain, lows, highs, verdicts, strict=True)):
+    means, lows, highs = _columns(gains, 100)
+    verdicts = [verdict(gain) for gain in gains]
+    for place, (mean, bottom, top, words) in enumerate(zip(means, lows, highs, verdicts, strict=True)):
         if np.isfinite(mean):
             outline, fill, _ = VERDICT_LOOKS[words]
             axes.bar(place, mean, width=0.65, facecolor=fill, edgecolor=outline, linewidth=1.2)
             edge = np.nanmin([mean, bottom]) if mean < 0 else np.nanmax([mean, top])
             _note_beyond(axes, place, float(edge), f"{mean:+z.1f} %", below=mean < 0)
-    axes.vlines(np.arange(len(gain)), lows, highs, INK, linewidth=1.4)
+    axes.vlines(np.arange(len(gains)), lows, highs, INK, linewidth=1.4)
     axes.axhline(0, color=INK, linewidth=1)
-    ticks = [f"{count}\nn = {images:,}" for count, images in zip(cover, n, strict=True)]
-    axes.set_xticks(range(len(gain)), ticks, fontsize=9)
-    axes.set_xlim(-0.6, len(gain) - 0.4)
+    ticks = [f"{count}\nn = {gain.n:,}" for count, gain in zip(cover, gains, strict=True)]
+    axes.set_xticks(range(len(gains)), ticks, fontsize=9)
+    axes.set_xlim(-0.6, len(gains) - 0.4)
     axes.margins(y=0.12)
     axes.set_xlabel("specialists that cover the true class (lines: 95 % intervals)")
     axes.set_ylabel("relative gain in accuracy (%)")
@@ -115,11 +94,16 @@ def relative_gain_by_cover(  # noqa: PLR0913, PLR0917 - the columns of the table
     patches = [
         Patch(facecolor=fill, edgecolor=outline, label=VERDICT_NAMES.get(words, words))
         for words, (outline, fill, _) in VERDICT_LOOKS.items()
-        if words in {drawn for drawn, mean in zip(verdicts, gain, strict=True) if np.isfinite(mean)}
+        if words in {drawn for drawn, mean in zip(verdicts, means, strict=True) if np.isfinite(mean)}
     ]
     if patches:
         figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     return figure
+
+
+def _columns(intervals: Sequence[Interval], scale: float) -> Array:
+    """Return means, lower and upper bounds, (3, k), in the unit that they are shown in."""
+    return scale * np.array([(interval.mean, interval.low, interval.high) for interval in intervals], dtype=np.float64).T
 
 
 def _note_beyond(axes: Axes, x: float, y: float, text: str, *, below: bool) -> None:
@@ -128,7 +112,7 @@ def _note_beyond(axes: Axes, x: float, y: float, text: str, *, below: bool) -> N
     axes.annotate(text, (x, y), away, textcoords="offset points", ha="center", va=side, fontsize=9)
 
 
-def _points(axes: Axes, values: Sequence[Array], looks: Sequence[tuple[str, str, str]]) -> None:
+def _points(axes: Axes, values: Array, looks: Sequence[tuple[str, str, str]]) -> None:
     for row, (mean, low, high, (edge, fill, marker)) in enumerate(zip(*values, looks, strict=True)):
         if np.isfinite(low) and np.isfinite(high):
             axes.hlines(row, low, high, edge, linewidth=2.2)
@@ -148,13 +132,11 @@ def _shortened(label: str) -> str:
     return plain(label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1].rstrip()}…")
 
 
-def _in_words(interval: Interval, unit: str, *, with_n: bool) -> str:
+def _in_words(interval: Interval, unit: str) -> str:
     scale = unit_scale(unit)
     shown = Interval(scale * interval.mean, scale * interval.low, scale * interval.high, interval.n)
     text = format_interval(shown, unit="")  # the axis has the unit
     words = verdict(interval)
-    if not with_n:
-        text = text.rpartition(", n")[0]
     return f"{text}: {words}" if words == "null result" else text
 
 

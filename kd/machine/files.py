@@ -1,0 +1,128 @@
+"""Files that are whole or not there: one that replaces another in one step, and an array that is mapped and checked.
+
+An array file is a line of JSON (facts of the caller's own, and the SHA-256 of what follows), padded with spaces to a
+multiple of 64 bytes, then the numbers of the array, row by row, little-endian.
+"""
+
+import glob
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+HEADER_ALIGNMENT = 64
+MAX_HEADER_BYTES = 65536
+_DIGEST = "payload_sha256"
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file, and its folder where it is missing: after a kill, a power cut or on a full disk the old one is left.
+
+    Any number of processes may write the same file at once: that of the last one to end stays. What a killed one left
+    beside the file is removed by the next one.
+
+    Args:
+        path: the file.
+        parts: what to write, one after the other.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with partial.open("xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())  # a network's disk tells only now that it is full
+        _move(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    for left in path.parent.glob(f"{glob.escape(path.name)}.{'?' * 8}.tmp"):
+        with suppress(OSError):  # Windows deletes no file that is open
+            left.unlink()
+
+
+def _move(partial: Path, path: Path) -> None:
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        # Another process has just written the file and removed this one as left over: as if it had been the last.
+        if not path.exists():
+            raise
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFile:
+    """An array file mapped into memory: what its header tells, and the numbers, which are checked when they are taken."""
+
+    facts: dict[str, Any]
+    _sha256: str
+    _payload: NDArray[np.uint8]
+
+    def has_room_for(self, dtype: DTypeLike, shape: Sequence[int]) -> bool:
+        """Return whether the file has the length of such an array, no more and no less."""
+        return len(self._payload) == math.prod(shape) * np.dtype(dtype).itemsize
+
+    def array(self, dtype: DTypeLike, shape: Sequence[int]) -> NDArray[Any] | None:
+        """Return the array, or None where the file is damaged: its length is another, or a bit has changed.
+
+        The pages are private: processes share those that none of them writes to, and no change gets into the file.
+        """
+        if not self.has_room_for(dtype, shape) or hashlib.sha256(self._payload.data).hexdigest() != self._sha256:
+            return None
+        return self._payload.view(dtype).reshape(shape)
+
+
+def write_array(path: Path, array: NDArray[Any], facts: Mapping[str, Any]) -> None:
+    """Write an array file as :func:`write_whole` does.
+
+    Args:
+        path: the file.
+        array: any shape, of numbers of any size.
+        facts: what JSON can hold; they tell a reader type and shape, and whose array it is.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    payload = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data
+    header = {**facts, _DIGEST: hashlib.sha256(payload).hexdigest()}
+    line = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    padding = b" " * (-(len(line) + 1) % HEADER_ALIGNMENT) + b"\n"
+    write_whole(path, line, padding, payload)
+
+
+def open_array(path: Path) -> ArrayFile | None:
+    """Map an array file into memory, and read its header; None where there is no header that can be read.
+
+    Raises:
+        OSError: the file is missing, or can't be read.
+    """
+    with path.open("rb") as file:
+        line = file.readline(MAX_HEADER_BYTES)
+        header = _json_object(line)
+        digest = header.pop(_DIGEST, None)
+        if not isinstance(digest, str):
+            return None
+        pages = np.memmap(file, np.uint8, mode="c")  # copy-on-write: torch wants memory that it could write to
+    return ArrayFile(header, digest, np.asarray(pages)[len(line) :])
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    """Return the object that a line of JSON holds; an empty one where it holds anything else."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

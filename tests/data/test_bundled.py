@@ -152,7 +152,7 @@ def test_damaged_file_without_a_network_is_one_line(tmp_path: Path) -> None:
 
 def test_damaged_download_is_one_line(tmp_path: Path, server: Path) -> None:
     (server / "cifar-10-python.tar.gz").write_bytes(ARCHIVE[:-100])
-    with pytest.raises(UserError, match=r"^cifar10: .*\(File not found or corrupted.\).*$"):
+    with pytest.raises(UserError, match=r"^cifar10: .*\(File not found or corrupted\).*$"):
         read_small(tmp_path)
 
 

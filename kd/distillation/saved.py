@@ -17,7 +17,7 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
-from kd.nets.exported import Exported, export, read_program, write_program
+from kd.nets.exported import Exported, read_program, write_program
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
@@ -100,7 +100,7 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
         "data": system.dataset.name,
         "data_digest": system.dataset.digest,
     }
-    write_program(export(system.model, system.dataset.image_shape), path, {FACTS_FILE: json.dumps(facts)})
+    write_program(system.model, system.dataset.image_shape, path, {FACTS_FILE: json.dumps(facts)})
     return path
 
 

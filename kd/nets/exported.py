@@ -1,7 +1,6 @@
 """Models as exported programs (pt2): written, read, and used as the nets that they were."""
 
-import contextlib
-import os
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any, Self
 
 import torch
 from torch import nn
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
+from kd.machine.files import write_whole
 
 EXAMPLE_IMAGES = 2
 """An example of one image would freeze the exported batch dimension at 1."""
@@ -40,45 +40,41 @@ class Exported(nn.Module):
         return self.program.state_dict(*args, **kwargs)
 
 
-def export(module: nn.Module, image_shape: Sequence[int]) -> ExportedProgram:
-    """Return a module as a program on the CPU, for batches of any size.
+def write_program(module: nn.Module, image_shape: Sequence[int], path: Path, texts: Mapping[str, str]) -> None:
+    """Write a module as a program on the CPU, for batches of any size, with texts beside it: whole or not at all.
 
     Args:
         module: maps uint8 images (B, C, H, W) to (B, classes); it stays on its device.
         image_shape: (C, H, W).
+        path: the file.
+        texts: by name.
 
     Raises:
-        UserError: torch can't export it.
+        UserError: torch can't export it, or the file can't be written.
     """
     was_on = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0)).device
-    example = torch.zeros(EXAMPLE_IMAGES, *image_shape, dtype=torch.uint8)
     try:
-        program = torch.export.export(module.cpu().eval(), (example,), dynamic_shapes=({0: Dim.DYNAMIC},))
-    except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:  # noqa: SLF001 - no other name
-        raise UserError(f"the net can't be exported ({next(iter(str(error).splitlines()), type(error).__name__)})") from error
+        # The program shares the module's tensors: it is on the CPU for as long as they are.
+        program = _bytes(module.cpu().eval(), image_shape, texts)
     finally:
         module.to(was_on)
-    return program
-
-
-def write_program(program: ExportedProgram, path: Path, texts: Mapping[str, str]) -> None:
-    """Write a program with texts beside it, whole or not at all.
-
-    Raises:
-        UserError: the file can't be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.pt2")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
-            torch.export.save(program, partial, extra_files=dict(texts))
-        partial.replace(path)
+        write_whole(path, program.getbuffer())
     except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); name another file") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: can't be written ({reason(error)}); name another file") from error
+
+
+def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, str]) -> io.BytesIO:
+    example = torch.zeros(EXAMPLE_IMAGES, *image_shape, dtype=torch.uint8)
+    buffer = io.BytesIO()
+    try:
+        program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim.DYNAMIC},))
+    except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:  # noqa: SLF001 - no other name
+        raise UserError(f"the net can't be exported ({reason(error)})") from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
+        torch.export.save(program, buffer, extra_files=dict(texts))
+    return buffer
 
 
 def read_program(path: Path, names: Sequence[str]) -> tuple[nn.Module, dict[str, str]]:
@@ -93,5 +89,5 @@ def read_program(path: Path, names: Sequence[str]) -> tuple[nn.Module, dict[str,
     try:
         program = torch.export.load(path, extra_files=texts)
     except Exception as error:  # a damaged archive makes torch raise nearly anything
-        raise UserError(f"{path}: can't be read as a model ({next(iter(str(error).splitlines()), '')})") from error
+        raise UserError(f"{path}: can't be read as a model ({reason(error)})") from error
     return program.module(), {name: str(text) for name, text in texts.items()}

@@ -27,7 +27,6 @@ def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(t
     assert usual.fingerprint() != twice.fingerprint()
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
 def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,7 +50,6 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow, of its own code
 def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
     tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

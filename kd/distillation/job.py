@@ -62,7 +62,7 @@ class Job:
                 "role": self.role,
                 "data": self.dataset.digest,
                 "views": asdict(self.augmentation),
-                "net": self.net.facts(),
+                "net": self.net.facts(len(self.task.classes), self.dataset.image_shape[0]),
                 "task": [self.task.kind, list(self.task.group), self.task.own_fraction],
                 "recipe": asdict(self.recipe),
                 "temperature": self.temperature,

@@ -1,5 +1,6 @@
 """The training loop against a slow version, and the promises that resumed and repeated trainings rest on."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,26 @@ def test_a_training_resumed_after_any_epoch_is_the_one_never_stopped(
     resumed.restore(state)
     assert [*told, *losses(resumed)] == expected
     assert same(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2])
+def test_a_net_that_draws_random_numbers_itself_draws_the_same_ones_whatever_happens_between_epochs(stop: int) -> None:
+    split = random_split(40)
+
+    def with_dropout() -> Trainer:
+        net = nn.Sequential(nn.Dropout(0.5), Linear(16, 3))
+        return Trainer(Classifier(net, [0.5], [0.01]), split, hard, RECIPE, PLAIN)
+
+    whole, stopped, resumed = with_dropout(), with_dropout(), with_dropout()
+    expected = losses(whole)
+    told = [
+        (epoch.number, epoch.loss, epoch.accuracy, epoch.learning_rate) for epoch in itertools.islice(stopped.epochs(), stop)
+    ]
+    torch.rand(5)  # somebody else draws in between
+    resumed.restore(stopped.state())
+    assert told + losses(resumed) == expected
+    assert same(weights(resumed), weights(whole))
+    assert len({loss for _, loss, _, _ in expected}) == len(expected)
 
 
 class Recorder:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,27 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_one_others
     losses(other)
     assert same(weights(one), weights(two))
     assert not same(weights(one), weights(other))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"epochs": 0}, "epochs is 0; give 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0; give 1 or more"),
+        ({"lr": -0.1}, "lr is -0.1; give 0 or more"),
+        ({"lr": float("nan")}, "lr is nan; give 0 or more"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf; give 0 or more"),
+        ({"views": -1}, "views is -1; give 0 or more"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; give 0 or more, below 1"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'; give sgd or muon"),
+        ({"use": "first"}, "use is 'first'; give best or last"),
+    ],
+)
+def test_a_recipe_out_of_bounds_is_refused(changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Recipe(**changed)
+    assert str(caught.value) == told
+    assert [caught.value.field] == list(changed)
 
 
 MUON_RECIPE = replace(RECIPE, optimizer="muon", start_px=6)

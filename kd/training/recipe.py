@@ -54,7 +54,7 @@ class Recipe:
 
     def _check(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001 - a condition
         if not holds:
-            raise UserError(f"{name} is {getattr(self, name)!r}; give {wanted}", field=name)
+            raise UserError(f"{getattr(self, name)!r} can't be the recipe's {name}; give {wanted}", field=name)
 
     def view(self, epoch: int) -> int:
         """Return the view that epoch number ``epoch`` (from 0) sees."""

@@ -88,15 +88,15 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_one_others
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"epochs": 0}, "epochs is 0; give 1 or more"),
-        ({"batch_size": 0}, "batch_size is 0; give 1 or more"),
-        ({"lr": -0.1}, "lr is -0.1; give 0 or more"),
-        ({"lr": float("nan")}, "lr is nan; give 0 or more"),
-        ({"weight_decay": float("inf")}, "weight_decay is inf; give 0 or more"),
-        ({"views": -1}, "views is -1; give 0 or more"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; give 0 or more, below 1"),
-        ({"optimizer": "adam"}, "optimizer is 'adam'; give sgd or muon"),
-        ({"use": "first"}, "use is 'first'; give best or last"),
+        ({"epochs": 0}, "0 can't be the recipe's epochs; give 1 or more"),
+        ({"batch_size": 0}, "0 can't be the recipe's batch_size; give 1 or more"),
+        ({"lr": -0.1}, "-0.1 can't be the recipe's lr; give 0 or more"),
+        ({"lr": float("nan")}, "nan can't be the recipe's lr; give 0 or more"),
+        ({"weight_decay": float("inf")}, "inf can't be the recipe's weight_decay; give 0 or more"),
+        ({"views": -1}, "-1 can't be the recipe's views; give 0 or more"),
+        ({"label_smoothing": 1.0}, "1.0 can't be the recipe's label_smoothing; give 0 or more, below 1"),
+        ({"optimizer": "adam"}, "'adam' can't be the recipe's optimizer; give sgd or muon"),
+        ({"use": "first"}, "'first' can't be the recipe's use; give best or last"),
     ],
 )
 def test_a_recipe_out_of_bounds_is_refused(changed: dict[str, Any], told: str) -> None:

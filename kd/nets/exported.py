@@ -1,17 +1,18 @@
 """Models as exported programs (pt2): written, read, and used as the nets that they were."""
 
-import contextlib
-import os
+import io
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
+from kd.machine.files import write_whole
 
 EXAMPLE_IMAGES = 2
 """An example of one image would freeze the exported batch dimension at 1."""
@@ -55,7 +56,7 @@ def export(module: nn.Module, image_shape: Sequence[int]) -> ExportedProgram:
     try:
         program = torch.export.export(module.cpu().eval(), (example,), dynamic_shapes=({0: Dim.DYNAMIC},))
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:  # noqa: SLF001 - no other name
-        raise UserError(f"the net can't be exported ({next(iter(str(error).splitlines()), type(error).__name__)})") from error
+        raise UserError(f"the net can't be exported ({reason(error)})") from error
     finally:
         module.to(was_on)
     return program
@@ -67,31 +68,50 @@ def write_program(program: ExportedProgram, path: Path, texts: Mapping[str, str]
     Raises:
         UserError: the file can't be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.pt2")
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
+        torch.export.save(program, buffer, extra_files=dict(texts))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
-            torch.export.save(program, partial, extra_files=dict(texts))
-        partial.replace(path)
+        write_whole(path, buffer.getbuffer())
     except OSError as error:
         raise UserError(f"{path}: can't be written ({error.strerror}); name another file") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
-def read_program(path: Path, names: Sequence[str]) -> tuple[nn.Module, dict[str, str]]:
-    """Read a program and the texts of these names; a text that is not there is empty.
+def read_text(path: Path, name: str) -> str:
+    """Return a text that stands beside a program, with nothing of the program run; empty: there is none of that name.
 
     Raises:
-        UserError: there is no such file, or it is no exported program.
+        UserError: there is no such file, it is no archive, or it is damaged.
     """
-    texts = dict.fromkeys(names, "")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
     try:
-        program = torch.export.load(path, extra_files=texts)
-    except Exception as error:  # a damaged archive makes torch raise nearly anything
-        raise UserError(f"{path}: can't be read as a model ({next(iter(str(error).splitlines()), '')})") from error
-    return program.module(), {name: str(text) for name, text in texts.items()}
+        return _text(path, name)
+    except Exception as error:  # damaged bytes make zipfile raise nearly anything
+        raise _unreadable(path, error) from error
+
+
+def _text(path: Path, name: str) -> str:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # torch itself looks at no checksum
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
+        found = [entry for entry in archive.namelist() if entry.endswith(f"/extra/{name}")]
+        return archive.read(found[0]).decode() if found else ""
+
+
+def read_program(path: Path) -> nn.Module:
+    """Read a program.
+
+    Raises:
+        UserError: torch can't read it.
+    """
+    try:
+        return torch.export.load(path).module()
+    except Exception as error:  # another version's archive makes torch raise nearly anything
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save")

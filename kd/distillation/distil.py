@@ -91,7 +91,8 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
             teacher.
         control: train the control.
-        targets: the teacher's logits from :func:`cached_targets`; None: computed here, in memory.
+        targets: this teacher's logits from :func:`cached_targets`, of as many views as are seen; None: computed here, in
+            memory.
         name: the training's, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: ``depth`` and ``width`` of a net by name.
@@ -105,7 +106,8 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
-    return distil_task(how, guide, targets or targets_seen(guide, how), guide.task, label=name)
+    seen = targets_seen(guide, how) if targets is None else checked_targets(targets, how)
+    return distil_task(how, guide, seen, guide.task, label=name)
 
 
 def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are kept
@@ -153,13 +155,22 @@ def distillation(  # noqa: PLR0913 - as distil
     Raises:
         UserError: no such net, or a temperature or alpha out of bounds.
     """
-    if not temperature > 0:
-        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
+    check_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise UserError(f"{alpha} is no weight of the soft term; give one from 0 to 1", field="alpha")
     return Distillation(
         net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
     )
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not above 0.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not temperature > 0:
+        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
 
 
 def teacher_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:
@@ -237,6 +248,21 @@ def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None
     # Epoch e sees view e mod views: with fewer epochs than views nothing would see the rest.
     views = min(how.recipe.views, how.recipe.epochs)
     return teacher_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
+
+
+def checked_targets(targets: TeacherTargets, how: Distillation) -> TeacherTargets:
+    """Return targets that have all views which the students of a distillation see.
+
+    Raises:
+        UserError: they have fewer.
+    """
+    views = how.recipe.views or how.recipe.epochs  # without views of a recipe every epoch sees one of its own
+    if 0 < targets.views < min(views, how.recipe.epochs):
+        raise UserError(
+            f"{how.recipe.views} views are seen, and the targets have {targets.views}; give as many as they have",
+            field="views",
+        )
+    return targets
 
 
 def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called

@@ -6,7 +6,15 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination, CombinationJob, as_member
-from kd.distillation.distil import Distillation, check_temperature, checked_targets, distil_task, distillation, targets_seen
+from kd.distillation.distil import (
+    Distillation,
+    check_recipe,
+    check_temperature,
+    checked_targets,
+    distil_task,
+    distillation,
+    targets_seen,
+)
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import specialist_task
@@ -104,7 +112,8 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     checked = [_checked(group, guide.dataset) for group in groups]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction} is no share of an epoch; give one above 0, up to 1", field="own_fraction")
-    shared = targets_seen(guide, how) if targets is None else checked_targets(targets, how)
+    check_recipe(how.recipe, guide.dataset)
+    shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None
     return [
         specialise_group(how, guide, shared, group, TaskKind(kind), own_fraction, number=number, start=start)

@@ -41,14 +41,14 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
         rows = torch.arange(len(split))
     if batch_size < 1 or len(rows) == 0:
         raise ValueError(f"cannot make batches of {batch_size} from {len(rows)} rows")
-    order = torch.randperm(len(rows), generator=_generator(seed, epoch))  # on the CPU: the same order for every device
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    order = torch.randperm(len(rows), generator=generator)  # on the CPU: the same order for every device
     shuffled = rows.cpu()[order].to(split.labels.device)
     for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size)):
         part = split.select(chosen)
         yield Batch(augmentation(part.images, part.index, view), part.labels, part.index, view)
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    """Return a generator that is a function of (seed, epoch), unlike seed + epoch different for every pair."""
-    state = np.random.SeedSequence([seed % 2**64, epoch % 2**64]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return a seed that is a function of (seed, epoch), unlike seed + epoch different for every pair."""
+    return int(np.random.SeedSequence([seed % 2**64, epoch % 2**64]).generate_state(1, np.uint64)[0])

@@ -49,18 +49,21 @@ class Comparison:
         return f"{format_interval(self.difference, '% points')} {self.over}: {self.verdict}"
 
 
-def compare(system: System | Sequence[System], other: System | Sequence[System]) -> Comparison:
+def compare(system: System | Sequence[System], other: System | Sequence[System] | None) -> Comparison:
     """Compare the test accuracy of a system with that of another one, on the same images.
 
     A specialist is compared on the images of its own classes, among its own classes; so is whatever it is compared with.
 
     Args:
         system: a trained net, a teacher or a combination; several of them are replicates, one per seed.
-        other: what it is compared with; as many of them.
+        other: what it is compared with; as many of them. None, as the ``control`` of what has none, is refused.
 
     Raises:
-        UserError: they were not scored on the same images, or there are not as many of both.
+        UserError: there is nothing to compare with, they were not scored on the same images, or there are not as many
+            of both.
     """
+    if other is None:
+        raise UserError("there is no control to compare with; distil with control=True", field="control")
     systems, others = (list(side) if isinstance(side, Sequence) else [side] for side in (system, other))
     if len(systems) != len(others) or not systems:
         raise UserError(f"{len(systems)} and {len(others)} systems can't be paired; give as many of both, one or more")

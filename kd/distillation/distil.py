@@ -10,9 +10,9 @@ from kd.data.dataset import Dataset
 from kd.distillation.job import Job
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
+from kd.distillation.target_cache import agrees, computed_targets
 from kd.distillation.target_cache import cached_targets as targets_from_file
-from kd.distillation.target_cache import computed_targets
-from kd.distillation.targets import LiveTargets, TeacherTargets
+from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
 from kd.distillation.task import Task, whole_task
 from kd.distillation.teacher import Teacher, as_teacher
 from kd.distillation.tracker import carry_out
@@ -91,7 +91,8 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
             teacher.
         control: train the control.
-        targets: the teacher's logits from :func:`cached_targets`; None: computed here, in memory.
+        targets: this teacher's logits from :func:`cached_targets`, of as many views as are seen; None: computed here, in
+            memory.
         name: the training's, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: ``depth`` and ``width`` of a net by name.
@@ -105,7 +106,9 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
-    return distil_task(how, guide, targets or targets_seen(guide, how), guide.task, label=name)
+    check_recipe(how.recipe, guide.dataset)
+    seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
+    return distil_task(how, guide, seen, guide.task, label=name)
 
 
 def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are kept
@@ -128,12 +131,14 @@ def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        UserError: the teacher does not fit the data set, its logits are not finite, or the file can't be used.
+        UserError: the teacher does not fit the data set, a shift is not smaller than an image, the teacher's logits are not
+            finite, or the file can't be used.
     """
     if views < 1:
         raise UserError(f"{views} views can't be cached; give 1 or more", field="views")
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
+    _check_shift(shift_px, guide.dataset)
     return teacher_targets(guide, views, on, shift_px=shift_px, folder=None if folder is None else Path(folder))
 
 
@@ -153,13 +158,22 @@ def distillation(  # noqa: PLR0913 - as distil
     Raises:
         UserError: no such net, or a temperature or alpha out of bounds.
     """
-    if not temperature > 0:
-        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
+    check_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise UserError(f"{alpha} is no weight of the soft term; give one from 0 to 1", field="alpha")
     return Distillation(
         net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
     )
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not above 0.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not temperature > 0:
+        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
 
 
 def teacher_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:
@@ -190,9 +204,13 @@ def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
     """
     if recipe.batch_size > len(dataset.train):
         raise UserError(f"{recipe.batch_size}: the training split has only {len(dataset.train)} images", field="batch_size")
+    _check_shift(recipe.shift_px, dataset)
+
+
+def _check_shift(shift_px: int, dataset: Dataset) -> None:
     smallest_px = min(dataset.image_shape[1:])
-    if recipe.shift_px >= smallest_px:
-        raise UserError(f"{recipe.shift_px}: images of {smallest_px} px can only be shifted by fewer", field="shift_px")
+    if not 0 <= shift_px < smallest_px:
+        raise UserError(f"{shift_px}: images of {smallest_px} px can only be shifted by fewer", field="shift_px")
 
 
 def teacher_targets(
@@ -237,6 +255,29 @@ def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None
     # Epoch e sees view e mod views: with fewer epochs than views nothing would see the rest.
     views = min(how.recipe.views, how.recipe.epochs)
     return teacher_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
+
+
+def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation) -> TeacherTargets:
+    """Return targets that are this teacher's, in all views that the students of a distillation see.
+
+    Raises:
+        UserError: they are not.
+    """
+    if not isinstance(targets, CachedTargets):
+        return targets
+    epochs, dataset = how.recipe.epochs, teacher.dataset
+    if targets.views < min(how.recipe.views or epochs, epochs):  # without views of a recipe every epoch sees one of its own
+        raise UserError(
+            f"{how.recipe.views} views are seen, and the targets have {targets.views}; give as many as they have", field="views"
+        )
+    augmentation = dataset.augmentation(dataset.seed, how.recipe.shift_px)
+    if not agrees(targets, teacher.model, dataset.train, augmentation, how.device):
+        raise UserError(
+            "the targets are not this teacher's logits for these images in these views; "
+            "give those of kd.cached_targets with this teacher, data set and shift_px",
+            field="targets",
+        )
+    return targets
 
 
 def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called

@@ -14,7 +14,7 @@ from kd.distillation.results import Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
 from kd.machine.progress import Progress
@@ -62,7 +62,7 @@ class Job:
                 "role": self.role,
                 "data": self.dataset.digest,
                 "views": asdict(self.augmentation),
-                "net": self.net.facts(),
+                "net": self.net.facts(len(self.task.classes), self.dataset.image_shape[0]),
                 "task": [self.task.kind, list(self.task.group), self.task.own_fraction],
                 "recipe": asdict(self.recipe),
                 "temperature": self.temperature,
@@ -106,7 +106,10 @@ def _check_net(job: Job, model: nn.Module) -> None:
     try:
         shape = tuple(predict(model, image).shape)
     except RuntimeError as error:
-        raise UserError(f"{job.net.name} can't take images of shape {job.dataset.image_shape}: {error}", field="net") from None
+        raise UserError(
+            f"{job.net.name} can't take images of shape {job.dataset.image_shape} ({reason(error)}); give a net that can",
+            field="net",
+        ) from error
     if shape != (1, len(job.task.classes)):
         raise UserError(
             f"{job.net.name} answers an image with {shape[1:]}, not with {len(job.task.classes)} logits, one per class of "

@@ -17,7 +17,7 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
-from kd.nets.exported import Exported, read_program, write_program
+from kd.nets.exported import Exported, read_program, read_text, write_program
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
@@ -56,8 +56,10 @@ class SavedModel:
                 (N, H, W, C), of the model's own size.
 
         Raises:
-            UserError: a file can't be read, or the array is not of the model's shape.
+            UserError: a file can't be read, or the array is not uint8 or not of the model's shape.
         """
+        if isinstance(images, str | Path):
+            raise UserError(f"{images}: give a list of images, as in predict([{str(images)!r}])")
         pixels = self._files(images) if _are_paths(images) else self._array(images)  # type: ignore[arg-type]
         if len(pixels) == 0:
             return []
@@ -69,7 +71,10 @@ class SavedModel:
         return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.image_shape, dtype=torch.uint8)
 
     def _array(self, images: npt.ArrayLike) -> Tensor:
-        pixels = channels_first("images", np.asarray(images))
+        given = np.asarray(images)
+        if given.dtype != np.uint8:
+            raise UserError(f"images are {given.dtype}; give uint8, 0 to 255, or paths of files")
+        pixels = channels_first("images", given)
         if pixels.shape[1:] != self.image_shape:
             raise UserError(f"images are {pixels.shape[1:]} and the model's {self.image_shape} (channels, height, width)")
         return torch.from_numpy(np.ascontiguousarray(pixels))
@@ -111,17 +116,16 @@ def load(path: str | Path) -> SavedModel:
         UserError: there is no such file, or kd did not write it.
     """
     path = Path(path).expanduser()
-    program, texts = read_program(path, [FACTS_FILE])
+    text = read_text(path, FACTS_FILE)
     try:
-        facts = json.loads(texts[FACTS_FILE])
+        facts = json.loads(text)
         known = facts["format"] == FORMAT
-        module = Exported(program, logarithm=facts["outputs"] == "probabilities")
-        classes, shape = facts["classes"], facts["image_shape"]
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
-    return SavedModel(module, classes, shape)
+    module = Exported(read_program(path), logarithm=facts["outputs"] == "probabilities")
+    return SavedModel(module, facts["classes"], facts["image_shape"])
 
 
 def _are_paths(images: object) -> bool:

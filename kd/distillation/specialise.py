@@ -6,7 +6,15 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination, CombinationJob, as_member
-from kd.distillation.distil import Distillation, distil_task, distillation, targets_seen
+from kd.distillation.distil import (
+    Distillation,
+    check_recipe,
+    check_temperature,
+    checked_targets,
+    distil_task,
+    distillation,
+    targets_seen,
+)
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import specialist_task
@@ -27,6 +35,7 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
     *,
     count: int | None = None,
     size: int | None = None,
+    temperature: float = 1.0,
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Group, ...]:
@@ -37,6 +46,7 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
         dataset: the images; None: those of the teacher.
         count: how many groups; None: about the root of the number of classes.
         size: classes per group, and then groups may overlap; None: the groups share out all classes.
+        temperature: of the predictions, above 0; the paper has 1, at which a very accurate generalist says little of likeness.
         seed: of the clustering.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -44,10 +54,12 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
         Class numbers of each group, in ascending order.
 
     Raises:
-        UserError: ``count`` or ``size`` does not fit the number of classes, or the teacher does not fit the data set.
+        UserError: ``count`` or ``size`` does not fit the number of classes, the temperature is out of bounds, or the teacher
+            does not fit the data set.
     """
+    check_temperature(temperature)
     guide = as_teacher(teacher, dataset, resolve_device(device))
-    return auto_groups(guide.val_logits.softmax(dim=1), count=count, size=size, seed=seed)
+    return auto_groups((guide.val_logits / temperature).softmax(dim=1), count=count, size=size, seed=seed)
 
 
 def specialise(  # noqa: PLR0913 - the choices of one distillation
@@ -84,7 +96,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         alpha: weight of the soft term.
         views: augmented views of each image.
         control: train each specialist's control.
-        targets: the teacher's logits.
+        targets: the teacher's logits from :func:`~kd.distillation.distil.cached_targets`.
         device: where to compute.
         settings: ``depth`` and ``width`` of a net by name.
 
@@ -100,7 +112,8 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     checked = [_checked(group, guide.dataset) for group in groups]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction} is no share of an epoch; give one above 0, up to 1", field="own_fraction")
-    shared = targets or targets_seen(guide, how)
+    check_recipe(how.recipe, guide.dataset)
+    shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None
     return [
         specialise_group(how, guide, shared, group, TaskKind(kind), own_fraction, number=number, start=start)

@@ -167,7 +167,7 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
                 computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
                 logits = _store(path, key, computed)
     targets = CachedTargets(logits, split.index)
-    if not _agrees(targets, model, split, augmentation, device):
+    if not agrees(targets, model, split, augmentation, device):
         raise UserError(
             f"{path} holds other logits than this teacher gives, although its weights and views are the same: "
             f"clear it with '{_pruning(path)}' if the code has changed"
@@ -192,6 +192,24 @@ def computed_targets(  # noqa: PLR0913 - who computes what, where and how
     computed = compute_targets(model, split, augmentation, views, device=device, progress=progress)
     _check_range(computed, "float16")
     return CachedTargets(computed.to(torch.float16), split.index)
+
+
+def agrees(
+    targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
+) -> bool:
+    """Tell whether some cached logits of each view are the model's: the same weights in other code are another teacher."""
+    rows = torch.arange(0, len(split), -(-len(split) // max(PROBE_IMAGES, targets.views)))
+    for view in range(targets.views):
+        some = split.select(rows[view % len(rows) :: targets.views])
+        with evaluating(model):
+            live = view_logits(model, some, augmentation, view, device)  # (B, C)
+        try:
+            cached = targets.lookup(some.index.cpu(), view)  # (B, C)
+        except IndexError:  # they are of other images
+            return False
+        if cached.shape != live.shape or (cached - live).abs().max() > PROBE_TOLERANCE * live.abs().max():
+            return False
+    return True
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -254,21 +272,6 @@ def _check_range(logits: Tensor, dtype: StoreType) -> None:
     largest = logits.abs().max()
     if dtype == "float16" and largest > torch.finfo(torch.float16).max:
         raise UserError(f"the teacher's largest logit is {largest:.4g}, beyond float16: set views to 0, a live teacher")
-
-
-def _agrees(
-    targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
-) -> bool:
-    """Tell whether some cached logits of each view are the model's: the same weights in other code are another teacher."""
-    rows = torch.arange(0, len(split), -(-len(split) // max(PROBE_IMAGES, targets.views)))
-    for view in range(targets.views):
-        some = split.select(rows[view % len(rows) :: targets.views])
-        with evaluating(model):
-            live = view_logits(model, some, augmentation, view, device)  # (B, C)
-        cached = targets.lookup(some.index.cpu(), view)  # (B, C)
-        if cached.shape != live.shape or (cached - live).abs().max() > PROBE_TOLERANCE * live.abs().max():
-            return False
-    return True
 
 
 @contextmanager

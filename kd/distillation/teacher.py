@@ -12,7 +12,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import Tracked, TrackedRun, Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task, whole_task
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.evaluation.predict import predict
 from kd.nets.cost import count_parameters
 from kd.specialists.kind import TaskKind
@@ -116,7 +116,14 @@ def _known(dataset: Dataset | None) -> Dataset:
 def _check_logits(teacher: Teacher, device: torch.device) -> None:
     if teacher.trained is not None:
         return
-    shape = tuple(predict(teacher.model, teacher.dataset.val.select(torch.arange(1)).to(device)).shape)
+    try:
+        shape = tuple(predict(teacher.model, teacher.dataset.val.select(torch.arange(1)).to(device)).shape)
+    except RuntimeError as error:
+        raise UserError(
+            f"the teacher can't take uint8 images of shape {teacher.dataset.image_shape} ({reason(error)}); wrap a net that "
+            "expects normalised ones: kd.Classifier(net, mean, std)",
+            field="teacher",
+        ) from error
     if shape != (1, teacher.dataset.num_classes):
         raise UserError(
             f"the teacher answers an image with {shape[1:]}, not with {teacher.dataset.num_classes} logits; "

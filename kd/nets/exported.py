@@ -2,8 +2,9 @@
 
 import io
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import torch
@@ -77,17 +78,40 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
     return buffer
 
 
-def read_program(path: Path, names: Sequence[str]) -> tuple[nn.Module, dict[str, str]]:
-    """Read a program and the texts of these names; a text that is not there is empty.
+def read_text(path: Path, name: str) -> str:
+    """Return a text that stands beside a program, with nothing of the program run; empty: there is none of that name.
 
     Raises:
-        UserError: there is no such file, or it is no exported program.
+        UserError: there is no such file, it is no archive, or it is damaged.
     """
-    texts = dict.fromkeys(names, "")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
     try:
-        program = torch.export.load(path, extra_files=texts)
-    except Exception as error:  # a damaged archive makes torch raise nearly anything
-        raise UserError(f"{path}: can't be read as a model ({reason(error)})") from error
-    return program.module(), {name: str(text) for name, text in texts.items()}
+        return _text(path, name)
+    except Exception as error:  # damaged bytes make zipfile raise nearly anything
+        raise _unreadable(path, error) from error
+
+
+def _text(path: Path, name: str) -> str:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # torch itself looks at no checksum
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
+        found = [entry for entry in archive.namelist() if entry.endswith(f"/extra/{name}")]
+        return archive.read(found[0]).decode() if found else ""
+
+
+def read_program(path: Path) -> nn.Module:
+    """Read a program.
+
+    Raises:
+        UserError: torch can't read it.
+    """
+    try:
+        return torch.export.load(path).module()
+    except Exception as error:  # another version's archive makes torch raise nearly anything
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save")

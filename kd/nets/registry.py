@@ -1,5 +1,6 @@
 """The nets by name, and nets of one's own in the same form."""
 
+import contextlib
 import copy
 import hashlib
 import inspect
@@ -30,12 +31,13 @@ class NetSpec:
     """Maps (num_classes, in_channels) to a module from normalised images (B, C, H, W) to logits (B, num_classes)."""
     settings: Mapping[str, int] = field(default_factory=dict)
     """Depth and width, of a net that has them."""
-    source: str = ""
-    """Digest of what the name does not say: the code of a net of one's own, and the weights that it starts from."""
+    is_own: bool = False
+    """Whether it is a net of one's own, which its name does not tell from others of that name."""
 
-    def facts(self) -> dict[str, object]:
-        """Return all that tells this net from others, for fingerprints."""
-        return {"name": self.name, "settings": dict(self.settings), "source": self.source}
+    def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
+        """Return all that tells this net from others, for fingerprints: of a net of one's own also its code and weights."""
+        source = _source(self.create, num_classes, in_channels) if self.is_own else ""
+        return {"name": self.name, "settings": dict(self.settings), "source": source}
 
 
 def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping[str, int] = LARGE) -> NetSpec:
@@ -57,26 +59,36 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
     if settings:
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
     if isinstance(net, nn.Module):
-        return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), source=_module_source(net))
-    return NetSpec(getattr(net, "__name__", type(net).__name__), net, source=_digest(_code(net).encode()))
+        return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
+    # A copy: a function that returns one module each time would have a student start from its control's weights.
+    own = getattr(net, "__name__", type(net).__name__)
+    return NetSpec(own, lambda classes, channels: copy.deepcopy(net(classes, channels)), is_own=True)
 
 
-def _module_source(module: nn.Module) -> str:
-    parts = [_code(type(module)).encode(), repr(module).encode()]
+def _source(create: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> str:
+    """Return the digest of the code, the structure and the first weights of what a function creates.
+
+    The function's own code does not say enough: a partial has none, and what a closure holds is not in it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = create(num_classes, in_channels)
+    digest = hashlib.sha256(repr(module).encode())
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    for code in sorted(_code(kind) for kind in kinds if kind.__module__.partition(".")[0] not in {"builtins", "torch"}):
+        digest.update(code.encode())
     for name, tensor in module.state_dict().items():
-        parts += [name.encode(), tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
-    return _digest(*parts)
-
-
-def _code(thing: Callable[..., object]) -> str:
-    try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):  # typed into an interpreter, or written in C
-        return getattr(thing, "__qualname__", type(thing).__qualname__)
-
-
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
+
+
+def _code(kind: type) -> str:
+    """Return the source of a class; where it was typed into a notebook, that of its methods; else its name."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        methods = [method for method in vars(kind).values() if inspect.isfunction(method)]
+        with contextlib.suppress(OSError, TypeError):
+            return "".join(map(inspect.getsource, methods))
+        return kind.__qualname__

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd.data.batches import Batch, batches
+from kd.data.batches import Batch, batches, epoch_seed
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
@@ -128,6 +128,7 @@ class Trainer:
     def _train_epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
         self.model.train()
+        torch.manual_seed(epoch_seed(self.recipe.seed, number))  # of what a net itself draws: dropout, say
         rows = self.epoch_rows(number) if self.epoch_rows else None
         images = len(self.split) if rows is None else len(rows)
         steps = -(-images // self.recipe.batch_size)

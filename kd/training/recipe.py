@@ -1,7 +1,10 @@
 """How a net is trained: plain settings, known without torch."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from kd.errors import UserError
 
 OptimizerName = Literal["sgd", "muon"]
 """sgd: Nesterov momentum; muon: orthogonalised steps for the filters, in fewer epochs."""
@@ -11,7 +14,11 @@ Use = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained. The defaults are those of the command line."""
+    """How a net is trained. The defaults are those of the command line.
+
+    Raises:
+        UserError: a value is out of bounds.
+    """
 
     epochs: int = 20
     """Passes over the training images."""
@@ -35,6 +42,19 @@ class Recipe:
     use: Use = "best"
     compile: bool = False
     """Take the steps with the net as ``torch.compile`` has it."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("lr", "weight_decay", "views", "start_px", "shift_px"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        self._check("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, below 1")
+        for name, words in (("optimizer", get_args(OptimizerName)), ("use", get_args(Use))):
+            self._check(name, getattr(self, name) in words, " or ".join(words))
+
+    def _check(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001 - a condition
+        if not holds:
+            raise UserError(f"{getattr(self, name)!r} can't be the recipe's {name}; give {wanted}", field=name)
 
     def view(self, epoch: int) -> int:
         """Return the view that epoch number ``epoch`` (from 0) sees."""

@@ -1,8 +1,10 @@
 """The training loop against a slow version, and the promises that resumed and repeated trainings rest on."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +85,27 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_one_others
     assert not same(weights(one), weights(other))
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"epochs": 0}, "0 can't be the recipe's epochs; give 1 or more"),
+        ({"batch_size": 0}, "0 can't be the recipe's batch_size; give 1 or more"),
+        ({"lr": -0.1}, "-0.1 can't be the recipe's lr; give 0 or more"),
+        ({"lr": float("nan")}, "nan can't be the recipe's lr; give 0 or more"),
+        ({"weight_decay": float("inf")}, "inf can't be the recipe's weight_decay; give 0 or more"),
+        ({"views": -1}, "-1 can't be the recipe's views; give 0 or more"),
+        ({"label_smoothing": 1.0}, "1.0 can't be the recipe's label_smoothing; give 0 or more, below 1"),
+        ({"optimizer": "adam"}, "'adam' can't be the recipe's optimizer; give sgd or muon"),
+        ({"use": "first"}, "'first' can't be the recipe's use; give best or last"),
+    ],
+)
+def test_a_recipe_out_of_bounds_is_refused(changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Recipe(**changed)
+    assert str(caught.value) == told
+    assert [caught.value.field] == list(changed)
+
+
 MUON_RECIPE = replace(RECIPE, optimizer="muon", start_px=6)
 
 
@@ -112,6 +135,26 @@ def test_a_training_resumed_after_any_epoch_is_the_one_never_stopped(
     resumed.restore(state)
     assert [*told, *losses(resumed)] == expected
     assert same(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2])
+def test_a_net_that_draws_random_numbers_itself_draws_the_same_ones_whatever_happens_between_epochs(stop: int) -> None:
+    split = random_split(40)
+
+    def with_dropout() -> Trainer:
+        net = nn.Sequential(nn.Dropout(0.5), Linear(16, 3))
+        return Trainer(Classifier(net, [0.5], [0.01]), split, hard, RECIPE, PLAIN)
+
+    whole, stopped, resumed = with_dropout(), with_dropout(), with_dropout()
+    expected = losses(whole)
+    told = [
+        (epoch.number, epoch.loss, epoch.accuracy, epoch.learning_rate) for epoch in itertools.islice(stopped.epochs(), stop)
+    ]
+    torch.rand(5)  # somebody else draws in between
+    resumed.restore(stopped.state())
+    assert told + losses(resumed) == expected
+    assert same(weights(resumed), weights(whole))
+    assert len({loss for _, loss, _, _ in expected}) == len(expected)
 
 
 class Recorder:

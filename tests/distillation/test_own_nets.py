@@ -1,0 +1,218 @@
+"""Nets and teachers of one's own: where each training starts, and what is refused before the first epoch."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import kd
+from kd.data.dataset import Dataset
+from kd.distillation.results import Trained
+from kd.errors import UserError
+from kd.nets.registry import Net
+
+ONE = kd.Recipe(epochs=1, batch_size=30)
+STILL = kd.Recipe(epochs=1, batch_size=30, lr=0.0)
+"""Steps of no length: what is trained ends where it started."""
+
+
+def flat(num_classes: int, in_channels: int = 1) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_digits: Dataset) -> kd.Teacher:
+    torch.manual_seed(3)
+    return kd.Teacher(kd.Classifier(flat(10), tiny_digits.mean, tiny_digits.std), tiny_digits)
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    return [tensor.clone() for tensor in model.state_dict().values()]
+
+
+def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def net_of(trained: Trained) -> list[Tensor]:
+    assert isinstance(trained.model, kd.Classifier)
+    return weights(trained.model.net)
+
+
+def test_a_training_starts_from_the_weights_of_a_module_and_leaves_them_as_they_are(tiny_digits: Dataset) -> None:
+    module = flat(10)
+    before = weights(module)
+    assert same(net_of(kd.train(module, tiny_digits, STILL)), before)
+    assert not same(net_of(kd.train(module, tiny_digits, ONE)), before)
+    assert same(weights(module), before)
+
+
+@pytest.mark.parametrize("form", ["module", "function", "name"])
+def test_a_student_and_its_control_start_from_the_same_weights(form: str, teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    module = flat(10)
+    forms: dict[str, Net] = {"module": module, "function": flat, "name": "resnet"}
+    student = kd.distil(teacher, forms[form], tiny_digits, STILL, views=1)
+    assert student.control is not None
+    assert student.control.model is not student.model
+    # Of norms the running means move all the same, by the images alone.
+    assert same(net_of(student), net_of(student.control))
+    if form == "module":
+        assert same(net_of(student), weights(module))
+
+
+def test_a_student_and_its_control_end_with_other_weights(teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    student = kd.distil(teacher, flat(10), tiny_digits, ONE, views=1)
+    assert student.control is not None
+    assert not same(net_of(student), net_of(student.control))
+    assert (student.role, student.control.role) == ("student", "control")
+    assert student.control.control is None
+
+
+def test_without_a_control_the_student_is_the_same(teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    alone = kd.distil(teacher, flat, tiny_digits, ONE, views=1, control=False)
+    beside = kd.distil(teacher, flat, tiny_digits, ONE, views=1)
+    assert alone.control is None
+    assert same(net_of(alone), net_of(beside))
+
+
+class Watched(nn.Module):
+    """Remembers how it was called, whatever copies are made of it."""
+
+    in_training: ClassVar[list[bool]] = []
+
+    def __init__(self, outputs: int, pixels: int = 64) -> None:
+        super().__init__()
+        self.layer = nn.Linear(pixels, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.in_training.append(self.training)
+        logits: Tensor = self.layer(images.flatten(1))
+        return logits
+
+
+def refusal(act: Callable[[], object]) -> UserError:
+    Watched.in_training.clear()
+    with pytest.raises(UserError) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    assert True not in Watched.in_training
+    return caught.value
+
+
+def test_a_net_with_another_number_of_outputs_is_refused_before_the_first_epoch(
+    teacher: kd.Teacher, tiny_digits: Dataset
+) -> None:
+    told = (
+        "Watched answers an image with (9,), not with 10 logits, one per class of {}; "
+        "give a function of (num_classes, in_channels)"
+    )
+    error = refusal(lambda: kd.train(Watched(9), tiny_digits, ONE))
+    assert str(error) == told.format("teacher")
+    assert error.field == "net"
+    assert str(refusal(lambda: kd.distil(teacher, Watched(9), tiny_digits, ONE))) == told.format("control of student")
+    assert Watched.in_training == [False]  # one image was tried
+    kd.train(Watched(10), tiny_digits, ONE)
+    assert True in Watched.in_training
+
+
+def test_a_net_for_other_images_is_refused_before_the_first_epoch(tiny_digits: Dataset) -> None:
+    error = refusal(lambda: kd.train(Watched(10, pixels=63), tiny_digits, ONE))
+    assert str(error).startswith("Watched can't take images of shape (1, 8, 8) (mat1 and mat2 shapes cannot be multiplied")
+    assert error.field == "net"
+
+
+def test_a_specialists_net_is_asked_for_one_more_class(teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    asked = []
+
+    def net(num_classes: int, in_channels: int) -> nn.Module:
+        asked.append(num_classes)
+        return flat(num_classes, in_channels)
+
+    for kind in ("dustbin", "own", "full"):
+        kd.specialise(teacher, [(3, 5, 8)], net, tiny_digits, ONE, kind=kind, views=1, control=False)
+    assert asked == [4, 3, 10]
+    refusal(lambda: kd.specialise(teacher, [(3, 5, 8)], Watched(3), tiny_digits, ONE, views=1))
+
+
+def test_a_module_teaches_where_the_data_set_is_given(teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    one = kd.distil(teacher.model, flat, tiny_digits, ONE, views=2)
+    two = kd.distil(teacher, flat, None, ONE, views=2)
+    assert same(net_of(one), net_of(two))
+    with pytest.raises(UserError, match=r"^a module alone does not say which images it teaches on; give the data set$"):
+        kd.distil(teacher.model, flat)
+
+
+def test_a_teacher_for_normalised_images_is_refused_with_what_to_do(tiny_digits: Dataset) -> None:
+    error = refusal(lambda: kd.distil(flat(10), "resnet", tiny_digits, ONE))
+    assert str(error).startswith("the teacher can't take uint8 images of shape (1, 8, 8) (")
+    assert str(error).endswith("wrap a net that expects normalised ones: kd.Classifier(net, mean, std)")
+    assert error.field == "teacher"
+
+
+def test_a_teacher_of_other_classes_is_refused(tiny_digits: Dataset) -> None:
+    model = kd.Classifier(flat(9), tiny_digits.mean, tiny_digits.std)
+    error = refusal(lambda: kd.distil(model, "resnet", tiny_digits, ONE))
+    assert str(error) == ("the teacher answers an image with (9,), not with 10 logits; give a model of the classes of digits")
+
+
+def test_targets_that_are_at_hand_give_the_same_student(teacher: kd.Teacher, tmp_path: Path) -> None:
+    recipe = kd.Recipe(epochs=2, batch_size=30)
+    in_memory, in_a_file = kd.cached_targets(teacher, views=2), kd.cached_targets(teacher, views=2, folder=tmp_path)
+    assert list(tmp_path.glob("*.targets"))
+    students = [
+        kd.distil(teacher, flat, None, recipe, views=2, targets=targets, control=False)
+        for targets in (None, in_memory, in_a_file)
+    ]
+    assert same(net_of(students[0]), net_of(students[1]))
+    assert same(net_of(students[0]), net_of(students[2]))
+
+
+@pytest.mark.parametrize(("views", "epochs", "fits"), [(2, 3, True), (3, 2, True), (3, 3, False), (0, 2, True), (0, 3, False)])
+def test_targets_of_fewer_views_than_are_seen_are_refused(views: int, epochs: int, *, fits: bool, teacher: kd.Teacher) -> None:
+    recipe, targets = kd.Recipe(epochs=epochs, batch_size=60), kd.cached_targets(teacher, views=2)
+
+    def act() -> object:
+        return kd.distil(teacher, flat, None, recipe, views=views, targets=targets, control=False)
+
+    if fits:
+        act()
+    else:
+        assert str(refusal(act)) == f"{views} views are seen, and the targets have 2; give as many as they have"
+
+
+@pytest.mark.parametrize("wrong", ["teacher", "shift", "seed", "images"])
+def test_targets_of_another_teacher_or_of_other_views_or_images_are_refused(wrong: str, teacher: kd.Teacher) -> None:
+    digits = teacher.dataset
+    others = {
+        "teacher": kd.cached_targets(kd.Classifier(flat(10), digits.mean, digits.std), digits, views=1),
+        "shift": kd.cached_targets(teacher, views=1, shift_px=2),
+        "seed": kd.cached_targets(teacher, dataclasses.replace(digits, seed=1), views=1),
+        "images": kd.cached_targets(teacher, dataclasses.replace(digits, train=digits.test), views=1),
+    }
+    for act in (kd.distil, lambda *given, **more: kd.specialise(given[0], [(1, 2)], *given[1:], **more)):
+        error = refusal(lambda act=act: act(teacher, flat, None, ONE, views=1, targets=others[wrong]))  # type: ignore[misc]
+        assert str(error).startswith("the targets are not this teacher's logits for these images in these views; give those of")
+        assert error.field == "targets"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told", "field"),
+    [
+        ({"temperature": 0.0}, "0.0 is no temperature; give one above 0", "temperature"),
+        ({"alpha": 1.1}, "1.1 is no weight of the soft term; give one from 0 to 1", "alpha"),
+        ({"recipe": kd.Recipe(batch_size=121)}, "121: the training split has only 120 images", "batch_size"),
+        ({"recipe": kd.Recipe(shift_px=8)}, "8: images of 8 px can only be shifted by fewer", "shift_px"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changed: dict[str, Any], told: str, field: str, teacher: kd.Teacher) -> None:
+    error = refusal(lambda: kd.distil(teacher, flat, **changed))
+    assert (str(error), error.field) == (told, field)
+
+
+def test_targets_of_no_views_or_of_shifts_beyond_an_image_are_refused(teacher: kd.Teacher) -> None:
+    assert str(refusal(lambda: kd.cached_targets(teacher, views=0))) == "0 views can't be cached; give 1 or more"
+    assert str(refusal(lambda: kd.cached_targets(teacher, shift_px=8))) == "8: images of 8 px can only be shifted by fewer"

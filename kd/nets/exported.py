@@ -14,11 +14,11 @@ from torch.export import Dim, ExportedProgram
 from kd.errors import UserError
 
 EXAMPLE_IMAGES = 2
-"""An example of one image would freeze the exported batch dimension at 1."""
+"""Images in the example that is exported with: a single one would freeze the batch dimension at 1."""
 
 
 class Exported(nn.Module):
-    """A model loaded back from pt2: always in evaluation mode, with the weights' names that it was trained with."""
+    """A model loaded back from pt2: always in evaluation mode, its weights under the names of training."""
 
     def __init__(self, program: nn.Module, *, logarithm: bool) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Exported(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (B, C, H, W) to logits (B, classes)."""
         outputs: torch.Tensor = self.program(images)
-        # The smallest normal number stands for a probability of 0, whose logarithm is not finite.
+        # The logarithm of a probability of 0 is not finite: the smallest normal number stands for it.
         return outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log() if self._logarithm else outputs
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - the signature of nn.Module
@@ -71,7 +71,7 @@ def write_program(program: ExportedProgram, path: Path, texts: Mapping[str, str]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
+            warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # at each export on the CPU
             torch.export.save(program, partial, extra_files=dict(texts))
         partial.replace(path)
     except OSError as error:
@@ -82,7 +82,7 @@ def write_program(program: ExportedProgram, path: Path, texts: Mapping[str, str]
 
 
 def read_program(path: Path, names: Sequence[str]) -> tuple[nn.Module, dict[str, str]]:
-    """Read a program and the texts of these names; a text that is not there is empty.
+    """Read a program and the texts of these names; a missing text is empty.
 
     Raises:
         UserError: there is no such file, or it is no exported program.

@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises, and the codes with which kd exits."""
+"""The one error that a user's mistake raises, why any error was raised in one line, and the codes with which kd exits."""
 
 import signal
 
@@ -8,7 +8,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 class UserError(Exception):
-    """Bad input, told in one line: what was wrong, with the value, and what to do. The command line exits with 2.
+    """Bad input, described in one line: what was wrong, with the value, and what to do. The command line exits with 2.
 
     Args:
         message: the line. With a field it begins with the field's value.
@@ -24,8 +24,8 @@ class UserError(Exception):
 def reason(error: BaseException) -> str:
     """Return why an error was raised, in one line without a full stop, to stand in the parentheses of a message.
 
-    Of the operating system's errors that is its own words, with the path where there is one; of others the first line
-    of the message, or the error's name where it has none.
+    An error of the operating system gives the system's words, with the path where there is one. Others give the first line of
+    their message, or their name where it is empty.
     """
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f": {error.filename}"

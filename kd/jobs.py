@@ -1,4 +1,4 @@
-"""From a configuration to the library's records: what a command works with, and what it trains. The only place of that."""
+"""The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
 from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig
 from kd.data.load import load_dataset
@@ -18,10 +18,10 @@ from kd.training.recipe import Recipe
 
 
 def prepare(command: str, config: DataConfig) -> Setting:
-    """Load the data and look at everything that a command needs, before any run is opened.
+    """Load the data and check all that a command needs, before any run is opened.
 
     Raises:
-        UserError: the data can't be had, there is no such device, a batch is larger than the training split, a shift than
+        UserError: the data can't be loaded, there is no such device, a batch is larger than the training split, a shift than
             an image, or the output folder can't be written to.
     """
     dataset = load_dataset(
@@ -42,7 +42,7 @@ def prepare(command: str, config: DataConfig) -> Setting:
 
 
 def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
-    """Return the recipe of the net that a configuration is about."""
+    """Return the recipe of a configuration's own net."""
     return Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -60,7 +60,7 @@ def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
 
 
 def net(config: TeacherConfig | StudentConfig) -> NetSpec:
-    """Return the net that a configuration is about."""
+    """Return a configuration's own net."""
     return net_spec(config.net, {"depth": config.depth, "width": config.width})
 
 
@@ -89,7 +89,7 @@ def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
 
 
 def distillation(config: StudentConfig, setting: Setting) -> Distillation:
-    """Return how students and specialists are distilled."""
+    """Return the choices of the distillation of students and specialists."""
     return Distillation(net(config), recipe(config), setting.device, config.temperature, config.alpha, config.control)
 
 
@@ -103,7 +103,7 @@ def teacher_targets(config: StudentConfig, setting: Setting, teacher: Teacher) -
 
 
 def specialist_kind(config: SpecialistConfig) -> TaskKind:
-    """Return what the specialists of a configuration tell apart."""
+    """Return the kind of a configuration's specialists."""
     if config.specialist_kind == "full":
         return TaskKind.FULL
     return TaskKind.DUSTBIN if config.dustbin else TaskKind.OWN

@@ -1,4 +1,4 @@
-"""What the commands share: the parent run, the teacher in it, and its ending."""
+"""The parts that commands share: the parent run, the teacher in it, and its ending."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ class Guided:
 
 @contextmanager
 def parent_run(command: str, config: DataConfig, setting: Setting) -> Iterator[Run]:
-    """Open a command's parent run, with its whole configuration; what is trained in it has runs below."""
+    """Open a command's parent run, with its whole configuration; trainings in it have runs below it."""
     dataset = setting.dataset
     tags = {**setting.tags, "kd.role": "parent"}
     with run(f"{command} {dataset.name}", output_dir=setting.output_dir, tags=tags) as parent:
@@ -58,7 +58,7 @@ def guided_by_teacher(command: str, config: StudentConfig, setting: Setting) -> 
 
 
 def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
-    """Yield the configuration of each seed, and what its runs' names end with."""
+    """Yield the configuration of each seed, and the end of its runs' names."""
     for seed in range(config.seed, config.seed + config.seeds):
         yield config.model_copy(update={"seed": seed}), f" seed {seed}" if config.seeds > 1 else ""
 
@@ -67,7 +67,7 @@ def check_top_n(top_n: int, setting: Setting) -> None:
     """Refuse more classes of the generalist's ranking than there are.
 
     Raises:
-        UserError: there are not so many.
+        UserError: there are fewer.
     """
     if top_n > setting.dataset.num_classes:
         raise UserError(f"{top_n}: there are only {setting.dataset.num_classes} classes", field="top_n")

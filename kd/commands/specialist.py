@@ -83,7 +83,7 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
 
 
 def check_group_settings(config: SpecialistConfig, setting: Setting) -> None:
-    """Refuse bad groups before any run is opened, as far as they can be known without a teacher.
+    """Refuse bad groups before any run is opened, as far as they are known without a teacher.
 
     Raises:
         UserError: bad groups, or more classes of the generalist's ranking than there are.

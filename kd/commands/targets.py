@@ -1,4 +1,4 @@
-"""``kd targets``: shows and clears the teacher's cached logits. Apart from the other commands, since it needs no MLflow."""
+"""``kd targets``: shows and clears the teacher's cached logits, without MLflow."""
 
 import logging
 from pathlib import Path

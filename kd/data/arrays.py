@@ -1,4 +1,4 @@
-"""Images of one's own that are arrays already."""
+"""Data sets made of arrays that the caller has."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from kd.data.source import LabelledImages, Source
 from kd.errors import UserError
 
 CHANNELS = (1, 3)
-"""Grey or colour: by these an array's axis of channels is told from its height and width."""
+"""Grey or colour. The axis of this length is the one of channels, the others are height and width."""
 
 
 def source_from_arrays(
@@ -20,7 +20,9 @@ def source_from_arrays(
     *,
     flip: bool,
 ) -> Source:
-    """Return arrays as a data set before it is cut; for the arguments see :meth:`~kd.data.dataset.Dataset.from_arrays`.
+    """Return arrays as a data set before it is cut into splits.
+
+    The arguments are those of :meth:`~kd.data.dataset.Dataset.from_arrays`.
 
     Raises:
         UserError: the arrays are not images and labels that belong together.

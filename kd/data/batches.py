@@ -34,8 +34,18 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
     """Yield one epoch of a split in an order that is a function of (seed, epoch) alone, augmented, on its device.
 
     The epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that no tiny one is left at the end.
-    `rows` (M,) int64, repeats allowed, are the rows that make up this epoch in place of all; raises ValueError where
-    there are none or where batch_size is below 1.
+
+    Args:
+        split: the images.
+        augmentation: makes the view of each image.
+        batch_size: images per batch at most.
+        seed: seed of the order.
+        epoch: number of the epoch.
+        view: number of the view that every image is shown in.
+        rows: the rows that make up this epoch, (M,) int64, repeats allowed; None: each row once.
+
+    Raises:
+        ValueError: there are no rows, or ``batch_size`` is below 1.
     """
     if rows is None:
         rows = torch.arange(len(split))

@@ -17,7 +17,7 @@ import numpy as np
 from kd.data.source import LabelledImages, Source
 from kd.errors import UserError, reason
 
-# What torchvision, tarfile, gzip and pickle raise on a network that is not there and on files that are damaged.
+# Raised by torchvision, tarfile, gzip and pickle without a network and on damaged files.
 _FAILURES = (
     OSError,  # also URLError, timeouts, BadGzipFile
     RuntimeError,
@@ -36,7 +36,7 @@ _NETWORK_TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """A data set of torchvision: the name of its class, and which files a user can put by hand where under the root."""
+    """A data set of torchvision: its class, and the files that a user can put into a folder below the root by hand."""
 
     class_name: str
     folder: str
@@ -66,9 +66,10 @@ def load_digits_source() -> Source:
 
 
 def load_torchvision_source(name: str, root: Path) -> Source:
-    """Load a set of TORCHVISION_SETS from the files under root, fetching what is not there with a progress bar.
+    """Load a set of TORCHVISION_SETS from the files under root, fetching what is missing with a progress bar.
 
-    Raises UserError where they can neither be read nor fetched.
+    Raises:
+        UserError: the files can neither be read nor fetched.
     """
     import torchvision.datasets  # noqa: PLC0415  a slow import, needed for these data sets alone
 
@@ -77,14 +78,14 @@ def load_torchvision_source(name: str, root: Path) -> Source:
 
 
 def read_or_fetch(dataset_class: Any, name: str, entry: TorchvisionSet, root: Path) -> Source:  # noqa: ANN401
-    """Read a torchvision data set class from root, fetching what is missing; see load_torchvision_source."""
+    """Read a torchvision data set class from root, fetching what is missing; see :func:`load_torchvision_source`."""
     try:
         return _read(dataset_class, entry, root, download=False)
     except _FAILURES as error:
-        if "not found" not in str(error):  # torchvision's words for: files are missing, or their checksum is wrong
+        if "not found" not in str(error):  # torchvision says so of missing files and wrong checksums
             raise UserError(
                 f"{name}: the files under {root} are damaged ({_reason(error)}); "
-                f"remove them to have them fetched again, or use digits, which needs none",
+                f"remove them to fetch them again, or use digits, which needs none",
                 field="data",
             ) from error
     try:
@@ -99,7 +100,7 @@ def read_or_fetch(dataset_class: Any, name: str, entry: TorchvisionSet, root: Pa
 
 
 def _read(dataset_class: Any, entry: TorchvisionSet, root: Path, *, download: bool) -> Source:  # noqa: ANN401
-    """Read both splits of a torchvision data set, with its talk on stdout silenced; the progress bar is on stderr."""
+    """Read both splits of a torchvision data set without what it prints on stdout; its progress bar is on stderr."""
     with contextlib.redirect_stdout(io.StringIO()), _socket_timeout():
         train = dataset_class(str(root), train=True, download=download)
         test = dataset_class(str(root), train=False, download=download)
@@ -108,7 +109,11 @@ def _read(dataset_class: Any, entry: TorchvisionSet, root: Path, *, download: bo
 
 
 def _labelled(dataset: Any, num_classes: int) -> LabelledImages:  # noqa: ANN401
-    """Turn (N, H, W) or (N, H, W, C) into (N, C, H, W); ValueError where images and labels do not belong together."""
+    """Turn (N, H, W) or (N, H, W, C) into (N, C, H, W).
+
+    Raises:
+        ValueError: images and labels do not belong together.
+    """
     pixels = np.asarray(dataset.data, dtype=np.uint8)
     labels = np.asarray(dataset.targets, dtype=np.int64)
     if len(pixels) != len(labels) or len(labels) == 0:
@@ -136,6 +141,6 @@ def _address(dataset_class: Any) -> str:  # noqa: ANN401
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a set can't be had: of several mirrors that torchvision tried, what the last one answered."""
+    """Return why a set can't be loaded: the answer of the last mirror, where torchvision tried several."""
     _, tried, answer = str(error).rpartition(" got:")
     return answer.strip() if tried else reason(error)

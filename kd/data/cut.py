@@ -22,16 +22,16 @@ def cut_dataset(source: Source, name: str, *, val_fraction: float, seed: int) ->
     The cuts are stratified by class and a function of the seed.
 
     Args:
-        source: the images as they come.
-        name: the data set's.
+        source: the images before they are cut.
+        name: name of the data set.
         val_fraction: share of each class's training images that becomes val, above 0 and below 1.
-        seed: of the cuts, and of the augmented views.
+        seed: seed of the cuts and of the augmented views.
 
     Raises:
         UserError: the fraction is out of range, or a class has too few images for each split.
     """
     if not 0 < val_fraction < 1:
-        raise UserError(f"{val_fraction} is no share; give one above 0 and below 1", field="val_fraction")
+        raise UserError(f"{val_fraction}: expected a share above 0 and below 1", field="val_fraction")
     generator = np.random.default_rng(seed % 2**64)
     rest, test = source.train, source.test
     _check_class_sizes(source)
@@ -53,7 +53,7 @@ def cut_dataset(source: Source, name: str, *, val_fraction: float, seed: int) ->
 
 
 def _check_class_sizes(source: Source) -> None:
-    """Raise UserError where a class has too few images to be in train, val and test."""
+    """Refuse a class with too few images to be in train, val and test."""
     if source.test:
         _check_counts(source, source.train, "train and val", 2)
         _check_counts(source, source.test, "test", 1)

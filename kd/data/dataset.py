@@ -12,7 +12,7 @@ from kd.data.views import Augmentation
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with labels, and each image's row in the full split: what views and cached targets are keyed by."""
+    """Images with labels, and each image's row in the full split, which is the key of its views and cached targets."""
 
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64
@@ -45,15 +45,15 @@ class Dataset:
     val: Split
     test: Split
     mean: tuple[float, ...]
-    """Per channel, of the train pixels in [0, 1]."""
+    """Mean per channel of the train pixels in [0, 1]."""
     std: tuple[float, ...]
-    """Per channel, of the train pixels in [0, 1]; 1 where a channel is constant, so that one can divide by it."""
+    """Standard deviation per channel of the same; 1 where a channel is constant, since it is divided by."""
     flip: bool
-    """May the augmentation flip an image horizontally?"""
+    """Whether the augmentation may mirror an image."""
     digest: str
-    """32 hex digits over the pixels, labels and classes of each split."""
+    """Digest of the pixels, labels and classes of each split, 32 hex digits."""
     seed: int = 0
-    """Of the cuts, and of the augmented views."""
+    """Seed of the cuts and of the augmented views."""
 
     @classmethod
     def from_arrays(  # noqa: PLR0913 - the parts of a data set
@@ -68,17 +68,17 @@ class Dataset:
         val_fraction: float = 0.1,
         seed: int = 0,
     ) -> "Dataset":
-        """Return a data set of images that are arrays already, cut as a folder of images is.
+        """Return a data set made of arrays, cut into splits as a folder of images is.
 
         Args:
             images: uint8, (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, or (N, H, W).
             labels: whole numbers (N,), 0 to the number of classes less one.
             classes: the classes' names by number.
             test: images and labels of the test split; None: it is cut from ``images``, a fifth of each class.
-            name: the data set's.
-            flip: whether a mirrored image is as good.
+            name: name of the data set.
+            flip: whether the augmentation may mirror an image.
             val_fraction: share of each class's remaining images that becomes val.
-            seed: of the cuts and of the augmented views.
+            seed: seed of the cuts and of the augmented views.
 
         Raises:
             UserError: the arrays are not images and labels that belong together, or a class has too few images.

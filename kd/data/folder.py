@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class: decoded once with a pool of threads, and cached as one array."""
+"""A folder of images, one folder per class: decoded once with a pool of threads, and cached as one array."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ from kd.data.source import LabelledImages, Source
 from kd.errors import UserError, reason
 from kd.machine.files import open_array, write_array
 
-_CHUNK = 64  # images a task: small ones take less time than handing out a task
+_CHUNK = 64  # images per task: decoding a small one takes less time than handing out a task
 _VALIDATION_NAMES = ("val", "valid", "validation")
 _DEEP_GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", *_DEEP_GREY_MODES)
@@ -34,11 +34,18 @@ class ImageFile(NamedTuple):
 
 
 def load_folder_source(root: Path, image_px: int) -> Source:
-    """Load the images under root at image_px x image_px: from train/ and test/, or one folder a class at the top.
+    """Load the images under root: from train/ and test/, or from one folder per class at the top.
 
-    All grey images make one channel, any image in colour makes three. Hidden files and those without the extension of
-    an image format are passed over. Raises UserError on a folder that is missing, has fewer than two classes or an
-    empty one, on a test/ with other classes than train/, and on a file that cannot be read, which it names.
+    If all images are grey, they have one channel; otherwise all have three. Hidden files and those without the extension
+    of an image format are passed over.
+
+    Args:
+        root: the folder.
+        image_px: side of the square to which images are cropped and resized, in pixels.
+
+    Raises:
+        UserError: the folder is missing, has fewer than two classes or an empty one, test/ has other classes than train/, or
+            a file, which the message names, cannot be read.
     """
     train_folder, test_folder = _split_folders(root)
     extensions = _image_extensions()
@@ -59,14 +66,14 @@ def load_folder_source(root: Path, image_px: int) -> Source:
     return Source(
         classes,
         train=LabelledImages(pixels[:num_train], labels[:num_train]),
-        # a copy: a view of the few would keep all pixels in memory for as long as the test split is used
+        # a copy: a view would hold all pixels in memory for as long as the test split is used
         test=LabelledImages(pixels[num_train:].copy(), labels[num_train:]) if test_folder else None,
         flip=True,
     )
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:
-    """Return the folders of the train and the test split; there is no second where test has to be cut from train."""
+    """Return the folders of train and test; None for test where it has to be cut from train."""
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {problem}: name a folder that holds one folder of images per class", field="data_root")
@@ -83,7 +90,7 @@ def _split_folders(root: Path) -> tuple[Path, Path | None]:
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """Return what is in a folder by name, hidden entries left out."""
+    """Return the entries of a folder, by name, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -98,7 +105,7 @@ def _image_extensions() -> frozenset[str]:
 
 
 def _scan(folder: Path, root: str, extensions: frozenset[str]) -> dict[str, list[ImageFile]]:
-    """Return the image files of each class folder; UserError where one holds none."""
+    """Return the image files of each class folder, each of which holds one or more."""
     found = {}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -119,7 +126,7 @@ def _image_files(folder: str, class_name: str, root: str, extensions: frozenset[
 
 
 def _extension(name: str) -> str:
-    """Return what follows the last dot, with it and in small letters: Path.suffix, but not slow for 60,000 files."""
+    """Return the last dot and the letters after it in lower case: as Path.suffix, which is slow for 60,000 files."""
     _, dot, letters = name.rpartition(".")
     return dot + letters.lower()
 
@@ -130,8 +137,8 @@ def _stamp(entry: os.DirEntry[str], root: str) -> str:
         status = entry.stat()
     except OSError as error:
         raise UserError(f"cannot read the image {entry.path}: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-        raise UserError(f"cannot read the image {entry.path}: it is no file; remove it")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        raise UserError(f"cannot read the image {entry.path}: it is not a file; remove it")
     return f"{entry.path[len(root) :]}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
@@ -162,7 +169,7 @@ def _manifest(files: list[ImageFile]) -> str:
 
 
 def _read_cache(cache: Path, manifest: str, num_images: int, image_px: int) -> npt.NDArray[np.uint8] | None:
-    """Return the cached pixels (N, C, H, W), or None where there are none, they are of other files, or damaged."""
+    """Return the cached pixels (N, C, H, W); None where there are none, or they are damaged or of other files."""
     try:
         found = open_array(cache)
     except OSError:
@@ -199,7 +206,7 @@ def _decode_all(files: list[ImageFile], image_px: int) -> npt.NDArray[np.uint8]:
 
 
 def decode_image(path: Path, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Decode one file to (C, H, W), C being 1 or 3, cropped and resized as a folder's images are.
+    """Decode one file to (C, H, W) with C 1 or 3, cropped and resized as the images of a folder are.
 
     Raises:
         UserError: the file can't be read.
@@ -230,7 +237,7 @@ def _decode(path: str, image_px: int) -> npt.NDArray[np.uint8]:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Return the image in mode L if it is grey, else RGB, what is transparent on white."""
+    """Return the image in mode L if it is grey, else in RGB, its transparent pixels on white."""
     mode = "L" if image.mode in _GREY_MODES else "RGB"
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range; save it with 8 or 16 bits")

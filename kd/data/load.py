@@ -16,17 +16,17 @@ DATASETS: tuple[str, ...] = get_args(DataName)
 def load_dataset(
     name: str, root: str | Path = "data", *, image_px: int = 32, val_fraction: float = 0.1, seed: int = 0
 ) -> Dataset:
-    """Load a data set of :data:`DATASETS`; val is cut from train, and so is first test where the data set has none.
+    """Load a data set by name; val is cut from train, and so is test where the data set has none.
 
     Args:
         name: digits, cifar10, cifar100, fashion_mnist, mnist or folder.
         root: where torchvision's files are (or are fetched to), or the folder of images; digits need none.
-        image_px: side to which a folder's images are brought, in pixels.
+        image_px: side of the square to which a folder's images are resized, in pixels.
         val_fraction: share of each class's training images that becomes val, above 0 and below 1.
-        seed: of the cuts and of the augmented views.
+        seed: seed of the cuts and of the augmented views.
 
     Raises:
-        UserError: an unknown name, data that can't be had, or a class with too few images for each split.
+        UserError: an unknown name, data that can't be loaded, or a class with too few images for each split.
     """
     return cut_dataset(_load_source(name, Path(root).expanduser(), image_px), name, val_fraction=val_fraction, seed=seed)
 

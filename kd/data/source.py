@@ -19,9 +19,11 @@ class LabelledImages:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set as it comes: `test` is None where it has no test split; `flip` where a mirrored image is as good."""
+    """A data set before it is cut into splits."""
 
     classes: tuple[str, ...]
     train: LabelledImages
     test: LabelledImages | None
+    """None: the data set has no test split."""
     flip: bool
+    """Whether the augmentation may mirror an image."""

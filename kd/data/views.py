@@ -19,14 +19,17 @@ _MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
 class Augmentation:
     """Shifted crop with reflection padding, and a horizontal flip that alternates from view to view.
 
-    `shift_px` is the largest shift in pixels, in both directions and on both axes; every shift is equally likely.
-    With `flip`, an image flipped in view v is not flipped in view v + 1, and half of all images start flipped: over two
-    views each image is seen both ways (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6).
     Every integer is a valid seed and a valid view; both count modulo 2^64.
     """
 
     shift_px: int
+    """Largest shift in pixels, in both directions and on both axes; every shift is equally likely."""
     flip: bool
+    """Whether images are mirrored, in every second view each.
+
+    Half of all images start flipped, so that over two views each image is seen both ways (Jordan 2024, "94% on CIFAR-10 in
+    3.29 seconds on a single GPU", section 3.6).
+    """
     seed: int
 
     def __post_init__(self) -> None:
@@ -34,9 +37,15 @@ class Augmentation:
             raise ValueError(f"shift_px is {self.shift_px}, must be 0 or more")
 
     def __call__(self, images: Tensor, index: Tensor, view: int) -> Tensor:
-        """Return view number `view` of a batch: images (B, C, H, W) of any dtype, index (B,) int64.
+        """Return one view of each image of a batch.
 
-        Raises ValueError where the shift is not smaller than the image (reflection has nothing to show beyond that).
+        Args:
+            images: (B, C, H, W) of any dtype.
+            index: each image's ``Split.index``, (B,) int64.
+            view: number of the view.
+
+        Raises:
+            ValueError: the shift is not smaller than the image, which reflection can't fill beyond that.
         """
         height, width = images.shape[-2:]
         if self.shift_px >= min(height, width):

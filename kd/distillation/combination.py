@@ -38,17 +38,17 @@ class Member(Tracked):
 
 @dataclass(frozen=True, eq=False)
 class CombinationJob:
-    """What to combine, and how."""
+    """A combination to carry out: its parts, and how they are combined."""
 
     name: str
     teacher: Teacher
     members: Sequence[Member]
     correction: Correction
     top_n: int
-    """How many of the generalist's most probable classes call their specialists."""
+    """Number of the generalist's most probable classes that call their specialists."""
     device: torch.device
     seed: int
-    """The specialists'."""
+    """Seed of the specialists."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class CoverRow:
 
     cover: int
     gain: Interval
-    """Relative gain in accuracy, with n, the number of images."""
+    """Relative gain in accuracy; its n is the number of images."""
 
 
 @dataclass(frozen=True)
 class Corrected:
-    """One way of correcting the dustbin's logit, and how the combination then scores on val."""
+    """One way of correcting the dustbin's logit, and the combination's scores with it on val."""
 
     shifts: tuple[float, ...]
-    """What is added to each specialist's dustbin, in nats."""
+    """Shift of the dustbin's logit in nats, per specialist."""
     val: Scores
 
 
@@ -76,17 +76,18 @@ class Beside:
     generalist: Scores
     combined: Scores
     generalist_conditional_accuracy: float
-    """On the images whose true class some specialist covers."""
+    """Accuracy of the generalist on the images whose true class some specialist covers."""
     combined_conditional_accuracy: float
+    """Accuracy of the combination on these images."""
     gain: Interval
     """Accuracy of the combination less that of the generalist, over images."""
     p_value: float
-    """McNemar's, of the same two."""
+    """McNemar's p-value of the same difference."""
 
 
 @dataclass(frozen=True, eq=False)
 class Combination(Tracked):
-    """A combined model, and how it compares with the generalist alone."""
+    """A combined model, beside the generalist alone."""
 
     name: str
     model: CombinedModel
@@ -99,22 +100,22 @@ class Combination(Tracked):
     val: Beside
     test: Beside
     test_probabilities: Tensor
-    """(N, classes)."""
+    """(N, classes), on the test images."""
     before: Tensor
-    """Which test images the generalist has right, (N,) bool."""
+    """Whether the generalist is right on each test image, (N,) bool."""
     after: Tensor
-    """Which the combination has right, (N,) bool."""
+    """Whether the combination is right on each test image, (N,) bool."""
     table: tuple[CoverRow, ...]
     parameters: int
     generalist_ms: float
-    """Per image."""
+    """Milliseconds per image of the generalist alone."""
     combined_ms: float
-    """Per image."""
+    """Milliseconds per image of the combination."""
     run: TrackedRun | None = None
 
 
 class _Known(nn.Module):
-    """Stands for a net whose logits are known: its "images" are rows."""
+    """A stand-in for a net whose logits are known: its "images" are row numbers."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class _Known(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What is combined, with the specialists' logits on val and test."""
+    """The parts of a combination, with the specialists' logits on val and test."""
 
     teacher: Teacher
     members: Sequence[Member]
@@ -135,7 +136,7 @@ class Parts:
     test_logits: Sequence[Tensor]
 
     def model(self, generalist: nn.Module, nets: Sequence[nn.Module], shifts: Sequence[float]) -> CombinedModel:
-        """Return nets, or what stands for them, as one model."""
+        """Return nets, or their stand-ins, as one model."""
         specialists = [
             Specialist(net, member.group, member.kind, shift)
             for net, member, shift in zip(nets, self.members, shifts, strict=True)
@@ -154,11 +155,11 @@ def as_member(trained: Trained) -> Member:
     """Return a trained specialist as a member of a combination.
 
     Raises:
-        UserError: it tells all classes apart, and is a student.
+        UserError: it is a student, which tells all classes apart.
     """
     task = trained.task
     if task.kind == TaskKind.ALL:
-        raise UserError(f"{trained.name} is no specialist: it was trained on all classes", field="specialists")
+        raise UserError(f"{trained.name} is not a specialist: it was trained on all classes", field="specialists")
     return Member(trained.name, trained.model, task.group, task.kind, task.own_fraction, trained.run)
 
 
@@ -205,8 +206,8 @@ def cover_table(before: Tensor, after: Tensor, cover: Tensor) -> tuple[CoverRow,
     """Return the paper's Table 4: relative gain in accuracy by the number of specialists that cover the true class.
 
     Args:
-        before: which images the generalist has right, (N,) bool.
-        after: which the combination has right, (N,) bool.
+        before: whether the generalist is right on each image, (N,) bool.
+        after: whether the combination is right on each image, (N,) bool.
         cover: the number of specialists that cover each image's true class, (N,) int64.
     """
     rows = []
@@ -218,7 +219,7 @@ def cover_table(before: Tensor, after: Tensor, cover: Tensor) -> tuple[CoverRow,
 
 
 def dustbin_shifts(correction: Correction, parts: Parts) -> list[float]:
-    """Return what one way of correcting adds to the dustbin's logit of each specialist; 0 where there is none."""
+    """Return the shift of each specialist's dustbin logit by one way of correcting; 0 where there is no dustbin."""
     dataset = parts.teacher.dataset
     counts = dataset.train.labels.bincount(minlength=dataset.num_classes)
     shifts = []

@@ -1,4 +1,4 @@
-"""What changed between two systems: paired differences, over images for one seed and over seeds for several."""
+"""Comparison of two systems: paired differences, over images for one seed and over seeds for several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ System = Trained | Teacher | Combination
 
 @dataclass(frozen=True)
 class Comparison:
-    """The accuracy of a system beside that of what it is compared with, and the paired difference, on test."""
+    """The accuracy of two systems on test, and the paired difference: ``after`` is compared with ``before``."""
 
     before: Interval
     after: Interval
@@ -37,12 +37,12 @@ class Comparison:
 
     @property
     def over(self) -> str:
-        """Return what n counts: images or seeds."""
+        """Return the unit of n: images or seeds."""
         return "seeds" if self.p_value is None else "images"
 
     @property
     def verdict(self) -> str:
-        """Return what the difference amounts to: gain, loss, null result or no interval."""
+        """Return the verdict on the difference: gain, loss, null result or no interval."""
         return verdict(self.difference)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Comparison:
 def compare(system: System | Sequence[System], other: System | Sequence[System] | None) -> Comparison:
     """Compare the test accuracy of a system with that of another one, on the same images.
 
-    A specialist is compared on the images of its own classes, among its own classes; so is whatever it is compared with.
+    A specialist, and the system that it is compared with, are scored on the images of its own classes, among these classes.
 
     Args:
         system: a trained net, a teacher or a combination; several of them are replicates, one per seed.
@@ -71,7 +71,7 @@ def compare(system: System | Sequence[System], other: System | Sequence[System] 
 
 
 def compare_correct(seeds: Sequence[tuple[Tensor, Tensor]]) -> Comparison:
-    """Compare which images, (N,) bool, were right before and after, for each seed."""
+    """Compare two systems by the images, (N,) bool, that each has right: pairs of (before, after), one per seed."""
     if len(seeds) == 1:
         before, after = (correct.numpy() for correct in seeds[0])
         return Comparison(
@@ -85,7 +85,7 @@ def compare_correct(seeds: Sequence[tuple[Tensor, Tensor]]) -> Comparison:
 
 
 def _both(system: System, other: System) -> tuple[Tensor, Tensor]:
-    """Return which images, (N,) bool, the other system and the system have right, in this order."""
+    """Return the images, (N,) bool, that the other system and the system have right, in this order."""
     if system.dataset.digest != other.dataset.digest:
         raise UserError(f"{system.dataset.name} and {other.dataset.name}: not the same images; compare on one data set")
     tasks = [one.task for one in (system, other) if isinstance(one, Trained) and one.task.kind != TaskKind.ALL]

@@ -27,7 +27,7 @@ from kd.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Distillation:
-    """How nets are distilled: the net, its recipe, and the weight and temperature of the soft targets."""
+    """The choices of a distillation: the net, its recipe, and the weight and temperature of the soft targets."""
 
     net: NetSpec
     recipe: Recipe
@@ -35,22 +35,22 @@ class Distillation:
     temperature: float = 4.0
     alpha: float = 0.9
     control: bool = True
-    """Train the same net on hard targets alone first, to compare with."""
+    """Whether the same net is first trained on hard targets alone, for comparison."""
 
 
 def train(
     net: Net, dataset: Dataset, recipe: Recipe | None = None, *, name: str = "teacher", device: str = "auto", **settings: int
 ) -> Trained:
-    """Train a net on hard targets alone, on all classes: a teacher, say.
+    """Train a net on hard targets alone and on all classes, such as a teacher.
 
     The weights of the best epoch on val are used (``Recipe.use``); test is scored once.
 
     Args:
         net: ``resnet`` or ``pooled``; a module to start from (a copy is trained), or a function of (num_classes,
-            in_channels). It maps normalised images (B, C, H, W) to logits (B, num_classes).
+            in_channels) that returns one. It maps normalised images (B, C, H, W) to logits (B, num_classes).
         dataset: the images.
         recipe: how to train; None: :class:`Recipe` with its defaults.
-        name: the training's, for progress and tracking.
+        name: name of the training, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: ``depth`` (blocks per stage) and ``width`` (channels of the first stage) of a net by name.
 
@@ -111,7 +111,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     return distil_task(how, guide, seen, guide.task, label=name)
 
 
-def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are kept
+def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are cached
     teacher: Teacher | Trained | nn.Module,
     dataset: Dataset | None = None,
     *,
@@ -126,7 +126,7 @@ def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are
         teacher: as in :func:`distil`.
         dataset: the images; None: those of the teacher.
         views: augmented views of each image, 1 or more.
-        folder: where they are kept in a file, and found again; None: in memory alone.
+        folder: holds them in a file, where any later call finds them; None: they are in memory alone.
         shift_px: ``Recipe.shift_px`` of the students to come.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -153,14 +153,14 @@ def distillation(  # noqa: PLR0913 - as distil
     control: bool,
     **settings: int,
 ) -> Distillation:
-    """Return how nets are distilled, from what :func:`distil` takes.
+    """Return the choices of a distillation from the arguments of :func:`distil`.
 
     Raises:
         UserError: no such net, or a temperature or alpha out of bounds.
     """
     check_temperature(temperature)
     if not 0 <= alpha <= 1:
-        raise UserError(f"{alpha} is no weight of the soft term; give one from 0 to 1", field="alpha")
+        raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
     return Distillation(
         net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
     )
@@ -223,7 +223,7 @@ def teacher_targets(
         views: how many views; 0: a live teacher.
         device: where they are computed.
         shift_px: the students' largest shift, as in their recipe.
-        folder: where they are kept in a file; None: in memory alone.
+        folder: holds them in a file; None: they are in memory alone.
 
     Raises:
         UserError: the logits are not finite, or the file can't be used.
@@ -252,7 +252,7 @@ def teacher_targets(
 
 def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None) -> TeacherTargets:
     """Return the teacher's logits in the views that the students of a distillation see; see :func:`teacher_targets`."""
-    # Epoch e sees view e mod views: with fewer epochs than views nothing would see the rest.
+    # Epoch e sees view e mod views: with fewer epochs than views, no epoch would see the rest.
     views = min(how.recipe.views, how.recipe.epochs)
     return teacher_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
 
@@ -292,7 +292,7 @@ def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called
 ) -> Trained:
     """Train the control, then the distilled net.
 
-    Args are those of :func:`distillation_jobs`.
+    The arguments are those of :func:`distillation_jobs`.
 
     Raises:
         UserError: a loss is not finite.
@@ -315,12 +315,12 @@ def distillation_jobs(  # noqa: PLR0913 - as above
 
     Args:
         how: net, recipe, temperature and alpha.
-        teacher: who guides.
+        teacher: the teacher.
         targets: its logits on the training images.
-        task: what is learned.
-        label: what the net is, whatever its seed.
-        suffix: what the names of the trainings end with.
-        start: a net whose weights both start from where the nets match; None: weights drawn by the seed.
+        task: the classes and images to learn.
+        label: name of the net, the same for every seed.
+        suffix: end of the trainings' names.
+        start: a net whose weights both start from, where the nets match; None: the seed draws their weights.
 
     Raises:
         UserError: the recipe does not fit the images.

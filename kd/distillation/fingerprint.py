@@ -1,4 +1,4 @@
-"""What decides a training's result, as one short text."""
+"""The fingerprint of a training: one short text over all that decides its result."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ _CODE = ("data", "distillation", "evaluation", "losses", "nets", "specialists", 
 
 
 def fingerprint(facts: Mapping[str, object]) -> str:
-    """Return 32 hex digits over what decides a training's result: the facts given, and the code that trains.
+    """Return 32 hex digits over all that decides a training's result: the facts given, and the code that trains.
 
     Args:
-        facts: names and values, e.g. the data set's digest, net, recipe and seed; told as JSON, so order is no matter.
+        facts: names and values, such as the data set's digest, net, recipe and seed, in any order; JSON can hold them.
     """
     folder = Path(kd.__file__).parent
     code = hashlib.sha256()

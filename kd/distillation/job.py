@@ -1,4 +1,4 @@
-"""A training as it is described to whoever carries it out, and how it is carried out without a tracker."""
+"""Jobs: trainings described before they are carried out, here without a tracker."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,11 +29,11 @@ from kd.training.recipe import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One training: what is learned, by which net, how, and guided by whom."""
+    """The description of one training: the task, the net, the recipe, and the teacher."""
 
     name: str
     label: str
-    """What is trained, whatever its seed."""
+    """Name of the net, the same for every seed."""
     role: Literal["teacher", "student", "specialist", "control"]
     dataset: Dataset
     task: Task
@@ -42,13 +42,13 @@ class Job:
     objective: Objective
     device: torch.device
     teacher: Teacher | None = None
-    """Who guides it, or whom a control is compared with; None: nobody."""
+    """The teacher that guides it, or that a control is compared with; None: there is none."""
     temperature: float | None = None
     """T of the soft targets; None: there are none."""
     alpha: float | None = None
     """Weight of the soft term; None: there is none."""
     start: nn.Module | None = None
-    """A net on all classes whose weights to start from where the nets match; None: drawn by the recipe's seed."""
+    """A net on all classes, from whose weights the training starts where the nets match; None: the seed draws the weights."""
 
     @property
     def augmentation(self) -> Augmentation:
@@ -56,7 +56,7 @@ class Job:
         return self.dataset.augmentation(self.dataset.seed, self.recipe.shift_px)
 
     def fingerprint(self) -> str:
-        """Return 32 hex digits over everything that decides the trained weights and which epoch's are used."""
+        """Return 32 hex digits over all that decides the trained weights, and of which epoch they are used."""
         return fingerprint(
             {
                 "role": self.role,
@@ -74,7 +74,7 @@ class Job:
 
 
 def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
-    """Create a job's net on its device with what trains it, and tell where its weights come from.
+    """Create the trainer of a job, with its net on the job's device, and return where the net's weights come from.
 
     Raises:
         UserError: the net does not answer with one logit per class.
@@ -126,7 +126,7 @@ def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[Sco
 
 
 def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trained | None) -> Trained:
-    """Score the chosen weights on val and, this once, on test."""
+    """Score the chosen weights on val and, for the only time, on test."""
     task = job.task
     val_logits, test_logits = predict(model, task.val), predict(model, task.test)
     of_teacher = None if job.teacher is None else task.of_teacher(job.teacher.test_on(task), 1.0)
@@ -156,8 +156,8 @@ def train_job(job: Job, control: Trained | None = None) -> Trained:
     """Carry out a training without a tracker.
 
     Args:
-        job: what to train.
-        control: the same net on hard targets, to stand beside it.
+        job: the training.
+        control: the same net on hard targets, which the result holds beside it.
 
     Raises:
         UserError: the loss is not finite.

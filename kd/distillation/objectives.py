@@ -1,4 +1,4 @@
-"""What a training minimises: hard targets alone, or a teacher's soft targets beside them."""
+"""The objectives of trainings: hard targets alone, or a teacher's soft targets beside them."""
 
 import torch
 from torch import Tensor

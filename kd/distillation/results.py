@@ -1,4 +1,4 @@
-"""What came out: plain records that the library returns, and that tracking and reports read."""
+"""Results: plain records that the library returns, and that tracking and reports read."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from kd.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """Where a result is tracked."""
+    """The tracker's run of a result."""
 
     id: str
     link: str
@@ -33,13 +33,13 @@ class Tracked:
 
 @dataclass(frozen=True, eq=False)
 class Trained(Tracked):
-    """A trained net with the weights to use, and how it scored; test was scored once."""
+    """A trained net with the weights to use, and its scores; test was scored once."""
 
     name: str
     label: str
-    """What it is, whatever its seed."""
+    """Name of the net, the same for every seed."""
     role: str
-    """teacher, student, specialist or control."""
+    """One of teacher, student, specialist and control."""
     model: nn.Module
     """Maps uint8 images (B, C, H, W) to logits (B, classes of its task)."""
     dataset: Dataset
@@ -54,14 +54,14 @@ class Trained(Tracked):
     val_logits: Tensor
     """(N, classes of its task), on the task's validation images."""
     test_logits: Tensor
-    """The same on its test images."""
+    """(N, classes of its task), on the task's test images."""
     parameters: int
     multiply_adds: int
-    """Of one forward pass for one image."""
+    """Multiply-adds of one forward pass for one image."""
     seconds: float
-    """Training and scoring on val."""
+    """Time of training and of scoring on val."""
     teacher_agreement: float | None = None
-    """Share of the test images on which it answers as its teacher does; None: there is no teacher."""
+    """Share of the test images for which it names the same class as its teacher; None: there is no teacher."""
     control: "Trained | None" = None
-    """The same net, recipe, seed and views on hard targets alone; None: it is one itself, or was not asked for."""
+    """A training of the same net, recipe, seed and views on hard targets alone; None: not asked for, or this is it."""
     run: TrackedRun | None = None

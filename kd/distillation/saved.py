@@ -1,4 +1,4 @@
-"""A trained model as one file, and what it answers to pictures: no run, no tracker, no code of kd's nets needed to load it."""
+"""A trained model as one file, which loads without a run, a tracker or the code of its net; and its predictions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,14 @@ FACTS_FILE = "kd.json"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answers to one image."""
+    """The answer of a model to one image."""
 
     name: str
     """The class with the highest probability."""
     probability: float
+    """Probability of that class."""
     probabilities: Mapping[str, float]
-    """Of every class, in the model's order."""
+    """Probability of every class, in the model's order."""
 
 
 class SavedModel:
@@ -49,7 +50,7 @@ class SavedModel:
         return predict_images(self.module, images)
 
     def predict(self, images: Sequence[str | Path] | npt.ArrayLike) -> list[Prediction]:
-        """Return what the model answers to each image.
+        """Return the model's answer to each image.
 
         Args:
             images: paths of image files, which are cropped and resized as in training; or an array, uint8, (N, C, H, W) or

@@ -89,9 +89,9 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         dataset: the images; None: those of the teacher.
         recipe: how to train; None: :class:`~kd.training.recipe.Recipe` with its defaults.
         kind: ``dustbin``: the group's classes and one more for everything else; ``own``: the group's alone; ``full``: all
-            classes, on images of which the group's are enriched (section 6.1).
+            classes, on images enriched with the group's (section 6.1).
         own_fraction: share of an epoch from the group's classes, in (0, 1]; the paper has a half.
-        warm_start: start from the generalist's weights, as the paper does, where the nets match.
+        warm_start: whether to start from the generalist's weights, as the paper does, where the nets match.
         temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
         alpha: weight of the soft term.
         views: augmented views of each image.
@@ -133,7 +133,10 @@ def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which spec
     suffix: str = "",
     start: nn.Module | None = None,
 ) -> Trained:
-    """Train the specialist of one group and its control; for the arguments see :func:`distil_task` and :func:`specialise`."""
+    """Train the specialist of one group and its control.
+
+    For the arguments see :func:`distil_task` and :func:`specialise`.
+    """
     dataset = teacher.dataset
     return distil_task(
         how,
@@ -160,17 +163,17 @@ def combine(  # noqa: PLR0913 - what is combined, and how
     Args:
         teacher: the generalist.
         specialists: what :func:`specialise` returned.
-        correction: what is added to the dustbin's logit: ``fit``: one number fitted on val; ``paper``: the log of the
-            oversampling; ``none``.
-        top_n: how many of the generalist's most probable classes call their specialists.
-        name: the combination's, for tracking.
+        correction: shift of the dustbin's logit: ``fit``: one number fitted on val; ``paper``: the log of the oversampling;
+            ``none``.
+        top_n: number of the generalist's most probable classes that call their specialists.
+        name: name of the combination, for tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         UserError: no specialist, a student among them, or more classes called than there are.
     """
     if not specialists:
-        raise UserError("there is none to combine the generalist with; give one or more", field="specialists")
+        raise UserError("none to combine with the generalist; give one or more", field="specialists")
     on = resolve_device(device)
     guide = as_teacher(teacher, specialists[0].dataset, on)
     if not 1 <= top_n <= guide.dataset.num_classes:
@@ -185,7 +188,7 @@ def _checked(group: Sequence[int], dataset: Dataset) -> Group:
     known = set(range(dataset.num_classes))
     if len(numbers) != len(group) or not set(numbers) <= known or not 2 <= len(numbers) < len(known):  # noqa: PLR2004 - a group
         raise UserError(
-            f"{tuple(group)} is no group; give two or more different class numbers below {dataset.num_classes}, not all",
+            f"{tuple(group)} is not a group; give two or more different class numbers below {dataset.num_classes}, not all",
             field="groups",
         )
     return numbers

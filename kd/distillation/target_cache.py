@@ -1,14 +1,14 @@
 """The teacher's logits for every image in every view, computed once, provably of this teacher and these views.
 
-A teacher's forward costs more than a small student's whole step, and views that are functions of (seed, view, index)
-alone come back in later epochs, other students, seeds and trials. :class:`CachedTargets` looks their logits up;
+A teacher's forward pass costs more than a small student's whole step, and the same views of (seed, view, index) come back
+in later epochs, other students, seeds and trials. :class:`CachedTargets` looks their logits up;
 :class:`LiveTargets` computes those of a fresh view each epoch. To a training loop both are :class:`TeacherTargets`.
 
 What is cached is raw logits, before any temperature, one array file per :class:`TargetsKey`: its header holds the key
 and the number of classes, its array is (K, N, C). The file's name is the key's digest. Nothing is reused silently:
 
-- a file that tells of another key, or of other logits than the teacher at hand gives, is an error;
-- a damaged file (torn, or bits flipped) holds nothing worth keeping: it is logged as a warning, and computed again.
+- a file of another key, or with other logits than this teacher's, is an error;
+- a damaged file (torn, or with bits flipped) is computed again, with a warning in the log.
 
 The first process that needs a file computes it under a lock while the others wait; the kernel takes the lock from a
 process that dies, and the next one computes. Readers take no lock and share the pages.
@@ -39,7 +39,7 @@ PREPROCESSING_VERSION = 1
 
 
 PROBE_IMAGES = 32
-"""Of all views together; each view is looked at."""
+"""Images whose cached logits are compared with the teacher's, over all views together; some are of each view."""
 
 
 PROBE_TOLERANCE = 0.003
@@ -69,7 +69,7 @@ class TargetsKey:
     split: str
     images: int
     rows: str
-    """Digest of ``Split.index``: which images, in which order."""
+    """Digest of ``Split.index``: the images, in their order."""
     augmentation: dict[str, Any]
     """Every field of the augmentation, its seed among them."""
     views: int
@@ -87,12 +87,12 @@ _KEY_TYPES = {
     **dict.fromkeys(("images", "views", "preprocessing"), int),
     "augmentation": dict,
 }
-"""The fields of a key, as JSON gives them."""
+"""The types of a key's fields, as JSON gives them."""
 
 
 @dataclass(frozen=True)
 class TargetsInfo:
-    """A file of cached targets, as a listing shows it; without a key where it is no such file, or not a whole one."""
+    """A file of cached targets, as a listing shows it; its key is None where the file is damaged."""
 
     path: Path
     size_bytes: int
@@ -113,7 +113,7 @@ class _TargetsFile:
         return self.key.views, self.key.images, self.num_classes
 
     def is_whole(self) -> bool:
-        """Return whether the file has the length that its header tells."""
+        """Return whether the file has the length that its header names."""
         return self.content.has_room_for(LITTLE_ENDIAN[self.key.dtype], self.shape)
 
     def logits(self) -> Tensor | None:
@@ -137,10 +137,20 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
 ) -> CachedTargets:
     """Return a teacher's logits for ``views`` (1 or more) views of each image, from their file in ``root``.
 
-    Any number of processes may call this at once: the first one computes, on ``device``, where the model is, and makes
-    the folder if it is missing. A batch may later hold any images of the split, in any order. ``data_digest`` is that
-    of the data set from which the split is, ``split_name`` one of train, val and test. float16 rounds a logit by at
-    most one part in 2048. ``progress`` shows a bar on a terminal.
+    Any number of processes may call this at once: the first one computes, and makes the folder if it is missing. A batch may
+    later hold any images of the split, in any order.
+
+    Args:
+        model: the teacher, on ``device``.
+        split: the images.
+        augmentation: makes the views.
+        views: number of views, 1 or more.
+        data_digest: digest of the data set that the split is of.
+        split_name: train, val or test.
+        root: folder of the file.
+        device: where the logits are computed.
+        dtype: type of the cached logits; float16 rounds a logit by at most one part in 2048.
+        progress: whether a terminal shows a bar.
 
     Raises:
         UserError: the file is of another key or teacher, the folder can't be read or written, or a logit is not
@@ -184,7 +194,7 @@ def computed_targets(  # noqa: PLR0913 - who computes what, where and how
     device: torch.device | str,
     progress: bool = False,
 ) -> CachedTargets:
-    """Return the same logits as :func:`cached_targets`, kept in memory alone.
+    """Return the same logits as :func:`cached_targets`, in memory alone.
 
     Raises:
         UserError: a logit is not finite or too large for float16.
@@ -218,7 +228,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def list_targets(root: Path) -> list[TargetsInfo]:
-    """Return what is cached in a folder, by file name; nothing where there is no such folder.
+    """Return the files of cached targets in a folder, by name; none where there is no such folder.
 
     Raises:
         UserError: a file there can't be read.
@@ -237,9 +247,9 @@ def list_targets(root: Path) -> list[TargetsInfo]:
 
 
 def prune_targets(root: Path) -> list[TargetsInfo]:
-    """Delete all that is cached in a folder, and what killed processes left there, and return the targets deleted.
+    """Delete the cached targets in a folder, and what killed processes left there, and return the targets deleted.
 
-    What is just being computed is left alone. A process that has its targets open can still read them.
+    Targets that are being computed are left alone. A process that has its targets open can still read them.
     """
     listed = {info.path: info for info in list_targets(root)}
     names = {path.name.partition(".")[0] for path in root.glob("*.targets*")}
@@ -266,7 +276,7 @@ def _tensors_digest(tensors: dict[str, Tensor]) -> str:
 
 
 def _check_range(logits: Tensor, dtype: StoreType) -> None:
-    """See that logits are finite, and can be told in ``dtype``."""
+    """Refuse logits that are not finite, or too large for ``dtype``."""
     if not logits.isfinite().all():
         raise UserError("the teacher's logits are not finite for some image: train the teacher again at a lower learning rate")
     largest = logits.abs().max()
@@ -276,7 +286,7 @@ def _check_range(logits: Tensor, dtype: StoreType) -> None:
 
 @contextmanager
 def _filling(path: Path) -> Iterator[None]:
-    """Be the only process that fills a file; wait for another that does."""
+    """Be the only process that fills a file; wait while another one does."""
     lock = FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +316,7 @@ def _store(path: Path, key: TargetsKey, logits: Tensor) -> Tensor:
 
 
 def _pruning(path: Path) -> str:
-    """Return the command that clears what is cached beside a file."""
+    """Return the command that clears the folder of a file."""
     return f"kd targets --prune --output-dir {shlex.quote(str(path.parent.parent))}"
 
 
@@ -330,7 +340,7 @@ def _load(path: Path, key: TargetsKey) -> Tensor | None:
     differing = [field.name for field in fields(key) if getattr(found.key, field.name) != getattr(key, field.name)]
     if differing:
         names = ", ".join(differing)
-        raise UserError(f"{path} tells of another {names} than asked for: clear it with '{_pruning(path)}'")
+        raise UserError(f"{path} is of another {names} than asked for: clear it with '{_pruning(path)}'")
     return found.logits()
 
 
@@ -343,9 +353,9 @@ def _read(path: Path) -> _TargetsFile | None:
     return _TargetsFile(key, num_classes, found) if key and isinstance(num_classes, int) else None
 
 
-def _key(told: object) -> TargetsKey | None:
-    """Return the key that a header tells; None where a field is missing, unknown, of another type or out of bounds."""
-    if not isinstance(told, dict) or {name: type(value) for name, value in told.items()} != _KEY_TYPES:
+def _key(held: object) -> TargetsKey | None:
+    """Return the key that a header holds; None where a field is missing, unknown, of another type or out of bounds."""
+    if not isinstance(held, dict) or {name: type(value) for name, value in held.items()} != _KEY_TYPES:
         return None
-    key = TargetsKey(**told)
+    key = TargetsKey(**held)
     return key if min(key.images, key.views) >= 1 and key.dtype in LITTLE_ENDIAN else None

@@ -1,4 +1,4 @@
-"""The teacher's logits for the images of a batch: computed for it, or at hand."""
+"""The teacher's logits for the images of a batch: cached, or computed for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ TARGETS_BATCH_SIZE = 128
 
 
 class TeacherTargets(Protocol):
-    """What a training loop asks of a teacher, cached or live."""
+    """The logits of a teacher, cached or live, as a training loop asks for them."""
 
     @property
     def views(self) -> int:
-        """Return K: epoch e takes view e mod K; 0: any view, a fresh one each epoch."""
+        """Return K, the number of views: epoch e takes view e mod K; 0: each epoch has a fresh one."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the teacher's raw logits for the images of a batch in its view, (B, C) float32, without gradient."""
@@ -43,7 +43,7 @@ class LiveTargets:
 
 
 class CachedTargets:
-    """Logits at hand for each image of a split in each of K views."""
+    """Cached logits for each image of a split in each of K views."""
 
     def __init__(self, logits: Tensor, index: Tensor) -> None:
         """Take the logits (K, N, C) of the images with these ``Split.index`` (N,)."""
@@ -55,14 +55,15 @@ class CachedTargets:
         self._tables = {torch.device("cpu"): (logits, row_of)}
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return what is cached for ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
+        """Return the logits of ``batch.index`` in ``batch.view``, as :meth:`lookup` does."""
         return self.lookup(batch.index, batch.view)
 
     def lookup(self, index: Tensor, view: int) -> Tensor:
         """Return the logits of the images with these ``Split.index`` (B,) in a view, (B, C) float32, on their device.
 
-        Raises :class:`IndexError` for an image without targets and for a view outside 0..K-1. (An accelerator finds
-        the image when it gets there, with an error of its own: no step waits for the check.)
+        Raises:
+            IndexError: an image without targets, or a view outside 0..K-1. An accelerator raises an error of its own for the
+                image, some time later: no step waits for the check.
         """
         if not 0 <= view < self.views:
             raise IndexError(f"view {view} has no targets: there are {self.views} views, from 0")

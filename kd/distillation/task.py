@@ -1,4 +1,4 @@
-"""What a net learns: which classes, from which images, scored how."""
+"""The task of a net: the classes that it learns, the images that it learns from, and its scores."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ DUSTBIN = "dustbin"
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Images with the labels that a net shall give them, and what its logits stand for."""
+    """Images with the labels that a net is to give them, and the classes that its logits stand for."""
 
     kind: TaskKind
     group: Group
@@ -31,11 +31,11 @@ class Task:
     val: Split
     test: Split
     own_fraction: float = 1.0
-    """Share of an epoch's images that are of the group's classes; all images as they are where the kind is all or own."""
+    """Share of an epoch's images that are of the group's classes; the kinds all and own take each image once."""
 
     @property
     def own_columns(self) -> list[int]:
-        """Return the logits of the group's classes."""
+        """Return the places of the group's classes among the logits."""
         return list(self.group) if self.kind in {TaskKind.ALL, TaskKind.FULL} else list(range(len(self.group)))
 
     def own_images(self, labels: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Task:
         return torch.isin(labels, torch.tensor(self.own_columns, device=labels.device))
 
     def epoch_rows(self, seed: int) -> EpochRows | None:
-        """Return what picks each epoch's images: half of them of the group for a specialist; None: all as they are."""
+        """Return a function that picks each epoch's images, ``own_fraction`` of them from the group; None: each image once."""
         if self.kind in {TaskKind.ALL, TaskKind.OWN}:
             return None
         labels = self.own_images(self.train.labels).logical_not().long().cpu()  # 0: own, 1: the rest

@@ -1,4 +1,4 @@
-"""The teacher: any net that maps images to logits of all classes. It is asked for logits, and for nothing else."""
+"""The teacher: any net that maps images to logits of all classes, and is asked for logits alone."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from kd.specialists.kind import TaskKind
 
 
 class Ensemble(nn.Module):
-    """Several models on all classes as one: the mean of their probabilities, told as log-probabilities (paper, section 4)."""
+    """Several models on all classes as one: the logarithm of the mean of their probabilities (paper, section 4)."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -33,19 +33,19 @@ class Ensemble(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Teacher(Tracked):
-    """A model that guides others, with its logits where others are compared with it.
+    """A model that guides others, with its logits on val and test.
 
-    The model maps uint8 images (B, C, H, W) of the data set to logits (B, all classes): a net of one's own that expects
-    normalised images is wrapped in a :class:`~kd.nets.classifier.Classifier` first.
+    The model maps uint8 images (B, C, H, W) of the data set to logits (B, all classes). A net that expects normalised images
+    is first wrapped in a :class:`~kd.nets.classifier.Classifier`.
     """
 
     model: nn.Module
     dataset: Dataset
     origin: str = "given"
-    """How it was obtained, in words."""
+    """Its origin: given, named, reused or trained."""
     run: TrackedRun | None = None
     trained: Trained | None = None
-    """Its training, where that was done here: it was scored then."""
+    """The training that made it in this process, and has scored it already; None: it was not made here."""
 
     @cached_property
     def task(self) -> Task:
@@ -64,12 +64,12 @@ class Teacher(Tracked):
 
     @cached_property
     def val_logits(self) -> Tensor:
-        """Return its logits (N, all classes) for the validation images, computed when they are first asked for."""
+        """Return its logits (N, all classes) for the validation images, computed when first asked for."""
         return self.trained.val_logits if self.trained else predict(self.model, self.dataset.val)
 
     @cached_property
     def test_logits(self) -> Tensor:
-        """Return the same for the test images: a worker of a search never asks for them."""
+        """Return its logits (N, all classes) for the test images; a worker of a search never asks for them."""
         return self.trained.test_logits if self.trained else predict(self.model, self.dataset.test)
 
     def test_on(self, task: Task) -> Tensor:

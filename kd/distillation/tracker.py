@@ -1,4 +1,4 @@
-"""The one place where tracking plugs in: who carries out trainings and combinations from here on."""
+"""The one place where tracking plugs in: a tracker carries out trainings and combinations inside its ``with`` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from kd.distillation.results import Trained
 
 
 class Tracker(Protocol):
-    """Carries out the same jobs as :func:`~kd.distillation.job.train_job`, and keeps a record of them."""
+    """Carries out the same jobs as :func:`~kd.distillation.job.train_job`, and records them."""
 
     def train(self, job: Job, control: Trained | None) -> Trained:
         """Carry out a training."""

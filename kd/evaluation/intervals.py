@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
-MOST_DECIMALS = 6
+MAX_DECIMALS = 6
 
 Values = Sequence[float] | npt.NDArray[np.floating]
 Correct = npt.NDArray[np.bool_]  # (n,) which images were answered correctly
@@ -28,19 +28,20 @@ class Interval:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is an interval at all: one seed alone has none."""
+        """Return whether there is an interval at all: a single seed has none."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def holds_zero(self) -> bool:
-        """Whether zero is not ruled out. An unknown interval rules nothing out."""
+        """Return whether zero is not ruled out; an unknown interval rules nothing out."""
         return not (self.low > 0 or self.high < 0)
 
 
 def wilson_interval(correct: int, n: int) -> Interval:
     """Return the share of correct answers with Wilson's score interval (Wilson 1927), which stays inside [0, 1].
 
-    Raises ValueError where there is no trial or correct is not in [0, n].
+    Raises:
+        ValueError: n is 0, or ``correct`` is not in [0, n].
     """
     if n < 1 or not 0 <= correct <= n:
         msg = f"correct must be in [0, n] and n at least 1: correct={correct}, n={n}"
@@ -54,8 +55,10 @@ def wilson_interval(correct: int, n: int) -> Interval:
 def t_interval(values: Values) -> Interval:
     """Return the mean over seeds with Student's t interval.
 
-    One value has NaN bounds, equal values have zero width. Raises ValueError where values (n,) are empty, not finite,
-    or not one-dimensional.
+    One value has NaN bounds; equal values have zero width.
+
+    Raises:
+        ValueError: ``values`` (n,) are empty, not finite, or not one-dimensional.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or len(sample) == 0 or not np.isfinite(sample).all():
@@ -76,7 +79,8 @@ def t_interval(values: Values) -> Interval:
 def paired_difference(a: Values, b: Values) -> Interval:
     """Return the t interval of a - b, where a (n,) and b (n,) are values of the same seeds in the same order.
 
-    Raises ValueError where they differ in length, are empty, or are not finite.
+    Raises:
+        ValueError: they differ in length, are empty, or are not finite.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
@@ -88,10 +92,17 @@ def paired_difference(a: Values, b: Values) -> Interval:
 def paired_bootstrap(before: Correct, after: Correct, *, seed: int, resamples: int = 10_000) -> Interval:
     """Return the difference in accuracy, after - before, with the paired percentile bootstrap over images.
 
-    before and after (n,) say which images were answered correctly. A resample of images changes the difference
-    through its numbers of mended and broken images alone, and those are multinomial: drawing them is the bootstrap
-    itself, without its loops (Efron and Tibshirani 1993, chapter 13). Raises ValueError where the shapes differ or n
-    is 0.
+    A resample of images changes the difference through its numbers of mended and broken images alone, and those are
+    multinomial: drawing them is the bootstrap itself, without its loops (Efron and Tibshirani 1993, chapter 13).
+
+    Args:
+        before: whether each image was answered correctly before a change, (n,).
+        after: whether each was after the change, (n,).
+        seed: seed of the resamples.
+        resamples: how many are drawn.
+
+    Raises:
+        ValueError: the shapes differ, or n is 0.
     """
     _, mended, broken, n = _paired_counts(before, after)
     drawn = np.random.default_rng(seed).multinomial(n, np.array([mended, broken, n - mended - broken]) / n, resamples)
@@ -102,8 +113,8 @@ def paired_bootstrap(before: Correct, after: Correct, *, seed: int, resamples: i
 def paired_relative_gain(before: Correct, after: Correct, *, seed: int, resamples: int = 10_000) -> Interval:
     """Return the relative gain in accuracy, after / before - 1, with its paired bootstrap.
 
-    It is what Table 4 of Hinton et al. 2015 reports. NaN throughout where no image was right before: then the ratio has
-    no value. Raises ValueError as paired_bootstrap does.
+    Table 4 of Hinton et al. (2015) reports it. All is NaN where no image was right before, since then the ratio has no value.
+    For the arguments and errors see :func:`paired_bootstrap`.
     """
     kept, mended, broken, n = _paired_counts(before, after)
     if kept + broken == 0:
@@ -119,8 +130,7 @@ def paired_relative_gain(before: Correct, after: Correct, *, seed: int, resample
 def mcnemar(before: Correct, after: Correct) -> float:
     """Return the two-sided exact p-value of McNemar's test (1947) that as many images were mended as broken.
 
-    before and after (n,) say which images were answered correctly. 1.0 where no answer changed. Raises ValueError where
-    the shapes differ or n is 0.
+    It is 1.0 where no answer changed. For the arguments and errors see :func:`paired_bootstrap`.
     """
     _, mended, broken, _ = _paired_counts(before, after)
     if mended + broken == 0:
@@ -133,8 +143,8 @@ def mcnemar(before: Correct, after: Correct) -> float:
 def format_interval(interval: Interval, unit: str = "%", *, signed: bool = True) -> str:
     """Write the interval as text: "+1.2 % [0.3, 2.1], n = 5".
 
-    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. There are as many
-    decimals as the width of the interval deserves, and always enough to see on which side of zero a bound lies.
+    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. The width of the interval
+    decides on the number of decimals, which is always enough to see on which side of zero a bound lies.
     """
     scale = unit_scale(unit)
     mean, low, high = (scale * value for value in (interval.mean, interval.low, interval.high))
@@ -148,7 +158,7 @@ def format_interval(interval: Interval, unit: str = "%", *, signed: bool = True)
 
 
 def verdict(interval: Interval) -> str:
-    """Say what a difference in a score where more is better amounts to: zero inside makes it a null result."""
+    """Name a difference in a score where more is better: gain, loss, or null result where the interval holds zero."""
     if not interval.is_known:
         return "no interval"
     if interval.holds_zero:
@@ -157,7 +167,7 @@ def verdict(interval: Interval) -> str:
 
 
 def unit_scale(unit: str) -> float:
-    """Return what values are multiplied by to be shown in this unit: 100 for "%" and "% points", else 1."""
+    """Return the factor of values shown in a unit: 100 for "%" and "% points", else 1."""
     return 100.0 if unit.startswith("%") else 1.0
 
 
@@ -173,9 +183,9 @@ def _paired_counts(before: Correct, after: Correct) -> tuple[int, int, int, int]
 def _decimals(mean: float, low: float, high: float) -> int:
     half = (high - low) / 2
     if not half > 0:  # no interval, or one of no width: three significant digits
-        return min(max(1, 2 - math.floor(math.log10(abs(mean)))) if mean else 1, MOST_DECIMALS)
+        return min(max(1, 2 - math.floor(math.log10(abs(mean)))) if mean else 1, MAX_DECIMALS)
     decimals = max(1, -math.floor(math.log10(half)))
-    bounds = [value for value in (low, high) if round(value, MOST_DECIMALS) != 0]
-    while decimals < MOST_DECIMALS and any(round(value, decimals) == 0 for value in bounds):
+    bounds = [value for value in (low, high) if round(value, MAX_DECIMALS) != 0]
+    while decimals < MAX_DECIMALS and any(round(value, decimals) == 0 for value in bounds):
         decimals += 1
-    return min(decimals, MOST_DECIMALS)
+    return min(decimals, MAX_DECIMALS)

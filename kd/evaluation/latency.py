@@ -1,4 +1,4 @@
-"""How long a model takes for an image."""
+"""The time that a model takes per image."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ IMAGES = 128
 
 
 def milliseconds_per_image(model: nn.Module, images: Tensor, device: torch.device) -> float:
-    """Return the median time in ms that a model takes for an image, over 5 passes of one batch.
+    """Return the time in ms that a model takes per image: the median of 5 passes of one batch.
 
     Args:
         model: maps images to logits or probabilities; it is moved to the device.

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from kd.data.dataset import Split
 
 EVAL_BATCH_SIZE = 128
-"""About that of a training step, whose memory evaluation then uses again: larger batches make the peak higher."""
+"""Images per batch, about those of a training step, whose memory is then reused: larger batches would raise the peak."""
 
 
 def predict(model: nn.Module, split: Split) -> Tensor:
@@ -24,7 +24,7 @@ def predict(model: nn.Module, split: Split) -> Tensor:
 
 @torch.inference_mode()
 def predict_images(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the same for images (N, C, H, W) uint8."""
+    """Return the logits of images (N, C, H, W) uint8, as :func:`predict` does."""
     model.eval()
     device = next(iter([*model.parameters(), *model.buffers()]), images).device
     return torch.cat([model(batch.to(device)).float().cpu() for batch in torch.split(images, EVAL_BATCH_SIZE)])

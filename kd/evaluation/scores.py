@@ -11,7 +11,7 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True)
 class Scores:
-    """How well logits fit labels, over n images."""
+    """The fit of logits to labels, over n images."""
 
     accuracy: float
     """Share of images whose largest logit is the label's."""
@@ -21,12 +21,14 @@ class Scores:
     """Expected calibration error over 15 bins of equal width."""
 
     own_accuracy: float | None = None
-    """Of a specialist: accuracy on the images of its own classes, among its own classes. It is what a generalist restricted
-    to them, a specialist with a dustbin and one without can be compared by. None: all classes are its own."""
+    """Accuracy of a specialist on the images of its own classes, among its own classes; None: all classes are its own.
+
+    By it a generalist restricted to these classes, a specialist with a dustbin and one without can be compared.
+    """
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Return what epochs are compared by, the larger the better: accuracy on the own classes, then likelihood."""
+        """Return the key by which epochs are compared, larger is better: accuracy on the own classes, then likelihood."""
         return self.accuracy if self.own_accuracy is None else self.own_accuracy, -self.nll
 
 

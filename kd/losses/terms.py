@@ -1,4 +1,4 @@
-"""What a loss tells of a batch."""
+"""The terms of a batch's loss."""
 
 from typing import NamedTuple
 

@@ -1,1 +1,1 @@
-"""What is below the trade: device, memory, signals, progress, files."""
+"""The machine under the library: device, memory, signals, progress, files."""

@@ -44,7 +44,7 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
             for part in parts:
                 file.write(part)
             file.flush()
-            os.fsync(file.fileno())  # a network's disk tells only now that it is full
+            os.fsync(file.fileno())  # a network's disk reports only now that it is full
         _move(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def _move(partial: Path, path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ArrayFile:
-    """An array file mapped into memory: what its header tells, and the numbers, which are checked when they are taken."""
+    """An array file mapped into memory: the facts in its header, and the array, which is checked when it is asked for."""
 
     facts: dict[str, Any]
     _sha256: str
@@ -91,7 +91,7 @@ def write_array(path: Path, array: NDArray[Any], facts: Mapping[str, Any]) -> No
     Args:
         path: the file.
         array: any shape, of numbers of any size.
-        facts: what JSON can hold; they tell a reader type and shape, and whose array it is.
+        facts: values that JSON can hold, from which a reader knows type and shape, and whose array it is.
 
     Raises:
         OSError: it can't be written.

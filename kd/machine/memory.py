@@ -6,8 +6,8 @@ import platform
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 KEPT_BYTES = 512 * 2**20
 PAD_BYTES = 64 * 2**20
-LARGEST_MMAP_THRESHOLD = 32 * 2**20
-"""glibc refuses more."""
+MAX_MMAP_THRESHOLD = 32 * 2**20
+"""The largest that glibc accepts."""
 
 
 def keep_freed_memory() -> bool:
@@ -19,14 +19,14 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    settings = {M_MMAP_THRESHOLD: LARGEST_MMAP_THRESHOLD, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: PAD_BYTES}
+    settings = {M_MMAP_THRESHOLD: MAX_MMAP_THRESHOLD, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: PAD_BYTES}
     return all(library.mallopt(name, value) == 1 for name, value in settings.items())
 
 
 def give_back_freed_memory() -> bool:
-    """Give what was kept back to the kernel, and return whether there was anything: where one kind of work ends, not each step.
+    """Give freed memory back to the kernel, and return whether there was any: after each kind of work, not after each step.
 
-    A training, the figures, a model's export and the filling of targets each take 130 to 260 MB from elsewhere than where
-    the one before left its own.
+    A training, the figures, a model's export and the filling of targets each take 130 to 260 MB, and none of them reuses what
+    the one before has freed.
     """
     return platform.libc_ver()[0] == "glibc" and ctypes.CDLL(None).malloc_trim(0) == 1

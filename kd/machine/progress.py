@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, one line per epoch otherwise."""
+"""The progress of a training: a bar on a terminal, one line per epoch otherwise."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ def log_to_terminal() -> None:
 
 
 class Progress:
-    """Tells of one training's epochs as they end."""
+    """The epochs of one training, shown as they end."""
 
     def __init__(self, name: str, epochs: int, done: int = 0) -> None:
         self._name = name
@@ -37,7 +37,7 @@ class Progress:
         self._bar.close()
 
     def update(self, number: int, *, loss: float, val_accuracy: float, images_per_second: float) -> None:
-        """Tell of epoch ``number``, from 1; the accuracy is a fraction."""
+        """Show epoch ``number``, from 1; the accuracy is a fraction."""
         figures = f"loss {loss:.3f}, val accuracy {val_accuracy:.2%}, {images_per_second:.0f} images/s"
         if self._bar.disable:
             log.info("%s: epoch %d/%d: %s", self._name, number, self._epochs, figures)

@@ -1,4 +1,4 @@
-"""The nets, by name or of one's own, with what they cost."""
+"""Nets, by name or the caller's own, and their cost."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NETS", "Classifier", "PooledResNet", "ResNet", "count_multiply_adds", "count_parameters"]
 
-# The configuration takes the names of the nets from here, and must not wait for torch.
+# Loaded when first used: the configuration imports ``kd.nets.names``, and must not wait for torch.
 __getattr__ = loader(
     __name__,
     {

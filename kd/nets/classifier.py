@@ -9,11 +9,11 @@ from torch import Tensor, nn
 class Classifier(nn.Module):
     """A net with the normalisation of its data set in front: raw pixels in, logits out.
 
-    What is trained, exported and served is this module, so that no caller can forget or repeat the normalisation.
+    This module is what is trained, exported and served, so that no caller can forget or repeat the normalisation.
     """
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Wrap ``net``; ``mean`` and ``std`` are those of each channel, for pixels in [0, 1]."""
+        """Wrap ``net``; ``mean`` and ``std`` are per channel, for pixels in [0, 1]."""
         super().__init__()
         self.net = net
         # (pixel / 255 - mean) / std, as one multiplication and one addition

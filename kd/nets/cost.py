@@ -1,4 +1,4 @@
-"""What a net costs: parameters, and multiply-adds per image."""
+"""The cost of a net: parameters, and multiply-adds per image."""
 
 import copy
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_multiply_adds(model: nn.Module, image_shape: Sequence[int]) -> int:
-    """Return the multiply-adds of one forward pass for one image of shape (C, H, W), after FlopCounterMode."""
+    """Return the multiply-adds of one forward pass for one image of shape (C, H, W), as FlopCounterMode counts."""
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - a slow import, of no use to a training
 
     on_meta = copy.deepcopy(model).to("meta").eval()

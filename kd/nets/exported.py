@@ -15,11 +15,11 @@ from kd.errors import UserError, reason
 from kd.machine.files import write_whole
 
 EXAMPLE_IMAGES = 2
-"""An example of one image would freeze the exported batch dimension at 1."""
+"""Images in the example that is exported with: a single one would freeze the batch dimension at 1."""
 
 
 class Exported(nn.Module):
-    """A model loaded back from pt2: always in evaluation mode, with the weights' names that it was trained with."""
+    """A model loaded back from pt2: always in evaluation mode, its weights under the names of training."""
 
     def __init__(self, program: nn.Module, *, logarithm: bool) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Exported(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (B, C, H, W) to logits (B, classes)."""
         outputs: torch.Tensor = self.program(images)
-        # The smallest normal number stands for a probability of 0, whose logarithm is not finite.
+        # The logarithm of a probability of 0 is not finite: the smallest normal number stands for it.
         return outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log() if self._logarithm else outputs
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - the signature of nn.Module

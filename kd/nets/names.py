@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 NetName = Literal["resnet", "pooled"]
-"""resnet: after He et al. (2015); pooled: stages that begin with a pooling, quicker."""
+"""resnet: after He et al. (2015); pooled: each stage begins with pooling, which is quicker."""
 
 LARGE: Mapping[str, int] = {"depth": 3, "width": 32}
-"""Of a teacher: blocks per stage, and channels of the first stage."""
+"""Usual size of a teacher: residual blocks per stage, and channels of the first stage."""
 SMALL: Mapping[str, int] = {"depth": 1, "width": 16}
-"""Of a student or a specialist."""
+"""Usual size of a student or a specialist."""

@@ -22,8 +22,8 @@ class PooledResNet(nn.Module):
     """A 3x3 stem of ``width / 2`` channels, then three stages of ``width``, 2 and 4 times ``width`` channels.
 
     The image is halved by max pooling before each stage, so that no wide convolution sees it whole: at depth 1 and width
-    64 a step has about a quarter of the multiply-adds of that of a :class:`ResNet` of depth 3 and width 32. A stage is a
-    convolution to its channels and ``depth`` residual layers.
+    64 a step takes about a quarter of the multiply-adds of a :class:`ResNet` of depth 3 and width 32. A stage is a convolution
+    to its channels and ``depth`` residual layers.
     """
 
     def __init__(self, num_classes: int, in_channels: int, depth: int, width: int) -> None:
@@ -57,5 +57,5 @@ def _norm_and_relu(channels: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _pooling() -> nn.MaxPool2d:
-    """Halve an image; one row or column of pixels stays."""
+    """Halve an image; a single row or column of pixels stays."""
     return nn.MaxPool2d(2, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""The nets by name, and nets of one's own in the same form."""
+"""Nets by name, and the caller's own nets in the same form."""
 
 import contextlib
 import copy
@@ -16,7 +16,7 @@ from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "pooled": PooledResNet}
-"""What creates the net of each name of :data:`~kd.nets.names.NetName`: ``(num_classes, in_channels, depth, width)``."""
+"""Constructors of the nets by :data:`~kd.nets.names.NetName`; each takes (num_classes, in_channels, depth, width)."""
 
 Net = str | nn.Module | Callable[[int, int], nn.Module]
 """A name of :data:`NETS`; a module to start from; or a function of ``(num_classes, in_channels)`` that returns one."""
@@ -24,7 +24,7 @@ Net = str | nn.Module | Callable[[int, int], nn.Module]
 
 @dataclass(frozen=True, eq=False)
 class NetSpec:
-    """A net that can be created as often as it is needed, always the same one for the same random state."""
+    """A net that can be created again and again, always the same one for the same random state."""
 
     name: str
     create: Callable[[int, int], nn.Module]
@@ -46,10 +46,10 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
     Args:
         net: a name, a module (each training starts from a copy of it) or a function of (num_classes, in_channels).
         settings: ``depth`` and ``width`` of a net by name.
-        usual: the same where ``settings`` do not say.
+        usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
-        UserError: there is no net of that name, or a net of one's own was given settings.
+        UserError: there is no net of that name, or a net without settings was given some.
     """
     if isinstance(net, str):
         if net not in NETS:

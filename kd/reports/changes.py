@@ -1,4 +1,4 @@
-"""What distillation and specialists changed, as rows of a report."""
+"""The changes that distillation and specialists made, as rows of a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from kd.distillation.teacher import Teacher
 
 @dataclass(frozen=True, kw_only=True)
 class Change(Comparison):
-    """A comparison with what was compared."""
+    """A comparison, with the names of what was compared."""
 
     label: str
     beside: Literal["control", "generalist"]
-    """What it is compared with."""
+    """The system that it is compared with."""
     teacher: float | None = None
     """The teacher's accuracy on the same images, among the same classes."""
 
 
 def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list[Change]:
-    """Return, for each net that was distilled beside a control, what distillation changed on its own classes."""
+    """Return the change by distillation on a net's own classes, for each net that has a control."""
     by_label: dict[str, list[tuple[Tensor, Tensor]]] = {}
     guides = {}
     for trained in distilled:
@@ -40,7 +40,7 @@ def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list
 
 
 def combination_change(combinations: Sequence[Combination]) -> Change:
-    """Return what the specialists changed in the generalist's accuracy on all classes."""
+    """Return the change by the specialists in the generalist's accuracy on all classes."""
     return _change("combined", [(combination.before, combination.after) for combination in combinations], "generalist", None)
 
 

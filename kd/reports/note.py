@@ -1,4 +1,4 @@
-"""The parent run's note in Markdown: what was trained, how it scored, what distillation and specialists changed."""
+"""The parent run's note in Markdown: the trained nets, their scores, the changes by distillation and specialists."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ COMBINED_TEXT = (
 )
 
 
-def note(  # noqa: PLR0913 - what was trained, and what it changed
+def note(  # noqa: PLR0913 - the nets, and the changes
     title: str,
     teacher: Teacher,
     distilled: Sequence[Trained],
@@ -73,7 +73,7 @@ def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
 
 def _combined(change: Change, combinations: Sequence[Combination]) -> str:
     overall = _changes("generalist", "combined", [change])
-    head = ["model", "seed", "val accuracy", "conditional test accuracy", "parameters", "ms an image"]
+    head = ["model", "seed", "val accuracy", "conditional test accuracy", "parameters", "ms per image"]
     rows = [
         [
             _link(combination.run, combination.name),

@@ -1,4 +1,4 @@
-"""The parent run's figures: all systems beside one another, and what distillation and specialists changed."""
+"""The parent run's figures: all systems beside one another, and the changes by distillation and specialists."""
 
 from collections.abc import Sequence
 

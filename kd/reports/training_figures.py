@@ -21,7 +21,7 @@ def training_figures(trained: Trained, teacher: Teacher | None, temperature: flo
 
     Args:
         trained: with its control, where there is one.
-        teacher: whom it is compared with; None: nobody.
+        teacher: the teacher that it is compared with; None: there is none.
         temperature: T of the soft targets; None: there are none.
     """
     task, title = trained.task, f"{trained.name} on {trained.dataset.name}"
@@ -79,7 +79,7 @@ def _as_task(task: Task, system: str, logits: Tensor, temperature: float = 1.0) 
 
 
 def _dark_knowledge(title: str, task: Task, logits: Mapping[str, Tensor], temperature: float) -> Figure:
-    """Draw the test images on which the teacher's soft targets say most, those of the highest entropy: one a class."""
+    """Draw the test images on which the teacher's soft targets have the highest entropy, one per class."""
     soft = {
         system: (_as_task(task, system, of_system, temperature) / temperature).softmax(dim=1)
         for system, of_system in logits.items()

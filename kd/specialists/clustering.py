@@ -16,11 +16,11 @@ Group = tuple[int, ...]
 _Columns = npt.NDArray[np.float64]
 
 
-SMALLEST_GROUP = 2
+MIN_GROUP_SIZE = 2
 
 
-LEAST_CLASSES = 3
-"""With two classes every group would be all of them."""
+MIN_CLASSES = 3
+"""Among two classes every group would be all of them."""
 
 
 KMEANS_STARTS = 32
@@ -37,33 +37,33 @@ def auto_groups(probabilities: Tensor, *, count: int | None = None, size: int | 
     """Return groups of classes that the generalist confuses, found without labels (section 5.3).
 
     The columns of the covariance matrix of its predictions are clustered by on-line K-means, so that classes often predicted
-    together fall in one group. One thing is changed before: see `_confusion_columns`.
+    together fall in one group. Their diagonals are replaced first: see ``_confusion_columns``.
 
     Args:
         probabilities: its predictions, (N, C), on val or train, never test.
         count: M, the number of clusters; default: the root of C, rounded, so that there are about as many groups as classes in
             a group (3 for 10 classes, 10 for 100).
-        size: K classes a group, those nearest to the cluster's centre, so that groups may overlap and leave classes out;
+        size: K classes per group, those nearest to the cluster's centre, so that groups may overlap and leave classes out;
             default: the clusters share out all classes, and a cluster of one class is given the nearest class of a larger one.
-        seed: of the clustering.
+        seed: seed of the clustering.
 
     Returns:
-        Distinct groups of two classes or more and never of all, by their smallest classes: M of them, or fewer where `size` is
-        given and clusters come to the same classes. Three classes without `size` give one group, two classes none.
+        Distinct groups of two classes or more and never of all, by their smallest classes: M of them, or fewer where ``size``
+        is given and clusters come to the same classes. Three classes without ``size`` give one group, two classes none.
 
     Raises:
-        UserError: `count` or `size` does not fit the number of classes.
+        UserError: ``count`` or ``size`` does not fit the number of classes.
         ValueError: predictions are not (N, C) with N >= 1, or are not finite.
     """
     if probabilities.ndim != 2 or len(probabilities) == 0 or not bool(probabilities.isfinite().all()):  # noqa: PLR2004  a matrix
         raise ValueError(f"expected finite predictions (N, C), got shape {tuple(probabilities.shape)}")
     classes = probabilities.shape[1]
-    if classes < LEAST_CLASSES:
+    if classes < MIN_CLASSES:
         return ()
     check_auto(count, size, classes)
     from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a slow import, of no use to a training
 
-    columns = _confusion_columns(covariance(probabilities))  # (C, C): a row a class
+    columns = _confusion_columns(covariance(probabilities))  # (C, C): a row per class
     kmeans = MiniBatchKMeans(count or usual_count(classes), random_state=seed, n_init=KMEANS_STARTS)
     kmeans.fit(columns)
     if size is None:
@@ -77,33 +77,33 @@ def _confusion_columns(matrix: Tensor) -> _Columns:
     """Return the columns of a covariance matrix, each with its diagonal entry replaced by its largest other entry.
 
     The variance of a class by itself says nothing about confusion, and in the columns of an accurate generalist it is by far
-    the largest number: all columns are then about equally far apart, and K-means ends in one class here and there and a
-    cluster of all the rest. With the replacement the columns of two classes that are confused with each other most agree.
+    the largest number: all columns are then about equally far apart, and K-means ends in some clusters of a single class and
+    one of all the rest. With the replacement the columns of two classes that are confused with each other most agree.
     """
     columns = matrix.numpy().copy()
     np.fill_diagonal(columns, -np.inf)
     np.fill_diagonal(columns, columns.max(axis=1))
-    # K-means sees no units; numbers around one keep it clear of its absolute tolerances.
+    # Numbers around one are well above the absolute tolerances of K-means.
     return np.asarray(columns / max(np.abs(columns).max(), np.finfo(np.float64).tiny), dtype=np.float64)
 
 
 def _partition(columns: _Columns, labels: npt.NDArray[np.int32], centres: _Columns) -> list[list[int]]:
-    """Return the members of each cluster, after clusters of fewer than two took the nearest classes of those of over two."""
+    """Return the members of each cluster; one of fewer than two first takes the nearest class of a cluster of over two."""
     labels = labels.copy()  # (C,)
     for cluster, found in enumerate(centres):
-        while (labels == cluster).sum() < SMALLEST_GROUP:
-            donors = [row for row in range(len(labels)) if (labels == labels[row]).sum() > SMALLEST_GROUP]
+        while (labels == cluster).sum() < MIN_GROUP_SIZE:
+            donors = [row for row in range(len(labels)) if (labels == labels[row]).sum() > MIN_GROUP_SIZE]
             if not donors:  # three classes: one pair, and the third is left to the generalist
                 break
             own = columns[labels == cluster]
             nearest = _nearest(columns[donors], own[0] if len(own) else found)[0]
             labels[donors[nearest]] = cluster
     members = [np.flatnonzero(labels == cluster).tolist() for cluster in range(len(centres))]
-    return [group for group in members if len(group) >= SMALLEST_GROUP]
+    return [group for group in members if len(group) >= MIN_GROUP_SIZE]
 
 
 def _nearest(columns: _Columns, centre: _Columns) -> list[int]:
-    """Return the rows of `columns` by their distance to `centre`."""
+    """Return the rows of ``columns`` by their distance to ``centre``."""
     return list(np.linalg.norm(columns - centre, axis=1).argsort(kind="stable"))
 
 
@@ -113,12 +113,12 @@ def check_auto(count: int | None, size: int | None, classes: int) -> None:
     Raises:
         UserError: they do not fit.
     """
-    if size is not None and not SMALLEST_GROUP <= size < classes:
+    if size is not None and not MIN_GROUP_SIZE <= size < classes:
         raise UserError(
-            f"auto: {size} classes per group do not fit {classes} classes; ask for {SMALLEST_GROUP} to {classes - 1}",
+            f"auto: {size} classes per group do not fit {classes} classes; ask for {MIN_GROUP_SIZE} to {classes - 1}",
             field="groups",
         )
-    least, most = (1, classes) if size is not None else (2, max(2, classes // SMALLEST_GROUP))
+    least, most = (1, classes) if size is not None else (2, max(2, classes // MIN_GROUP_SIZE))
     if count is not None and not least <= count <= most:
         advice = "; one group would be all classes, or say how many it has, as in auto:1x2" if count == 1 else ""
         raise UserError(f"auto: {count} groups of {classes} classes; ask for {least} to {most}{advice}", field="groups")

@@ -15,43 +15,43 @@ from kd.specialists.kind import TaskKind
 
 @dataclass(frozen=True, eq=False)
 class Specialist:
-    """A trained net with what its logits stand for."""
+    """A trained net, and the classes that its logits stand for."""
 
     model: nn.Module
-    """uint8 images (B, channels, H, W) to logits: (B, K + 1), (B, K) or (B, C), by its kind."""
+    """Maps uint8 images (B, channels, H, W) to logits: (B, K + 1), (B, K) or (B, C), by its kind."""
     group: Group
     kind: TaskKind = TaskKind.DUSTBIN
-    """The group's classes and the dustbin; the group's classes alone; or all classes."""
+    """Whether the logits are of the group's classes and the dustbin, of the group's classes alone, or of all classes."""
     correction: float = 0.0
-    """Added to the dustbin's logit; of no effect without a dustbin."""
+    """Shift of the dustbin's logit in nats; without effect where there is no dustbin."""
 
 
 class CombinedModel(nn.Module):
     """The generalist, its specialists and Eq. 5 as one net: uint8 images (B, channels, H, W) to probabilities (B, C).
 
-    Each specialist has a say on the images for which one of the generalist's `top_n` most probable classes is in its group,
+    Each specialist has a say on the images for which one of the generalist's ``top_n`` most probable classes is in its group,
     with its probabilities at T = 1. By kind:
 
     - dustbin: as in the paper, with its correction.
-    - own: knows its own classes alone, so the generalist says how probable the group S is: p_m(c) = p_g(S) p_own(c), and the
-      dustbin has 1 - p_g(S).
+    - own: knows its own classes alone, so the generalist gives the probability of the group S: p_m(c) = p_g(S) p_own(c), and
+      the dustbin has 1 - p_g(S).
     - full: has an opinion on all classes and no dustbin (section 6.1).
 
-    Every net runs on the whole batch and nothing branches on data: `torch.export.export` takes it with a dynamic batch.
+    Every net runs on the whole batch and nothing branches on data: ``torch.export.export`` takes it with a dynamic batch.
     """
 
     groups: Tensor
-    """(M, C) bool: by these a specialist is called."""
+    """(M, C) bool: the classes that call each specialist."""
     member: Tensor
-    """(M, C) bool: what it tells apart; for the kind full all classes."""
+    """(M, C) bool: the classes that each specialist tells apart; all of them for the kind ``full``."""
     place: Tensor
-    """(M, C) int64: each class's place among a specialist's logits, one past the last for a class that it lacks."""
+    """(M, C) int64: the place of each class among a specialist's logits; one past the last for a class that it lacks."""
 
     def __init__(self, generalist: nn.Module, specialists: Sequence[Specialist], num_classes: int, top_n: int = 1) -> None:
         """Take the parts as they are; call ``eval()`` on the whole.
 
         Raises:
-            ValueError: a group's classes are not ascending or not of the data set, or `top_n` is not in [1, C].
+            ValueError: a group's classes are not ascending or not of the data set, or ``top_n`` is not in [1, C].
         """
         super().__init__()
         if not 1 <= top_n <= num_classes:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kd.specialists.clustering import Group
 
-MOST_CORRECTION = 20.0
+MAX_CORRECTION = 20.0
 """The largest correction that is fitted, in nats: beyond it the likelihood hardly changes."""
 
 
@@ -63,7 +63,7 @@ def paper_correction(counts: Tensor, group: Group, own_fraction: float) -> float
         own_fraction: share of an epoch from the group, in (0, 1).
 
     Raises:
-        ValueError: `own_fraction` is out of range (at 1 the dustbin has no images), or the group or the rest has no images.
+        ValueError: ``own_fraction`` is out of range (at 1 the dustbin has no images), or the group or the rest has no images.
     """
     if not 0 < own_fraction < 1:
         raise ValueError(f"own_fraction must be in (0, 1), not {own_fraction}")
@@ -96,13 +96,13 @@ def fit_correction(logits: Tensor, labels: Tensor) -> float:
 
     if slope(0.0) == 0:
         return 0.0
-    if slope(-MOST_CORRECTION) >= 0:
-        return -MOST_CORRECTION
-    if slope(MOST_CORRECTION) <= 0:
-        return MOST_CORRECTION
+    if slope(-MAX_CORRECTION) >= 0:
+        return -MAX_CORRECTION
+    if slope(MAX_CORRECTION) <= 0:
+        return MAX_CORRECTION
     from scipy.optimize import brentq  # noqa: PLC0415 - a slow import, of no use to a training
 
-    return float(brentq(slope, -MOST_CORRECTION, MOST_CORRECTION))
+    return float(brentq(slope, -MAX_CORRECTION, MAX_CORRECTION))
 
 
 def apply_correction(logits: Tensor, correction: float) -> Tensor:

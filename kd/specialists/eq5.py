@@ -5,11 +5,11 @@ Hinton, Vinyals and Dean (2015), section 5.4: the answer for an image is the dis
     KL(p_g || q) + sum over the active specialists m of KL(p_m || q^m)
 
 where q^m keeps q on the specialist's own classes S_m and sums q over all others into its dustbin. The paper finds q by
-gradient descent, image by image. Here is how this module does it.
+gradient descent, image by image. This module solves it as follows.
 
 **The problem.** Write a_c = p_g(c) + sum of p_m(c) over the active m with c in S_m, d_m for the probability of m's dustbin,
 lambda = 1 + the number of active specialists, and s_m for the sum of q outside S_m. Up to a constant, Eq. 5 is
-``-sum_c a_c log q_c - sum_m d_m log s_m``: convex in q. Its dual has one unknown t_m > 0 a specialist and the slacks
+``-sum_c a_c log q_c - sum_m d_m log s_m``: convex in q. Its dual has one unknown t_m > 0 per specialist and the slacks
 u_c = lambda - (sum of t_m over the m that lack c). A point (q, t) is the optimum exactly when
 
     q_c u_c = a_c for every class c,    s_m t_m = d_m for every active specialist m.
@@ -19,13 +19,14 @@ over these equations, with product for the left-hand side and w for the right-ha
 the optimum alone, and the objective at q exceeds its minimum by no more than the gap. Hence the error of q itself:
 ``sum_c u*_c |q_c - q*_c| <= sqrt(2 lambda gap)``.
 
-**The method.** Newton's method on those equations, for the whole batch at once; eliminating q leaves a system of M x M an
-image. The gap is convex in (q, t), the direction always descends on it, and one of the tried step lengths is short enough for
-a proven decrease (`_step_length`). So the method converges for every valid input, and quadratically at the end. Steps end
-when the gap of every image is at the limit of float64; the gap that is left comes with the answer (`Solution.gap`).
+**The method.** Newton's method on those equations, for the whole batch at once; eliminating q leaves a system of M x M
+per image. The gap is convex in (q, t), the direction always descends on it, and one of the tried step lengths is short
+enough for a proven decrease (``_step_length``). So the method converges for every valid input, and quadratically at the end.
+Steps end when the gap of every image is at the limit of float64; the gap that is left comes with the answer
+(``Solution.gap``).
 
-Probabilities of exactly 0 are allowed: each distribution is first mixed with `MIXED_IN` of the uniform one (the generalist) or
-of the dustbin (a specialist), which moves the minimum of Eq. 5 by less than ``lambda * MIXED_IN`` nats.
+Probabilities of exactly 0 are allowed: each distribution is first mixed with ``MIXED_IN`` of the uniform one (the generalist)
+or of the dustbin (a specialist), which moves the minimum of Eq. 5 by less than ``lambda * MIXED_IN`` nats.
 """
 
 from typing import NamedTuple
@@ -45,16 +46,16 @@ GAP_AIMED_AT = 1e-20
 """Steps end where all gaps are below: q is then exact to about ten digits. Rounding can keep a gap above for ever."""
 
 
-MOST_STEPS = 50
-"""The last step, whatever the gap. Trained nets need about 8, inputs searched to be as hard as can be needed up to 21."""
+MAX_STEPS = 50
+"""Steps at most, whatever the gap. Trained nets need about 8; the hardest inputs that a search found needed 21."""
 
 
 TO_BOUNDARY = 0.95
-"""The part of the way to the boundary, where a variable would be 0, that a step goes at most. With 0.99 some inputs stall."""
+"""Largest share of the way to the boundary, where a variable is 0, that a step takes. With 0.99 some inputs stall."""
 
 
 CHUNK = 2048
-"""Images solved at a time: few enough that what is in work stays in the processor's cache."""
+"""Images solved at a time: few enough that their numbers stay in the processor's cache."""
 
 
 class Solution(NamedTuple):
@@ -63,13 +64,14 @@ class Solution(NamedTuple):
     probabilities: Tensor
     """(B, C), each row sums to one."""
     gap: Tensor
-    """(B,): the duality gap in nats, an upper bound on what is left to gain in Eq. 5."""
+    """(B,): the duality gap in nats, an upper bound on the gain that is left in Eq. 5."""
 
 
 class _Problem(NamedTuple):
     """The equations x y = w of every image: those of the C classes first, then those of the M specialists; V = C + M.
 
-    x holds (q, s) and y holds (u, t). A specialist that is inactive or lacks no class is not `live`: its equation is 1 * 1 = 1.
+    x holds (q, s) and y holds (u, t). A specialist that is inactive or lacks no class is not ``live``; its equation is then
+    1 * 1 = 1.
     """
 
     weight: Tensor  # w: (B, V)
@@ -83,7 +85,7 @@ class _Problem(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """Where the iteration stands: all positive. Or a direction in which it moves."""
+    """A point of the iteration, all positive; or a direction in which it moves."""
 
     x: Tensor  # (q, s): (B, V)
     y: Tensor  # (u, t): (B, V)
@@ -101,8 +103,8 @@ def combine(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor,
         active: whether specialist m has a say on the image, (B, M) bool.
 
     Returns:
-        (B, C) in the dtype of `generalist`, solved in float64 to `GAP_TOLERANCE`. Without an active specialist it is p_g; where
-        no active specialist lacks a class it is the arithmetic mean (both to within `MIXED_IN`).
+        (B, C) in the dtype of ``generalist``, solved in float64 to ``GAP_TOLERANCE``. Without an active specialist it is p_g;
+        where no active specialist lacks a class it is the arithmetic mean (both to within ``MIXED_IN``).
     """
     parts = (torch.split(part, CHUNK) for part in (generalist, inside, dustbin, active))
     solutions = [solve(p_g, own, rest, member, has_say).probabilities for p_g, own, rest, has_say in zip(*parts, strict=True)]
@@ -110,9 +112,9 @@ def combine(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor,
 
 
 def solve(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor, active: Tensor) -> Solution:
-    """Return what `combine` returns, in float64, with the duality gaps, and for the whole batch in one go.
+    """Solve Eq. 5 for a whole batch in one go, in float64.
 
-    For the arguments see `combine`. This can be exported with a dynamic batch.
+    The arguments are those of ``combine``. This can be exported with a dynamic batch.
     """
     if member.shape[0] == 0:
         probabilities = float64(generalist)
@@ -127,7 +129,7 @@ def solve(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor, a
 
 
 def active_set(generalist: Tensor, member: Tensor, top_n: int) -> Tensor:
-    """Return which specialists hold one of the generalist's `top_n` most probable classes (paper, section 5.4, step 1).
+    """Return which specialists hold one of the generalist's ``top_n`` most probable classes (paper, section 5.4, step 1).
 
     Args:
         generalist: probabilities or logits, (B, C).
@@ -156,7 +158,7 @@ def _problem(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor
     dustbin = torch.where(live, dustbin, 0.0)  # (B, M)
     # Inactive specialists have no mass left; dividing by one keeps them at zero.
     scale = torch.where(active, inside.sum(dim=2) + dustbin, 1.0).reciprocal()  # (B, M)
-    kept = torch.where(live, 1.0 - MIXED_IN, 1.0)  # (B, M): what has no dustbin needs no mixing
+    kept = torch.where(live, 1.0 - MIXED_IN, 1.0)  # (B, M): a specialist without a dustbin needs no mixing
     generalist = generalist / generalist.sum(dim=1, keepdim=True) * (1.0 - MIXED_IN) + MIXED_IN / generalist.shape[1]
     class_weight = generalist + ((scale * kept)[:, None] @ inside)[:, 0]  # (B, C)
     dustbin_weight = torch.where(live, dustbin * scale * kept + MIXED_IN, 1.0)  # (B, M)
@@ -190,10 +192,10 @@ def _start(problem: _Problem) -> _Point:
 
 
 def _all_steps(problem: _Problem, point: _Point, gap: Tensor) -> tuple[_Point, Tensor]:
-    """Take steps until all gaps are as small as they are to be; in an exported graph by an operator for loops."""
+    """Take steps until all gaps are small enough; an exported graph has an operator for the loop."""
 
     def to_do(done: Tensor, x: Tensor, y: Tensor, gap: Tensor) -> Tensor:  # noqa: ARG001 - the operator wants all of them
-        return (done < MOST_STEPS) & (gap > GAP_AIMED_AT).any()
+        return (done < MAX_STEPS) & (gap > GAP_AIMED_AT).any()
 
     def step(done: Tensor, x: Tensor, y: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         point, gap = _step(problem, _Point(x, y), gap)
@@ -215,13 +217,13 @@ def _step(problem: _Problem, point: _Point, gap: Tensor) -> tuple[_Point, Tensor
     direction = _newton_direction(problem, point)
     length, gap = _step_length(problem, point, direction, gap)
     q, _ = _split(problem, torch.addcmul(point.x, length, direction.x))
-    # s is summed anew; u is moved and not recomputed from t: near zero a difference of large numbers would lose its digits.
+    # s is summed again. u is moved: computed from t, a small u would be a difference of large numbers, and lose its digits.
     return _Point(_primal(problem, q), torch.addcmul(point.y, length, direction.y)), gap
 
 
 def _newton_direction(problem: _Problem, point: _Point) -> _Point:
     """Return the direction that solves the equations linearised at the point, in which q determines s, and t determines u."""
-    needed = (problem.weight - point.x * point.y) / point.y  # (B, V): what x lacks at this y
+    needed = (problem.weight - point.x * point.y) / point.y  # (B, V): how much x lacks at this y
     ratio = point.x / point.y  # (B, V)
     class_needed, dustbin_needed = _split(problem, needed)
     class_ratio, dustbin_ratio = _split(problem, ratio)
@@ -236,7 +238,7 @@ def _newton_direction(problem: _Problem, point: _Point) -> _Point:
 
 
 def _newton_matrix(problem: _Problem, class_ratio: Tensor, dustbin_ratio: Tensor) -> Tensor:
-    """Return diag(s / t) + N diag(q / u) N^T, N the (M, C) matrix of what each specialist lacks: (B, M, M)."""
+    """Return diag(s / t) + N diag(q / u) N^T, N the (M, C) matrix of the classes that each specialist lacks: (B, M, M)."""
     specialists, classes = problem.outside.shape
     pairs = (problem.outside[:, None] * problem.outside).reshape(specialists**2, classes)  # (M * M, C)
     matrix = (class_ratio @ pairs.T).reshape(-1, specialists, specialists)  # (B, M, M)
@@ -247,7 +249,7 @@ def _solve_positive_definite(matrix: Tensor, right: Tensor) -> Tensor:
     """Solve (B, M, M) x = (B, M). The diagonal is scaled to one first: its entries differ by many orders of magnitude."""
     scale = matrix.diagonal(dim1=1, dim2=2).rsqrt()  # (B, M)
     scaled = matrix * scale[:, :, None] * scale[:, None]  # (B, M, M)
-    # Specialists with equal groups can make the matrix singular to rounding; this much on the diagonal is far above that.
+    # Specialists with equal groups can make the matrix singular to rounding; a diagonal of this size is far above that.
     ridge = 1e-13 * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     factor, failed = torch.linalg.cholesky_ex(scaled + ridge)
     solution = torch.cholesky_solve((right * scale)[:, :, None], factor)[:, :, 0] * scale  # (B, M)

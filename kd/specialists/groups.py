@@ -8,18 +8,18 @@ from typing import Literal
 from torch import Tensor
 
 from kd.errors import UserError
-from kd.specialists.clustering import LEAST_CLASSES, SMALLEST_GROUP, Group, auto_groups, check_auto, usual_count
+from kd.specialists.clustering import MIN_CLASSES, MIN_GROUP_SIZE, Group, auto_groups, check_auto, usual_count
 
-LONGEST_NAME = 32
-
-
-LONGEST_CLASS_NAME = 20
+MAX_NAME_LENGTH = 32
 
 
-MOST_NAMES_LISTED = 12
+MAX_CLASS_NAME_LENGTH = 20
 
 
-# The classes of each fixed group, by number: alike at a glance, or in kind. A class in none is left to the generalist.
+MAX_NAMES_LISTED = 12
+
+
+# The classes of each fixed group look alike or are of one kind. A class in no group is left to the generalist.
 _DIGITS = "0,6;1,4,7,9;2,3,5,8"
 
 
@@ -47,8 +47,8 @@ def given_groups(spec: str, dataset: str, classes: Sequence[str]) -> tuple[Group
     Raises:
         UserError: a bad group, a bad form of ``auto``, or fewer than three classes.
     """
-    if len(classes) < LEAST_CLASSES:
-        raise _bad_groups(spec, f"specialists need {LEAST_CLASSES} classes or more, and there are {len(classes)}")
+    if len(classes) < MIN_CLASSES:
+        raise _bad_groups(spec, f"specialists need {MIN_CLASSES} classes or more, and there are {len(classes)}")
     if spec.partition(":")[0].strip() == "auto":
         _parse_auto(spec, len(classes))
         return None
@@ -65,7 +65,7 @@ def resolve_groups(
         dataset: name of the data set, for ``fixed``.
         classes: its classes.
         probabilities: gives the generalist's predictions (N, C); called only where groups are to be found from them.
-        seed: of the clustering.
+        seed: seed of the clustering.
 
     Raises:
         UserError: a bad group, a bad form of ``auto``, or fewer than three classes.
@@ -101,7 +101,7 @@ def _parse_group(part: str, text: str, classes: Sequence[str]) -> Group:
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
             raise _bad_groups(text, f"group {part!r} has class {classes[number]} twice; name each class once")
-    if len(numbers) < SMALLEST_GROUP:
+    if len(numbers) < MIN_GROUP_SIZE:
         raise _bad_groups(text, f"group {part!r} has one class; give each group two or more")
     if len(numbers) == len(classes):
         raise _bad_groups(text, f"group {part!r} is all {len(classes)} classes; a specialist needs some left out")
@@ -116,7 +116,7 @@ def _class_number(name: str, text: str, classes: Sequence[str]) -> int:
             return int(name)
         raise _bad_groups(text, f"class {name} is out of range; classes are numbered 0 to {len(classes) - 1}")
     alike = difflib.get_close_matches(name, classes, n=3)
-    listed = ", ".join(classes[:MOST_NAMES_LISTED]) + (", ..." if len(classes) > MOST_NAMES_LISTED else "")
+    listed = ", ".join(classes[:MAX_NAMES_LISTED]) + (", ..." if len(classes) > MAX_NAMES_LISTED else "")
     advice = f"did you mean {' or '.join(alike)}?" if alike else f"the classes are {listed}"
     raise _bad_groups(text, f"unknown class {name!r}; {advice}")
 
@@ -126,15 +126,15 @@ def _bad_groups(spec: str, reason: str) -> UserError:
 
 
 def fixed_groups(dataset: str, classes: Sequence[str]) -> tuple[Group, ...]:
-    """Return the fixed groups of a data set: classes that are alike; for images of one's own, halves in class order.
+    """Return the fixed groups of a data set: classes that are alike; for a user's own images, halves in class order.
 
     A half of a single class is left out, so three classes give one group of two, and two classes none.
     """
     if dataset in _FIXED:
         return parse_groups(_FIXED[dataset], classes)
-    half = max(SMALLEST_GROUP, len(classes) // 2)
+    half = max(MIN_GROUP_SIZE, len(classes) // 2)
     halves = (tuple(range(half)), tuple(range(half, len(classes))))
-    return tuple(group for group in halves if SMALLEST_GROUP <= len(group) < len(classes))
+    return tuple(group for group in halves if MIN_GROUP_SIZE <= len(group) < len(classes))
 
 
 def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
@@ -149,9 +149,9 @@ def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
 
 def describe_group(group: Group, classes: Sequence[str]) -> str:
     """Return a short name for runs and files, such as ``cat-dog-horse`` or ``apple-bear+18``; two groups can share one."""
-    names = [re.sub(r"[^\w.]+", "_", classes[number])[:LONGEST_CLASS_NAME] for number in group]
+    names = [re.sub(r"[^\w.]+", "_", classes[number])[:MAX_CLASS_NAME_LENGTH] for number in group]
     shown = len(names)
-    while shown > 1 and len(_joined(names, shown)) > LONGEST_NAME:
+    while shown > 1 and len(_joined(names, shown)) > MAX_NAME_LENGTH:
         shown -= 1
     return _joined(names, shown)
 
@@ -162,10 +162,10 @@ def _joined(names: Sequence[str], shown: int) -> str:
 
 
 def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> None:
-    """Refuse, as far as that can be known without a generalist, bad groups, or a number that is of none of them.
+    """Refuse bad groups, and the number of a group that there is not, as far as that is known without a generalist.
 
     Raises:
-        UserError: as :func:`resolve_groups` and :func:`choose_groups`; or ``auto`` never gives so many groups.
+        UserError: as :func:`resolve_groups` and :func:`choose_groups`, or ``auto`` never finds so many groups.
     """
     given = given_groups(spec, dataset, classes)
     if given is not None:

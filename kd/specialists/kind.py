@@ -1,11 +1,11 @@
-"""What a net tells apart, and how the dustbin is corrected: words shared by nets, tasks and settings. Needs no torch."""
+"""The kinds of tasks and of dustbin corrections: words shared by nets, tasks and settings, known without torch."""
 
 from enum import StrEnum
 from typing import Literal
 
 
 class TaskKind(StrEnum):
-    """Which classes a net tells apart; of a specialist all but ``ALL``."""
+    """The classes that a net tells apart; a specialist is of any kind but ``ALL``."""
 
     ALL = "all"
     """Every class of the data set: a generalist, a student."""
@@ -14,8 +14,8 @@ class TaskKind(StrEnum):
     OWN = "own"
     """A group's classes, on their own images alone."""
     FULL = "full"
-    """Every class, on images of which the group's are enriched (paper, section 6.1)."""
+    """Every class, on images enriched with the group's (paper, section 6.1)."""
 
 
 Correction = Literal["paper", "none", "fit"]
-"""What is added to the dustbin's logit: the log of the oversampling (paper), nothing, or one number fitted on val."""
+"""Shift of the dustbin's logit: the log of the oversampling (paper), none, or one number fitted on val."""

@@ -1,4 +1,4 @@
-"""The enriched epochs of a specialist: all of its own images, and others drawn at random (paper, section 5.2)."""
+"""The enriched epochs of a specialist (paper, section 5.2)."""
 
 import math
 
@@ -13,21 +13,21 @@ def epoch_rows(labels: Tensor, group: Group, *, own_fraction: float, seed: int, 
     """Return the rows of one epoch of a specialist: all of its own images, and others drawn at random (section 5.2).
 
     The others make up ``1 - own_fraction`` of the epoch. They are drawn without replacement; where there are too few,
-    each is taken as often as any other, give or take one. The draw is a function of (seed, epoch) alone. Where there are no
+    each is taken equally often, give or take once. The draw is a function of (seed, epoch) alone. Where there are no
     others, the epoch is the own images.
 
     Args:
         labels: (N,) class numbers.
         group: the specialist's classes.
         own_fraction: share of the epoch from the group, in (0, 1]; the paper has a half.
-        seed: of the draw.
+        seed: seed of the draw.
         epoch: number of the epoch.
 
     Returns:
         (M,) int64, the own rows first.
 
     Raises:
-        ValueError: `own_fraction` is out of range, or no image is of the group.
+        ValueError: ``own_fraction`` is out of range, or no image is of the group.
     """
     if not 0 < own_fraction <= 1:
         raise ValueError(f"own_fraction must be in (0, 1], not {own_fraction}")

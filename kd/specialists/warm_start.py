@@ -11,12 +11,12 @@ from kd.specialists.clustering import Group
 def inherited_weights(
     generalist: Mapping[str, Tensor], own: Mapping[str, Tensor], group: Group, num_classes: int
 ) -> dict[str, Tensor] | None:
-    """Return the weights with which a specialist starts that is the generalist's net but for its last layer.
+    """Return the first weights of a specialist whose net is the generalist's but for the last layer.
 
-    Of the last layer, a row a class, the group's rows are taken over; the dustbin's is the mean of the rows outside.
+    The last layer has one row per class. The group's rows are taken over; the dustbin's is the mean of all other rows.
 
     Args:
-        generalist: its weights by name.
+        generalist: the generalist's weights by name.
         own: the specialist's fresh weights by name.
         group: the specialist's classes.
         num_classes: rows of the generalist's last layer.

@@ -14,7 +14,7 @@ class Checkpoint:
     """The file of a training's last finished epoch, below ``checkpoints/``."""
 
     def __init__(self, folder: Path, fingerprint: str, run_id: str) -> None:
-        """Take the folder, what decides the training's result, and the run that the file is for."""
+        """Take the folder, the training's fingerprint, and the id of the run that writes the file."""
         self._folder = folder
         self._path = folder / f"unfinished-{fingerprint}.pt"
         self._run_id = run_id
@@ -34,7 +34,7 @@ class Checkpoint:
         self._lock.release()
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved; None: there is nothing that can be read."""
+        """Return the saved state; None: there is none that can be read."""
         return checkpoints.load(self._path)
 
     def save(self, state: Mapping[str, Any]) -> None:

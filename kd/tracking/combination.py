@@ -19,8 +19,8 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     """Combine in a run of its own: a child of the open run, or the top run.
 
     Args:
-        job: what to combine, and how.
-        settings: where files go, what all runs share, and the name in the model registry.
+        job: the combination.
+        settings: settings that all runs share, among them the name in the model registry.
 
     Raises:
         UserError: the tracking store can't be used.

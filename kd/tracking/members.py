@@ -1,4 +1,4 @@
-"""Finished specialists out of the tracking store, to be combined."""
+"""Finished specialists, loaded from the tracking store to be combined."""
 
 from kd.distillation.combination import Member
 from kd.distillation.results import TrackedRun
@@ -12,7 +12,7 @@ def load_members(references: str, setting: Setting) -> list[Member]:
     """Load the specialists of ``--specialists RUN,RUN,...`` onto the command's device.
 
     Raises:
-        UserError: none is named, one is named twice, is no specialist, or is of another data set or class order.
+        UserError: none is named, one is named twice, is not a specialist, or is of another data set or class order.
     """
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
@@ -27,24 +27,24 @@ def load_members(references: str, setting: Setting) -> list[Member]:
 
 def _load_member(reference: str, setting: Setting) -> Member:
     loaded = tracking.load_model(reference)
-    told = loaded.metadata
-    if told["kind"] not in set(TaskKind) - {TaskKind.ALL}:
-        raise UserError(f"--specialists {reference}: a {told['role']}, no specialist; name runs of kd specialist")
-    if list(told["classes"]) != list(setting.dataset.classes):
+    facts = loaded.metadata
+    if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
+        raise UserError(f"--specialists {reference}: a {facts['role']}, not a specialist; name runs of kd specialist")
+    if list(facts["classes"]) != list(setting.dataset.classes):
         raise UserError(
-            f"--specialists {reference}: trained on {told['data']}, whose classes or their order are not those of "
+            f"--specialists {reference}: trained on {facts['data']}, whose classes or their order are not those of "
             f"{setting.dataset.name}; name specialists of this data set"
         )
-    if list(told["image_shape"]) != list(setting.dataset.image_shape):
+    if list(facts["image_shape"]) != list(setting.dataset.image_shape):
         raise UserError(
-            f"--specialists {reference}: its images are {told['image_shape']}, not {list(setting.dataset.image_shape)} "
+            f"--specialists {reference}: its images are {facts['image_shape']}, not {list(setting.dataset.image_shape)} "
             "(channels, height, width); name specialists of such images"
         )
     return Member(
         name=tracking.run_name(loaded.run_id),
         model=loaded.module.to(setting.device),
-        group=tuple(told["group"]),
-        kind=TaskKind(told["kind"]),
-        own_fraction=told["own_fraction"],
+        group=tuple(facts["group"]),
+        kind=TaskKind(facts["kind"]),
+        own_fraction=facts["own_fraction"],
         run=TrackedRun(loaded.run_id, tracking.run_link(loaded.run_id)),
     )

@@ -1,4 +1,4 @@
-"""The names of all metrics and params: made here, once, from the library's records."""
+"""The one place that names metrics, and the params of a training, from the library's records."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -93,7 +93,7 @@ def change_metrics(change: Change) -> dict[str, float]:
 
 
 def job_params(job: Job) -> dict[str, str]:
-    """Return what was decided for a training and a reader compares."""
+    """Return the params of a training: the settings that a reader compares."""
     recipe = job.recipe
     decided: dict[str, object] = {
         "data": job.dataset.name,

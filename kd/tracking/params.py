@@ -1,4 +1,4 @@
-"""The one form in which a value is told as text: by flags, MLproject and MLflow's params alike."""
+"""The one form of a value as text, in flags, MLproject and MLflow's params alike."""
 
 
 def canonical(value: object) -> str:

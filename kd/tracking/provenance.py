@@ -1,4 +1,4 @@
-"""Where a result comes from: the code's commit, the libraries' versions, the machine."""
+"""The provenance of a result: the code's commit, the libraries' versions, the machine."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ from kd.tracking import store as tracking
 
 
 def provenance(device: torch.device) -> dict[str, str]:
-    """Return the tags that every run has: git commit and whether the tree was dirty, device, versions."""
+    """Return the tags that every run has: git commit, whether the tree was dirty, device, versions."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "kd.git_commit": _git("rev-parse", "HEAD") or "none",
@@ -24,7 +24,7 @@ def provenance(device: torch.device) -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git says of the checkout that kd runs from; None where that is none, or there is no git."""
+    """Return git's answer about the checkout that kd runs from; None where there is no checkout or no git."""
     folder = Path(kd.__file__).parent
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are those above

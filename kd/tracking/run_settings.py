@@ -1,4 +1,4 @@
-"""How the runs of trainings and combinations are kept."""
+"""Settings of the runs of trainings and combinations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What all runs of one command, or of one ``with kd.track``, share."""
+    """Settings that all runs of one command, or of one ``with kd.track``, share."""
 
     output_dir: Path
     """Folder of their files on this machine."""
@@ -17,6 +17,6 @@ class RunSettings:
     params: Mapping[str, str] = field(default_factory=dict)
     """Params of each training beside its own."""
     configuration: Mapping[str, object] = field(default_factory=dict)
-    """A whole configuration, kept beside each training; empty: that of the run above stands for it."""
+    """A whole configuration, logged with each training; empty: only the run above has one."""
     register_as: str = ""
     """Name in the model registry for combined models; empty: they are not registered."""

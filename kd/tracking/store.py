@@ -49,7 +49,7 @@ SYSTEM_METRICS_SECONDS = "5"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model out of the tracking store, with what kd wrote beside it."""
+    """A model from the tracking store, with the facts that kd logged beside it."""
 
     module: nn.Module
     uri: str
@@ -74,13 +74,13 @@ class Run:
         return _link(self.name, self.experiment_id, self.id)
 
     def log_params(self, params: Mapping[str, str]) -> None:
-        """Log params but those that the run has: ``mlflow run`` logged its own, and a param can't be changed."""
+        """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
         present = self._client.get_run(self.id).data.params
         missing = [Param(name, value) for name, value in params.items() if name not in present]
         self._client.log_batch(self.id, params=missing)
 
     def log_settings(self, settings: Mapping[str, object]) -> None:
-        """Keep the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes."""
+        """Log the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes."""
         mlflow.log_text(yaml.safe_dump(dict(settings), sort_keys=False), "config.yaml", run_id=self.id)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
@@ -107,15 +107,15 @@ class Run:
         self._client.log_batch(self.id, metrics=metrics)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        """Keep a figure as ``figures/NAME.png`` of the run, and under ``figures/`` on this machine."""
+        """Log a figure as ``figures/NAME.png``, and write it under ``figures/`` on this machine."""
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Optuna lays out its own with labels beyond the edge. To find the edge a figure is drawn once more, whole.
+        # Labels of Optuna's own figures lie beyond the edge; to find the edge costs one more drawing.
         figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
         self._client.log_artifact(self.id, str(path), "figures")
 
     def log_file(self, path: Path, folder: str) -> None:
-        """Keep a file under a folder of the run's artifacts."""
+        """Log a file under a folder of the run's artifacts."""
         self._client.log_artifact(self.id, str(path), folder)
 
     def log_dataset(self, name: str, digest: str, facts: Mapping[str, str]) -> None:
@@ -125,12 +125,12 @@ class Run:
         mlflow.log_input(data, context="training")
 
     def log_model(self, module: nn.Module, image_shape: Sequence[int], metadata: Mapping[str, Any]) -> str:
-        """Log a model without pickle (pt2), with signature, example and fixed requirements; keep it in ``models/``.
+        """Log a model without pickle (pt2), with signature, example and fixed requirements, and write it to ``models/``.
 
         Args:
             module: maps uint8 images (B, C, H, W) to (B, classes).
             image_shape: (C, H, W).
-            metadata: what a later reader needs to know: classes, role, digests.
+            metadata: facts that a later reader needs: classes, role, digests.
 
         Returns:
             The id of the logged model.
@@ -151,14 +151,14 @@ class Run:
             input_example=example,
             pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
             metadata=dict(metadata),
-            validate_serving_input=False,  # which would load the model again and try it, each time
+            validate_serving_input=False,  # it would load the model again and try it
         )
         module.to(was_on)
         self._keep_model(str(info.model_id))
         return str(info.model_id)
 
     def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str) -> None:
-        """Register a logged model as a new version of ``name``; it is the champion if it beats the present one on val.
+        """Register a logged model as a new version of ``name``, the champion if it beats the present one on val.
 
         Val accuracies are compared on the same data and split only: on others the champion stays.
         """
@@ -183,7 +183,7 @@ class Run:
 
 
 def _version(package: str) -> str:
-    # A local version such as 2.14.1+cpu is on no index, so that a requirement on it could not be installed.
+    # A local version such as 2.14.1+cpu is on no index, so a requirement on it could not be installed.
     module = {"mlflow": mlflow, "torch": torch, "numpy": np}[package]
     return str(module.__version__).split("+")[0]
 
@@ -195,23 +195,23 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
-    """Open a run: the top one, or a child of the run that is open. Its end tells how it went.
+    """Open a run: the top one, or a child of the run that is open.
 
-    FINISHED; FAILED after an error; KILLED after Ctrl-C or SIGTERM. System metrics are those of the top run, which
-    lasts as long as the process works.
+    It ends as FINISHED, as FAILED after an error, or as KILLED after Ctrl-C or SIGTERM. Only the top run, which lasts as long
+    as the process works, has system metrics.
 
     Args:
-        name: the run's.
+        name: name of the run.
         output_dir: folder of its files on this machine.
-        tags: the run's.
-        again: a run that ended, to be gone on with; None: a new one.
+        tags: tags of the run.
+        again: id of an ended run to resume; None: a new run.
 
     Raises:
         UserError: the tracking store can't be used.
     """
     top = mlflow.active_run() is None
     if again is not None:
-        os.environ.pop("MLFLOW_RUN_ID", None)  # of `mlflow run`: the next child would take that run for its own
+        os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`: the next child would take that run for its own
     with _started(name, output_dir, tags, (KeyboardInterrupt,), run_id=again, nested=not top, log_system_metrics=top) as opened:
         yield opened
 
@@ -220,7 +220,7 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
 def child_run(
     parent_run: str, name: str, *, output_dir: Path, tags: Mapping[str, str], killed_by: tuple[type[BaseException], ...]
 ) -> Iterator[Run]:
-    """Open a run below a run that another process may have open; it ends as KILLED after the exceptions named.
+    """Open a run below a run that another process may have open; it ends as KILLED after the given exceptions.
 
     Raises:
         UserError: the tracking store can't be used.
@@ -259,9 +259,9 @@ def _started(
 
 
 def _check_store() -> None:
-    """See that an sqlite store has its tables, and refuse at once one in a folder that can't be written to.
+    """Make the tables of an sqlite store, and refuse a store in a folder that can't be written to.
 
-    MLflow would try that again for minutes.
+    MLflow would retry that for minutes.
     """
     uri = tracking_uri()
     if not uri.startswith("sqlite:///"):
@@ -274,18 +274,18 @@ def _check_store() -> None:
 
 @cache
 def _make_tables(uri: str, path: Path) -> None:
-    """Have MLflow make a database's tables, if it has none, one command at a time: where two do that at once, one fails."""
+    """Have MLflow make the tables of a new database, one process at a time: of two at once, one would fail."""
     name = hashlib.sha256(f"{path}\0{Path.home()}".encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock"), suppress(MlflowException, SQLAlchemyError):
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
 def _quiet() -> None:
-    """Leave the terminal to kd's own lines: MLflow tells of each of its steps otherwise."""
+    """Leave the terminal to kd's own lines: MLflow would log each of its steps."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # torch says so of every export of a model on the CPU.
+    # torch warns so at every export of a model on the CPU.
     warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = SYSTEM_METRICS_SECONDS
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"] = "1"
@@ -315,7 +315,7 @@ def has_run(run_id: str) -> bool:
 
 
 def running_children(parent_run: str) -> dict[str, dict[str, str]]:
-    """Return the tags of a run's children that look under way, by run id."""
+    """Return the tags of a run's children that have not ended, by run id."""
     experiment = mlflow.get_run(parent_run).info.experiment_id
     below = f"tags.`mlflow.parentRunId` = '{parent_run}' and attributes.status = 'RUNNING'"
     return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
@@ -349,14 +349,14 @@ def run_name(run_id: str) -> str:
 def load_model(reference: str) -> LoadedModel:
     """Load the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``), on the CPU.
 
-    A command's parent run stands for the model that the command was run for. A model that gives probabilities, such as
-    a combined one, gives their logarithms here: logits all the same.
+    A command's parent run stands for the model that the command was run for. A model that gives probabilities, such as a
+    combined one, gives their logarithms here, which are logits too.
 
     Raises:
-        UserError: there is no such run or model, or it is none of kd's.
+        UserError: there is no such run or model, or kd did not log it.
     """
     _quiet()
-    with tempfile.TemporaryDirectory() as folder:  # one that MLflow makes would be left behind
+    with tempfile.TemporaryDirectory() as folder:  # MLflow leaves a folder of its own behind
         try:
             uri = reference if ":/" in reference else f"runs:/{_model_run(reference)}/{MODEL_NAME}"
             path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)

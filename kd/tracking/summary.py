@@ -18,8 +18,8 @@ def summarise(
 
     Args:
         parent: the run.
-        title: the note's.
-        teacher: who guided.
+        title: title of the note.
+        teacher: the teacher of all nets.
         distilled: students and specialists of all seeds, with their controls.
         combinations: one per seed; none where there are no specialists.
     """
@@ -36,6 +36,6 @@ def summarise(
     parent.log_metrics(metrics)
     for name, figure in summary_figures(teacher, distilled, combinations, changes).items():
         parent.log_figure(figure, name)
-    # A command's run answers for the model that it was run for: --teacher RUN_ID takes it.
+    # A command's run stands for the model that it was run for: --teacher RUN_ID loads it.
     [answer] = combinations[:1] or distilled[:1]
     parent.log_tags({"kd.model_run": answer.run_id})

@@ -1,4 +1,4 @@
-"""Teachers out of the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
+"""Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def reuse_or_train(job: Job, tracker: MlflowTracker, setting: Setting) -> Teache
     if reused:
         try:
             found = load_teacher(reused, "--teacher", setting, origin="reused")
-        except UserError as error:  # its files were deleted, say
+        except UserError as error:  # for example, its files were deleted
             log.warning("teacher: run %s would do but can't be used (%s): training another one", reused, error)
         else:
             log.info("teacher: run %s has the same configuration, data and code: reused", reused)
@@ -58,8 +58,8 @@ def load_teacher(references: str, flag: str, setting: Setting, origin: str = "na
     Args:
         references: RUN_ID or models:/NAME@ALIAS, or several.
         flag: the flag that named them, for messages.
-        setting: the command's.
-        origin: how it was obtained, in words.
+        setting: the setting of the command.
+        origin: how it was obtained: named or reused.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.

@@ -1,4 +1,4 @@
-"""Tracking for whoever calls the library: what is trained inside the ``with`` block has MLflow runs."""
+"""Tracking for callers of the library: trainings inside the ``with`` block have MLflow runs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from kd.tracking.workspace import writable
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A run under way, with those of trainings and combinations below it."""
+    """A run under way, with the runs of trainings and combinations below it."""
 
     run: Run
 
@@ -36,7 +36,7 @@ class Track:
         """Write the run's note, metrics and figures, as a command does at its end.
 
         Args:
-            teacher: who guided.
+            teacher: the teacher of all nets.
             distilled: students and specialists of all seeds, one or more, with their controls.
             combinations: one per seed; none where there are no specialists.
         """
@@ -49,11 +49,11 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
     """Track everything that is trained, distilled, specialised or combined inside the ``with`` block in MLflow.
 
     A run of this name is opened, with one run below it for each training and each combination: params, metrics, figures,
-    the checkpoint and the model. ``MLFLOW_TRACKING_URI`` names the store. A training that was stopped resumes from its last
+    the checkpoint and the model. ``MLFLOW_TRACKING_URI`` names the store. A stopped training resumes from its last
     finished epoch when the same one is asked for again.
 
     Args:
-        name: the run's.
+        name: name of the run.
         output_dir: folder under which ``models/``, ``checkpoints/`` and ``figures/`` are written.
         register_as: name in the model registry for combined models; empty: they are not registered.
 

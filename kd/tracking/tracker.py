@@ -1,4 +1,4 @@
-"""Carrying out the library's jobs in MLflow runs."""
+"""The tracker that carries out the library's jobs in MLflow runs."""
 
 from dataclasses import dataclass
 

@@ -25,9 +25,9 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
     """Train a job in a run of its own: a child of the open run, or the top run.
 
     Args:
-        job: what to train.
-        settings: where files go, and what all runs share.
-        control: the same net on hard targets, to be compared with.
+        job: the training.
+        settings: settings that all runs share.
+        control: the same net on hard targets, for comparison.
 
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
@@ -60,7 +60,7 @@ def group_tag(task: Task) -> str:
 
 
 def metadata(job: Job, trained: Trained) -> dict[str, Any]:
-    """Return what stands beside a logged model, for whoever loads it."""
+    """Return the facts beside a logged model, for whoever loads it."""
     dataset, task = trained.dataset, trained.task
     return {
         "role": trained.role,

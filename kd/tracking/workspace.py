@@ -1,4 +1,4 @@
-"""What a command works with: data, device and folders, checked before any run is opened."""
+"""The setting of a command: data, device and folders, checked before any run is opened."""
 
 import os
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from kd.tracking.provenance import provenance
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What every training of one command shares."""
+    """The setting that all trainings of one command share."""
 
     command: str
     dataset: Dataset
     device: torch.device
     output_dir: Path
     tags: Mapping[str, str]
-    """Tags of every run: by these one filters, since a filter on a parent's params hides its children."""
+    """Tags of every run, to filter by: a filter on a parent's params hides its children."""
     resume: bool = True
     """Whether a training resumes from the checkpoint of a stopped run of the same training."""
 
 
 def open_setting(command: str, dataset: Dataset, device: str, output_dir: str, *, resume: bool) -> Setting:
-    """Return what a command works with.
+    """Return the setting of a command.
 
     Args:
-        command: its name, for the tags of its runs.
+        command: name of the command, for the tags of its runs.
         dataset: the images.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         output_dir: folder under which files are written.

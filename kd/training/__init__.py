@@ -1,1 +1,1 @@
-"""One net trained: recipe, loop, optimizers, checkpoints. Knows no tracker, no teacher and no search."""
+"""Training of one net: recipe, loop, optimizers, checkpoints; without a tracker, a teacher or a search."""

@@ -17,16 +17,16 @@ UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
-"""What reading bytes that torch did not write, or damaged ones, can end in."""
+"""Errors of reading bytes that are damaged, or that torch did not write."""
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a reader, or a kill in the middle, never meets half of one.
 
     Raises:
-        UserError: it can't be written; the last one is left.
+        UserError: it can't be written; the file is left as it was.
     """
-    content = io.BytesIO()  # torch's own writing of a file tells of a full disk as of an "unexpected pos"
+    content = io.BytesIO()  # torch, writing a file itself, reports a full disk as an "unexpected pos"
     torch.save(dict(state), content)
     try:
         write_whole(path, content.getbuffer())

@@ -17,7 +17,7 @@ class Ranked(Protocol):
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Return what is compared: the larger, the better."""
+        """Return the key by which scores are compared; larger is better."""
 
 
 Score = TypeVar("Score", bound=Ranked)
@@ -25,12 +25,12 @@ Score = TypeVar("Score", bound=Ranked)
 
 @dataclass(frozen=True)
 class ScoredEpoch(Generic[Score]):
-    """One epoch: what it gave on the training images, and how its weights score on val."""
+    """One epoch: its figures on the training images, and the score of its weights on val."""
 
     train: Epoch
     val: Score
     is_best: bool
-    """Whether no epoch before scored as well."""
+    """Whether it scores better than all epochs before."""
 
     @property
     def number(self) -> int:
@@ -40,12 +40,12 @@ class ScoredEpoch(Generic[Score]):
 
 @dataclass(eq=False)
 class FitState(Generic[Score]):
-    """How far a training has come: plain tensors and numbers, that a checkpoint can keep."""
+    """The progress of a training: plain tensors and numbers, as a checkpoint holds them."""
 
     history: list[ScoredEpoch[Score]] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
-    """Time that training and scoring took so far."""
+    """Time that training and scoring have taken so far."""
 
     @property
     def best_epoch(self) -> int:
@@ -79,10 +79,10 @@ def fit(
     all that a resumed training needs to become the one that was never stopped.
 
     Args:
-        trainer: trains the model, an epoch at a time.
+        trainer: trains the model, one epoch at a time.
         score: scores the model on val; it is called after each epoch.
-        use: ``best``: the weights of the epoch with the highest rank, the first of equals; ``last``: those of the last one.
-        state: where the epochs are kept, and those of a training that is resumed; None: nobody else asks for them.
+        use: ``best``: the weights of the epoch with the highest rank, the first of equals; ``last``: those of the last epoch.
+        state: receives the epochs; that of a resumed training has the ones before; None: a new one.
 
     Raises:
         UserError: the loss is not finite.

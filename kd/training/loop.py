@@ -18,11 +18,11 @@ from kd.training.optimizers import create_optimizers, learning_rate
 from kd.training.recipe import Recipe
 
 GROWTH_FRACTION = 0.7
-"""Share of the training over which images grow to their size, where the recipe has them begin smaller."""
+"""Share of the training over which images grow to their own height, where the recipe begins with smaller ones."""
 
 
 GROWTH_STEP_PX = 8
-"""A net halves its images three times at most: sizes that are no multiple of 8 cost nearly as much as the next one that is."""
+"""A net halves its images three times at most, so a height that is not a multiple of 8 costs nearly as much as the next one."""
 
 
 Objective = Callable[[Tensor, Batch], LossTerms]
@@ -35,16 +35,16 @@ EpochRows = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training images gave; means are over images."""
+    """One pass over the training images, with its means over images."""
 
     number: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     loss: float
     soft_loss: float
     hard_loss: float
     accuracy: float
     learning_rate: float
-    """That of the epoch's last step."""
+    """Learning rate of the epoch's last step."""
     seconds: float
     images_per_second: float
 
@@ -52,8 +52,9 @@ class Epoch:
 def seen_px(progress: float, start: int, full: int) -> int:
     """Return the height at which images of height ``full`` are seen after ``progress`` (0..1) of the training.
 
-    It grows from ``start`` (0: from ``full``) linearly, in steps of :data:`GROWTH_STEP_PX`: what small images teach costs
-    less, and the last part of the training sees what is scored (Howard 2018, "Training Imagenet in 3 hours for 25 minutes").
+    It grows from ``start`` (0: from ``full``) linearly, in steps of :data:`GROWTH_STEP_PX`: small images teach at less cost,
+    and the last part of the training sees images of the height that is scored (Howard 2018, "Training Imagenet in 3 hours
+    for 25 minutes").
     """
     if not 0 < start < full or progress >= GROWTH_FRACTION:
         return full
@@ -62,7 +63,7 @@ def seen_px(progress: float, start: int, full: int) -> int:
 
 
 def resized(images: Tensor, height: int) -> Tensor:
-    """Return images (B, C, H, W) at a height, in proportion and float32; as they are where they have it."""
+    """Return images (B, C, H, W) resized to a height, in proportion and float32; unchanged where they have it."""
     old_height, old_width = images.shape[-2:]
     if height == old_height:
         return images
@@ -71,7 +72,7 @@ def resized(images: Tensor, height: int) -> Tensor:
 
 
 class Trainer:
-    """Trains one model with Nesterov momentum, an epoch at a time.
+    """The training of one model, one epoch at a time.
 
     Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs is all
     that a resumed training needs to become the one that was never stopped.
@@ -132,7 +133,8 @@ class Trainer:
         rows = self.epoch_rows(number) if self.epoch_rows else None
         images = len(self.split) if rows is None else len(rows)
         steps = -(-images // self.recipe.batch_size)
-        taken: list[Tensor] = []  # of each step: loss, soft, hard, correct; summed up once an epoch, not to sync each step
+        # Per step: loss, soft, hard, correct. They are summed once per epoch, for a sum per step would wait for the device.
+        taken: list[Tensor] = []
         sizes: list[int] = []
         rate = 0.0
         for step, batch in enumerate(

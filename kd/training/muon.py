@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 STEPS = 3
-SMALLEST_NORM = 1e-12
-"""Filters that are all zero stay so, until the first update."""
+MIN_NORM = 1e-12
+"""Divisor of filters that are all zero, which stay so until the first update."""
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b and c of the iteration X <- a X + b X X^T X + c (X X^T)^2 X, which Jordan et al. tuned for a steep slope at 0."""
 
@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(filters)
                 buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(filters.grad)
                 update = filters.grad.add(buffer, alpha=group["momentum"]).reshape(len(filters), -1)
-                filters.mul_(len(filters) ** 0.5 / filters.norm().clamp(min=SMALLEST_NORM))
+                filters.mul_(len(filters) ** 0.5 / filters.norm().clamp(min=MIN_NORM))
                 filters.sub_(group["lr"] * orthogonalised(update).view_as(filters))
 
 

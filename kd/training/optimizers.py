@@ -1,4 +1,4 @@
-"""What takes the steps: Nesterov momentum, or Muon for the filters, with the rate of each step."""
+"""The optimizers: Nesterov momentum, or Muon for the filters; and the learning rate of each step."""
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ def learning_rate(progress: float, peak: float) -> float:
 
 
 def create_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Return what trains a model: each of its parameters is in one of them, with the recipe's peak learning rate."""
+    """Return the optimizers of a model: each parameter is in one of them, with the recipe's peak learning rate."""
     filters = [parameter for parameter in model.parameters() if parameter.ndim > MATRIX_DIMENSIONS]
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == MATRIX_DIMENSIONS]
     # Norms and biases are vectors; decay on them costs accuracy and regularises nothing (He et al. 2018, 3.1).

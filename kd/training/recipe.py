@@ -1,4 +1,4 @@
-"""How a net is trained: plain settings, known without torch."""
+"""The recipe of a training: plain settings, known without torch."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from kd.errors import UserError
 OptimizerName = Literal["sgd", "muon"]
 """sgd: Nesterov momentum; muon: orthogonalised steps for the filters, in fewer epochs."""
 Use = Literal["best", "last"]
-"""Whose weights are used: those of the best epoch on val, or those of the last epoch."""
+"""Weights to use: those of the best epoch on val, or those of the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Recipe:
     weight_decay: float = 5e-4
     """L2 penalty on the weights, but for norms and biases."""
     seed: int = 0
-    """Decides the initial weights and the order of the images."""
+    """Seed of the initial weights and of the order of the images."""
     views: int = 0
-    """Epoch e sees view e mod ``views`` of each image; 0: every epoch sees a view of its own."""
+    """Number of augmented views of each image: epoch e sees view e mod ``views``; 0: a new view each epoch."""
     optimizer: OptimizerName = "sgd"
     label_smoothing: float = 0.0
     """Share of each hard target that is spread evenly over all classes."""
     start_px: int = 0
-    """Height of the images in the first steps, which grows to their own height; 0: they are seen as they are throughout."""
+    """Height of the images in the first steps, which grows to their own height; 0: their own height throughout."""
     shift_px: int = 0
     """Largest shift of the augmented images, in pixels; 0: an eighth of their height."""
     use: Use = "best"
     compile: bool = False
-    """Take the steps with the net as ``torch.compile`` has it."""
+    """Whether the net is trained with ``torch.compile``."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):

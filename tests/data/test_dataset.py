@@ -94,7 +94,7 @@ def test_val_fraction_leaves_the_test_split_alone() -> None:
 
 @pytest.mark.parametrize("val_fraction", [0.0, 1.0, -0.1, float("nan")])
 def test_val_fraction_out_of_bounds_is_refused(val_fraction: float) -> None:
-    with pytest.raises(UserError, match="is no share; give one above 0 and below 1"):
+    with pytest.raises(UserError, match="expected a share above 0 and below 1"):
         load_digits_set(val_fraction=val_fraction)
 
 

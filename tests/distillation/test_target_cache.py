@@ -445,7 +445,7 @@ def test_a_file_of_another_key_is_an_error(tmp_path: Path, field: str, value: ob
     rewrite_header(path, lambda header: header["key"].update({field: value}))
     before = path.read_bytes()
     clearing = re.escape(f"'kd targets --prune --output-dir {tmp_path.parent}'")
-    with pytest.raises(UserError, match=f"tells of another {field} than asked for: clear it with {clearing}"):
+    with pytest.raises(UserError, match=f"is of another {field} than asked for: clear it with {clearing}"):
         fill(tmp_path)
     assert path.read_bytes() == before
 
@@ -456,7 +456,7 @@ def test_a_renamed_file_is_an_error(tmp_path: Path) -> None:
     fill(tmp_path, data_digest="e" * 32, dtype="float16")
     [other] = set(tmp_path.glob("*.targets")) - {asked}
     other.replace(asked)
-    with pytest.raises(UserError, match="tells of another data, dtype than asked for"):
+    with pytest.raises(UserError, match="is of another data, dtype than asked for"):
         fill(tmp_path)
 
 

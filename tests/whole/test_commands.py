@@ -237,7 +237,7 @@ def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
     ("arguments", "told"),
     [
         (["combine", "--generalist", "TEACHER", "--specialists", "SPECIALIST,SPECIALIST"], "is named twice"),
-        (["combine", "--generalist", "TEACHER", "--specialists", "TEACHER"], "no specialist"),
+        (["combine", "--generalist", "TEACHER", "--specialists", "TEACHER"], "not a specialist"),
         (["combine", "--generalist", "SPECIALIST", "--specialists", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "0123456789abcdef"], "no such run or model"),

@@ -20,7 +20,7 @@ SECTIONS = [
     "Main Training Process",
     "Summary",
 ]
-LEAST_FIGURES = 5
+MIN_FIGURES = 5
 CELL_SECONDS = 400
 
 pytestmark = pytest.mark.timeout(600)
@@ -97,7 +97,7 @@ def test_runs_from_top_to_bottom_without_a_word_on_stderr(executed: NotebookNode
 
 def test_shows_its_figures_inline(executed: NotebookNode) -> None:
     figures = [output for output in outputs(executed) if "image/png" in output.get("data", {})]
-    assert len(figures) >= LEAST_FIGURES
+    assert len(figures) >= MIN_FIGURES
 
 
 def test_writes_into_its_working_folder_alone(executed: NotebookNode, folder: Path) -> None:

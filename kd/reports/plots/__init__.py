@@ -1,4 +1,4 @@
-"""The figures of a run: arrays in, a matplotlib Figure out. Nothing here saves, shows, or keeps state.
+"""The figures of a run: arrays in, a matplotlib Figure out. Nothing here saves, shows or holds state.
 
 Accuracies and probabilities are fractions and are drawn in percent; every figure carries its units and its n.
 """

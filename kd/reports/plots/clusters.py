@@ -27,8 +27,8 @@ from kd.reports.plots.style import (
 
 CLIPPED_PERCENTILE = 99
 GROUP_COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
-MOST_STRIP = 0.4  # of the matrix's width
-MOST_NUMBERS = 25
+MAX_STRIP = 0.4  # of the matrix's width
+MAX_NUMBERS = 25
 
 
 def covariance_clusters(
@@ -41,15 +41,15 @@ def covariance_clusters(
 ) -> Figure:
     """Draw the covariance matrix (C, C) of the predicted probabilities, its classes ordered by group.
 
-    Groups are outlined; a class of several groups stands with its first one and is marked in each of them in the strip
-    to the right, and a class of none stands last. The colours are scaled to what lies off the diagonal.
+    Groups are outlined. A class of several groups stands with its first one, and the strip to the right marks it in each; a
+    class of no group stands last. The colours are scaled to what lies off the diagonal.
     """
     first = _first_group(groups, len(classes))
     order = np.argsort(first, kind="stable")
     ordered = np.asarray(covariance, dtype=np.float64)[np.ix_(order, order)]
-    np.fill_diagonal(ordered, np.nan)  # the variances are far larger than all else, and no matter for the groups
+    np.fill_diagonal(ordered, np.nan)  # the variances are far larger than all else, and do not matter for the groups
     side = float(np.clip(0.5 * len(classes), 5.5, 9.5))
-    step = min(max(1.0, len(classes) / 40), MOST_STRIP * len(classes) / max(1, len(groups)))
+    step = min(max(1.0, len(classes) / 40), MAX_STRIP * len(classes) / max(1, len(groups)))
     wide = 1 + step * len(groups) / len(classes)
     figure = new_figure(side * wide + 2, side + 1.4, title, square_axes=True)
     axes = figure.subplots()
@@ -107,7 +107,7 @@ def _membership(axes: Axes, groups: Sequence[Sequence[int]], order: Array, step:
         for label in members:
             corner = (left, place[label] - 0.5)
             axes.add_patch(Rectangle(corner, 0.8 * step, 1, facecolor=colour, edgecolor="none", gid="member"))
-    for group in thinned(len(groups), MOST_NUMBERS):
+    for group in thinned(len(groups), MAX_NUMBERS):
         axes.text(count + (group + 0.7) * step, -0.8, str(group), ha="center", va="bottom", fontsize=8)
     axes.text(count - 0.5, -0.8, "group", ha="right", va="bottom", fontsize=9)
     axes.set_xlim(-0.5, count + step * (len(groups) + 0.3))

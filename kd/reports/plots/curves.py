@@ -24,7 +24,10 @@ def training_curves(
 
     Each epoch has ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_soft_loss``, ``train_hard_loss`` (nats),
     ``train_accuracy``, ``val_accuracy`` (fractions) and ``learning_rate``. ``best_epoch`` is the one whose weights are
-    used. Raises ValueError where there is no epoch.
+    used.
+
+    Raises:
+        ValueError: there is no epoch.
     """
     if not epochs:
         msg = "training_curves needs at least one epoch"

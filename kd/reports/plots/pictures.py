@@ -1,4 +1,4 @@
-"""Figures of test images with what the nets say of them."""
+"""Figures of test images with the nets' answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,13 @@ from kd.reports.plots.style import (
     tidy,
 )
 
-MOST_BARS = 10
-LEAST_PROBABILITY, MOST_OF_LEAST = 1e-4, 1e-2
-TILES_A_ROW = 8
-MOST_TILES = 16
+MAX_BARS = 10
+MIN_AXIS_START, MAX_AXIS_START = 1e-4, 1e-2
+TILES_PER_ROW = 8
+MAX_TILES = 16
 HEADING = 0.14
-LONGEST_HERE = 16
-LONGEST_ON_TILE = 12
+MAX_NAME_LENGTH = 16
+MAX_NAME_LENGTH_ON_TILE = 12
 
 
 def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
@@ -36,25 +36,34 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
     temperature: float,
     title: str,
 ) -> Figure:
-    """Draw images beside the teacher's soft targets and what others, such as its student, give: all at one temperature.
+    """Draw images beside the soft targets of a teacher and of other systems, such as its student, at one temperature.
 
-    images (n, C, H, W) uint8, labels (n,), of each system, ``teacher`` among them, (n, K) probabilities at that temperature.
     Each image has its classes from the teacher's most probable one down; beyond ten, the rest is summed into one line. The
-    axis is logarithmic, since the small probabilities are what is taught (Hinton et al. 2015, section 2). Raises
-    ValueError where n is 0.
+    axis is logarithmic, since the small probabilities are what is taught (Hinton et al. 2015, section 2).
+
+    Args:
+        images: (n, C, H, W) uint8.
+        labels: (n,).
+        systems: (n, K) probabilities at the temperature by system, ``teacher`` among them.
+        classes: the K names.
+        temperature: T of the probabilities.
+        title: title of the figure.
+
+    Raises:
+        ValueError: n is 0.
     """
     if len(images) == 0:
         msg = "dark_knowledge needs at least one image"
         raise ValueError(msg)
-    names = class_names(classes, LONGEST_HERE)
-    bars = min(len(classes), MOST_BARS) + (len(classes) > MOST_BARS)
+    names = class_names(classes, MAX_NAME_LENGTH)
+    bars = min(len(classes), MAX_BARS) + (len(classes) > MAX_BARS)
     columns = min(2, len(images))
     rows = -(-len(images) // columns)
     height = max(1.7, 0.075 * bars * (len(systems) + 1) + 0.4)
     figure = new_figure(6.8 * columns, 1.1 + rows * height, title)
     grid = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 2.2] * columns).reshape(-1, 2)
     smallest = min(float(p.min()) for p in systems.values())
-    least = 10.0 ** np.floor(np.log10(np.clip(smallest, LEAST_PROBABILITY, MOST_OF_LEAST)))
+    least = 10.0 ** np.floor(np.log10(np.clip(smallest, MIN_AXIS_START, MAX_AXIS_START)))
     for image, (picture, axes) in enumerate(grid):
         if image >= len(images):
             picture.set_axis_off()
@@ -78,7 +87,7 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
 
 def _soft_targets(axes: Axes, label: int, systems: Mapping[str, Array], names: Sequence[str]) -> None:
     order = np.argsort(-systems["teacher"], kind="stable")
-    shown, rest = order[:MOST_BARS], order[MOST_BARS:]
+    shown, rest = order[:MAX_BARS], order[MAX_BARS:]
     if label in rest:  # the true class is always shown
         shown = np.append(shown[:-1], label)
         rest = np.setdiff1d(order, shown)
@@ -90,7 +99,7 @@ def _soft_targets(axes: Axes, label: int, systems: Mapping[str, Array], names: S
         offset = (place - (len(systems) - 1) / 2) * height
         drawn = axes.barh(np.arange(len(values)) + offset, values, height, color=colours[system][0], label=system)
         if len(rest):
-            drawn.patches[-1].set_alpha(0.4)  # a sum is no single soft target
+            drawn.patches[-1].set_alpha(0.4)  # a sum is not a single soft target
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_yticks(range(len(lines)), lines, fontsize=8.5)
     axes.get_yticklabels()[list(shown).index(label)].set_fontweight("bold")
@@ -110,19 +119,26 @@ def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
 ) -> Figure:
     """Show images that the combination mended, and images that it broke.
 
-    images (n, C, H, W) uint8, labels (n,), and the predicted classes (n,) of the generalist (before) and of the
-    combination (after), all for the whole split. Of each kind up to 16 images are shown, spread evenly over the split.
+    Up to 16 images of each kind are shown, spread evenly over the split.
+
+    Args:
+        images: (n, C, H, W) uint8, all of the split.
+        labels: (n,).
+        before: the generalist's predicted classes, (n,).
+        after: the combination's predicted classes, (n,).
+        classes: names of the classes.
+        title: title of the figure.
     """
     kinds = [
         ("mended", np.flatnonzero((before != labels) & (after == labels))),
         ("broken", np.flatnonzero((before == labels) & (after != labels))),
     ]
-    counts = [min(len(rows), MOST_TILES) for _, rows in kinds]
-    lines = [-(-count // TILES_A_ROW) for count in counts]
+    counts = [min(len(rows), MAX_TILES) for _, rows in kinds]
+    lines = [-(-count // TILES_PER_ROW) for count in counts]
     ratios = [ratio for line in lines for ratio in (HEADING, *[1.0] * line)]
     figure = new_figure(12, 0.6 + 1.85 * sum(ratios), title)
-    grid = figure.add_gridspec(len(ratios), TILES_A_ROW, height_ratios=ratios)
-    names = class_names(classes, LONGEST_ON_TILE)
+    grid = figure.add_gridspec(len(ratios), TILES_PER_ROW, height_ratios=ratios)
+    names = class_names(classes, MAX_NAME_LENGTH_ON_TILE)
     top = 0
     for (kind, rows), count, line in zip(kinds, counts, lines, strict=True):
         shown = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
@@ -132,7 +148,7 @@ def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
         text = f"{kind}: {len(rows):,} of n = {len(labels):,} images{some}" if count else f"no image was {kind}"
         heading.text(0, 0, text if count else f"{text} (n = {len(labels):,} images)", fontsize=11, color=INK)
         for tile, row in enumerate(shown):
-            axes = figure.add_subplot(grid[top + 1 + tile // TILES_A_ROW, tile % TILES_A_ROW])
+            axes = figure.add_subplot(grid[top + 1 + tile // TILES_PER_ROW, tile % TILES_PER_ROW])
             show_image(axes, images[row])
             _before_and_after(axes, names[before[row]], names[after[row]], mended=kind == "mended")
         top += 1 + line

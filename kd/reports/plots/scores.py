@@ -24,16 +24,16 @@ from kd.reports.plots.style import (
     tidy,
 )
 
-MOST_WITH_COUNTS = 12
-MOST_WITH_CELLS = 25
+MAX_CLASSES_WITH_COUNTS = 12
+MAX_CLASSES_WITH_CELLS = 25
 TOP_CONFUSIONS = 15
-LETTERS_THAT_FIT_A_CELL = 3
+MAX_LETTERS_PER_CELL = 3
 BINS = 15
 BAR_WIDTH = 92 / BINS
 DARK_PERCENT = 30
-LETTERS_A_ROW = 100
-CLASSES_A_ROW = 34
-MOST_IN_CLASS_ORDER = 20
+LETTERS_PER_ROW = 100
+CLASSES_PER_ROW = 34
+MAX_CLASSES_IN_ORDER = 20
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: Sequence[str], title: str) -> Figure:
@@ -49,7 +49,7 @@ def confusion_matrix(labels: Array, predictions: Array, classes: Sequence[str], 
     percent = np.full(counts.shape, np.nan)
     np.divide(100 * counts, totals[:, None], out=percent, where=totals[:, None] > 0)
 
-    many = count > MOST_WITH_CELLS
+    many = count > MAX_CLASSES_WITH_CELLS
     side = float(np.clip(0.68 * count, 5.5, 9.5))
     figure = new_figure(side + (6.0 if many else 2.0), side + 1.2, title, square_axes=True)
     if many:
@@ -66,7 +66,7 @@ def confusion_matrix(labels: Array, predictions: Array, classes: Sequence[str], 
 
 
 def _matrix(figure: Figure, axes: Axes, percent: Array, totals: Array, classes: Sequence[str]) -> None:
-    # The square root brings out the few percent off the diagonal, which are what the figure is read for.
+    # The square root brings out the few percent off the diagonal, for which the figure is read.
     image = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
     axes.set_facecolor(LIGHT)
     bar = figure.colorbar(image, ax=axes, ticks=[0, 1, 5, 10, 25, 50, 75, 100], fraction=0.046, pad=0.02)
@@ -74,8 +74,8 @@ def _matrix(figure: Figure, axes: Axes, percent: Array, totals: Array, classes: 
     names, shown = class_names(classes), thinned(len(classes))
     one_size = len(set(totals.tolist())) == 1
     rows = [names[k] if one_size else f"{names[k]} ({totals[k]:,})" for k in shown]
-    size = font_size(len(shown), 9.0 if len(classes) > MOST_WITH_CELLS else 0.6 * len(shown))
-    turned = max(len(names[k]) for k in shown) > LETTERS_THAT_FIT_A_CELL
+    size = font_size(len(shown), 9.0 if len(classes) > MAX_CLASSES_WITH_CELLS else 0.6 * len(shown))
+    turned = max(len(names[k]) for k in shown) > MAX_LETTERS_PER_CELL
     axes.set_xticks(shown, [names[k] for k in shown], rotation=90 if turned else 0, fontsize=size)
     axes.set_yticks(shown, rows, fontsize=size)
     axes.set_xlabel("predicted class")
@@ -83,7 +83,7 @@ def _matrix(figure: Figure, axes: Axes, percent: Array, totals: Array, classes: 
 
 
 def _cell_text(axes: Axes, percent: Array, counts: Array) -> None:
-    with_counts = len(counts) <= MOST_WITH_COUNTS
+    with_counts = len(counts) <= MAX_CLASSES_WITH_COUNTS
     size = float(np.clip(40 / len(counts), 8, 13)) if with_counts else 7.5
     for row, column in zip(*np.nonzero(counts), strict=True):
         share, n = percent[row, column], counts[row, column]
@@ -117,10 +117,17 @@ def _top_confusions(axes: Axes, counts: Array, percent: Array, classes: Sequence
 
 
 def reliability_diagram(confidence: Array, correct: Array, title: str) -> Figure:
-    """Draw accuracy against confidence in 15 equal bins, and how many images each bin holds.
+    """Draw accuracy against confidence in 15 equal bins, and the number of images in each bin.
 
-    confidence (n,) is the probability of the predicted class, correct (n,) whether that class is right. The expected
-    calibration error (ECE; Guo et al. 2017, Eq. 3) is written on the figure. Raises ValueError where n is 0.
+    The expected calibration error (ECE; Guo et al. 2017, Eq. 3) is written on the figure.
+
+    Args:
+        confidence: probability of the predicted class, (n,).
+        correct: whether that class is right, (n,).
+        title: title of the figure.
+
+    Raises:
+        ValueError: n is 0.
     """
     if len(confidence) == 0:
         msg = "reliability_diagram needs at least one image"
@@ -181,18 +188,23 @@ def _accuracy_intervals(axes: Axes, centres: Array, right: Array, sizes: Array) 
 def per_class_accuracy(accuracies: Mapping[str, Array], counts: Array, classes: Sequence[str], title: str) -> Figure:
     """Draw the accuracy of each system on each class, with Wilson's 95 % interval.
 
-    accuracies maps a system's name to its accuracy by class, (K,) fractions; counts (K,) are the images of each class,
-    and a class without any is left empty. More than 20 classes are ordered by the first system's accuracy.
+    A class without images is left empty. More than 20 classes are ordered by the first system's accuracy.
+
+    Args:
+        accuracies: accuracy per class by name of system, (K,) fractions.
+        counts: images per class, (K,).
+        classes: the K names.
+        title: title of the figure.
     """
     counts = np.asarray(counts)
     first = next(iter(accuracies))
     order = np.arange(len(classes))
-    if len(classes) > MOST_IN_CLASS_ORDER:
+    if len(classes) > MAX_CLASSES_IN_ORDER:
         order = np.argsort(np.nan_to_num(accuracies[first], nan=np.inf), kind="stable")
-    rows = [order[start : start + CLASSES_A_ROW] for start in range(0, len(order), CLASSES_A_ROW)]
+    rows = [order[start : start + CLASSES_PER_ROW] for start in range(0, len(order), CLASSES_PER_ROW)]
     names = _names_with_n(classes, counts)
     longest = max(len(name) for name in names)
-    turned = longest * len(rows[0]) > LETTERS_A_ROW
+    turned = longest * len(rows[0]) > LETTERS_PER_ROW
     width = float(np.clip(0.9 * len(classes), 7, 13))
     figure = new_figure(width, 1.5 + (2.6 + (0.085 * longest if turned else 0)) * len(rows), title)
     every = figure.subplots(len(rows), 1, squeeze=False, sharey=True)[:, 0]
@@ -208,7 +220,7 @@ def per_class_accuracy(accuracies: Mapping[str, Array], counts: Array, classes: 
         axes.set_ylabel("accuracy (%)")
         tidy(axes)
     sizes = f"n = {counts[0]:,} images each" if len(set(counts.tolist())) == 1 else f"n = {counts.sum():,} images"
-    ordered = "; in the order of the first system's accuracy" if len(classes) > MOST_IN_CLASS_ORDER else ""
+    ordered = "; in the order of the first system's accuracy" if len(classes) > MAX_CLASSES_IN_ORDER else ""
     every[-1].set_xlabel(f"true class ({sizes}; lines: 95 % intervals{ordered})")
     handles = every[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(accuracies), frameon=False)
@@ -216,7 +228,7 @@ def per_class_accuracy(accuracies: Mapping[str, Array], counts: Array, classes: 
 
 
 def _wilson_errors(accuracy: Array, counts: Array) -> tuple[Array, Array]:
-    """Return percent by class (K,) and the distances to its bounds (2, K), NaN for a class without images."""
+    """Return the accuracy per class in percent (K,) and the distances to its bounds (2, K); NaN without images."""
     means, errors = np.full(len(counts), np.nan), np.full((2, len(counts)), np.nan)
     for k in np.flatnonzero((counts > 0) & np.isfinite(accuracy)):
         interval = wilson_interval(round(accuracy[k] * counts[k]), int(counts[k]))

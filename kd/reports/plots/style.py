@@ -1,4 +1,4 @@
-"""What all figures share: palette, sizes, and text that fits.
+"""The style that all figures share: palette, sizes, and text that fits.
 
 Figures are built without pyplot, so there is no global state, no backend to choose, and nothing to close.
 """
@@ -33,10 +33,10 @@ ROLE_LOOKS = {
 OTHER_LOOKS = ((GREEN, "^"), (PURPLE, "v"), (ORANGE, "P"), (SKY, "X"))
 
 MARGIN_INCHES, SQUARE_MARGIN_INCHES = 0.08, 0.2
-LONGEST_NAME = 18
+MAX_NAME_LENGTH = 18
 RGB = 3
-POINTS_AN_INCH = 72
-TITLE_LETTERS_AN_INCH = 9.5
+POINTS_PER_INCH = 72
+TITLE_LETTERS_PER_INCH = 9.5
 
 
 def new_figure(width: float, height: float, title: str, *, square_axes: bool = False) -> Figure:
@@ -48,13 +48,13 @@ def new_figure(width: float, height: float, title: str, *, square_axes: bool = F
     margin = SQUARE_MARGIN_INCHES if square_axes else MARGIN_INCHES
     engine = ConstrainedLayoutEngine(w_pad=margin, h_pad=margin, compress=square_axes)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=engine)
-    lines = textwrap.wrap(plain(title), max(20, int(width * TITLE_LETTERS_AN_INCH)))
+    lines = textwrap.wrap(plain(title), max(20, int(width * TITLE_LETTERS_PER_INCH)))
     figure.suptitle("\n".join(lines), fontsize=12, fontweight="bold", color=INK)
     return figure
 
 
 def looks(systems: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return each system's colour and marker: those of the role its name starts with, or else, or if taken, others."""
+    """Return each system's colour and marker: those of the role that its name starts with, others where these are taken."""
     chosen: dict[str, tuple[str, str]] = {}
     others = cycle(OTHER_LOOKS)
     for system in systems:
@@ -64,7 +64,7 @@ def looks(systems: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def tidy(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> None:
-    """Take away what carries no data: two spines, and the grid behind the data in one direction only."""
+    """Take two spines away, and leave a grid behind the data in one direction only."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(visible=True, axis=grid, color=LIGHT, linewidth=0.8)
@@ -77,18 +77,18 @@ def plain(text: str) -> str:
     return "".join(letters).replace("$", r"\$")
 
 
-def class_names(classes: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
-    """Shorten names in their middle, which keeps them apart; a name that the font cannot write becomes its number."""
+def class_names(classes: Sequence[str], longest: int = MAX_NAME_LENGTH) -> list[str]:
+    """Shorten names in their middle, so that they stay different; a name that the font lacks becomes its number."""
     return [_class_name(number, " ".join(name.split()), longest) for number, name in enumerate(classes)]
 
 
 def font_size(count: int, inches: float, largest: float = 10.0, smallest: float = 5.0) -> float:
-    """Return the font size at which so many lines of text fit beside an axis of this length."""
-    return float(np.clip(0.95 * POINTS_AN_INCH * inches / count, smallest, largest))
+    """Return the font size at which ``count`` lines of text fit beside an axis of this length."""
+    return float(np.clip(0.95 * POINTS_PER_INCH * inches / count, smallest, largest))
 
 
 def thinned(count: int, most: int = 100) -> list[int]:
-    """Return the positions whose ticks are labelled: all of them, or every k-th so that at most so many are."""
+    """Return the positions whose ticks are labelled: all, or every k-th so that there are ``most`` or fewer."""
     return list(range(0, count, -(-count // most)))
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from kd.evaluation.intervals import Interval, format_interval, unit_scale, verdict
 from kd.reports.plots.style import BLUE, GREY, INK, LIGHT, VERMILLION, Array, new_figure, plain, tidy
 
-LONGEST_LABEL = 46
+MAX_LABEL_LENGTH = 46
 VERDICT_LOOKS = {
     "gain": (BLUE, BLUE, "o"),
     "loss": (VERMILLION, VERMILLION, "D"),
@@ -33,7 +33,7 @@ def comparison(
 ) -> Figure:
     """Draw the test accuracy of systems with their 95 % intervals and parameter counts, in the order given.
 
-    A dashed line carries the first system down the figure. ``n`` tells over what the intervals are, such as
+    A dashed line carries the first system down the figure. ``n`` names what the intervals are over, such as
     "n = 10,000 test images" or "n = 5 seeds".
     """
     figure = new_figure(10, 1.7 + 0.5 * len(names), title)
@@ -69,7 +69,7 @@ def interval_forest(labels: Sequence[str], differences: Sequence[Interval], titl
 def relative_gain_by_cover(cover: Sequence[int], gains: Sequence[Interval], title: str) -> Figure:
     """Draw the relative gain in accuracy by the number of specialists that cover the true class.
 
-    It is Table 4 of Hinton et al. 2015. Each gain is a fraction of the generalist's accuracy on the n images of that
+    It is Table 4 of Hinton et al. (2015). Each gain is a fraction of the generalist's accuracy on the n images of that
     cover, NaN where it could not be measured.
     """
     figure = new_figure(float(np.clip(1.1 * len(gains) + 2.5, 6.5, 13)), 4.8, title)
@@ -129,7 +129,7 @@ def _rows(axes: Axes, labels: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def _shortened(label: str) -> str:
-    return plain(label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1].rstrip()}…")
+    return plain(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1].rstrip()}…")
 
 
 def _in_words(interval: Interval, unit: str) -> str:

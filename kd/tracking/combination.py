@@ -317,7 +317,7 @@ def _metadata(parts: Parts, metrics: Mapping[str, float]) -> dict[str, Any]:
     dataset = parts.setting.dataset
     return {
         "role": "combined",
-        "kind": TaskKind.ALL,
+        "kind": TaskKind.ALL.value,
         "outputs": "probabilities",
         "classes": list(dataset.classes),
         "image_shape": list(dataset.image_shape),

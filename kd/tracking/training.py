@@ -90,7 +90,7 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
     """Return what stands beside a logged model, for whoever loads it."""
     return {
         "role": job.role,
-        "kind": job.task.kind,
+        "kind": job.task.kind.value,
         "outputs": "logits",
         "classes": list(job.dataset.classes),
         "group": list(job.task.group),

@@ -8,8 +8,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from kd.config import TuneConfig
 from kd.errors import UserError
+from kd.machine.processes import myself
 from kd.search.candidates import Candidate, Guide
-from kd.search.processes import myself
 from kd.search.space import Axis
 from kd.search.storage import without_password
 from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop

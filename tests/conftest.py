@@ -22,6 +22,7 @@ from kd.config import Config
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
 from kd.machine.processes import describe_process, is_gone
+from kd.machine.signals import STOP_SIGNALS
 
 settings.register_profile("kd", deadline=None)  # how long an example takes says more about the machine than about the code
 settings.load_profile("kd")
@@ -127,7 +128,7 @@ def first(split: Split, images: int) -> Split:
 @pytest.fixture
 def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     """Return the command line; what it changes in the process is put back."""
-    logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in STOP_SIGNALS}
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
     logger.handlers[:], logger.level, logger.propagate = before

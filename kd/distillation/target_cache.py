@@ -36,6 +36,7 @@ from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.distillation.targets import CachedTargets, compute_targets, evaluating, view_logits
 from kd.errors import UserError
+from kd.machine.locks import wait_for
 
 PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
@@ -248,7 +249,7 @@ def _filling(path: Path) -> Iterator[None]:
             held = lock.acquire(blocking=False)
         except Timeout:
             logger.info("another process computes the teacher's targets in %s: waiting", path)
-            held = lock.acquire()
+            held = wait_for(lock)
     except OSError as error:
         raise _unusable(path, error) from error
     with held:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.data.dataset import Split
+from kd.machine.signals import stoppable
 
 EVAL_BATCH_SIZE = 128
 """About that of a training step, whose memory evaluation then uses again: larger batches make the peak higher."""
@@ -18,5 +19,5 @@ def predict(model: nn.Module, split: Split) -> Tensor:
     """
     model.eval()
     device = next(iter([*model.parameters(), *model.buffers()])).device
-    chunks = [model(images.to(device)).float().cpu() for images in torch.split(split.images, EVAL_BATCH_SIZE)]
-    return torch.cat(chunks)
+    chunks = stoppable(torch.split(split.images, EVAL_BATCH_SIZE))
+    return torch.cat([model(images.to(device)).float().cpu() for images in chunks])

@@ -104,7 +104,7 @@ class TrialRunner:
             trial.set_user_attr(END, reason)
             raise
         except KeyboardInterrupt:
-            state, reason = "stopped", "Ctrl-C or SIGTERM"
+            state, reason = "stopped", "by a signal"
             raise
         finally:
             run.log_tags({"kd.state": state, "kd.reason": reason})

@@ -16,6 +16,7 @@ from kd.evaluation.intervals import Interval, mcnemar, paired_bootstrap, paired_
 from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
 from kd.evaluation.scores import score
 from kd.machine.memory import give_back_freed_memory
+from kd.machine.signals import stoppable
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.combined import CombinedModel, Specialist
@@ -127,7 +128,7 @@ class Parts:
         model = self.model(_Known(generalist), [_Known(logits) for logits in specialists], shifts)
         with torch.inference_mode():
             chunks = torch.split(torch.arange(len(generalist)), EVAL_BATCH_SIZE)
-            return torch.cat([model(rows) for rows in chunks])
+            return torch.cat([model(rows) for rows in stoppable(chunks)])
 
 
 def combine_specialists(  # noqa: PLR0913 - the parts, how they are combined, and what the run is called

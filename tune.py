@@ -2,7 +2,7 @@
 
 import sys
 
-from kd.cli import main
+from kd.__main__ import main
 
 if __name__ == "__main__":
     main(["tune", *sys.argv[1:]])

@@ -7,15 +7,16 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 import kd
-from kd.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED, UserError
+from kd.errors import EXIT_BAD_INPUT, UserError
 from kd.machine.progress import log_to_terminal
-from kd.machine.signals import Terminated, heard
+from kd.machine.signals import check_stop, end_at_signals, exit_code, leave, note_signals
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -48,7 +49,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        return _command(cmd_name, _run) if cmd_name in COMMANDS else None
+        return _command(cmd_name, _ready) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         with formatter.section("Commands"):
@@ -86,7 +87,7 @@ def parse(command: str, arguments: Sequence[str]) -> "Config":
     return config
 
 
-def _command(name: str, act: "Callable[[str, click.Context, dict[str, Any]], Config | None]") -> click.Command:
+def _command(name: str, act: Callable[[str, click.Context, dict[str, Any]], object]) -> click.Command:
     from kd.presets import preset_options  # noqa: PLC0415 - pydantic takes longer to import than `kd --help` may
 
     config = config_class(name)
@@ -122,9 +123,10 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
     ]
 
 
-def _run(name: str, ctx: click.Context, values: dict[str, Any]) -> None:
+def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[], None]:
+    """Return a command, all that it needs imported, with the configuration that was typed."""
     config = _configured(name, ctx, values)
-    cast("Callable[[Config], None]", getattr(command_module(name), name))(config)
+    return partial(cast("Callable[[Config], None]", getattr(command_module(name), name)), config)
 
 
 def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Config":
@@ -167,23 +169,25 @@ def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 130 or 143 interrupted."""
+    """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 128 and the signal's number when stopped."""
+    end_at_signals()
     log_to_terminal()
     group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
     group = click.version_option(kd.__version__, prog_name="kd")(group)
     try:
-        with heard():
-            group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
+        command = group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
+        if callable(command):  # no number, as after --help
+            note_signals()
+            command()
+            check_stop()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:
         _exit(f"kd: {error.format_message()}", EXIT_BAD_INPUT)
     except UserError as error:
         _exit(f"kd: {error_line(error)}", EXIT_BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort) as error:
-        cause = error if isinstance(error, Terminated) else error.__cause__
-        code = EXIT_TERMINATED if isinstance(cause, Terminated) else EXIT_INTERRUPTED
-        _exit("kd: stopped; run the same command again to resume", code)
+    except KeyboardInterrupt:
+        leave("kd: stopped; run the same command again to resume", exit_code())
 
 
 def _exit(message: str, code: int) -> None:

@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,6 +21,8 @@ from kd.cli import COMMANDS, command_module, main
 from kd.config import Config
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
+from kd.machine.processes import describe_process, is_gone
+from kd.machine.signals import STOP_SIGNALS
 
 settings.register_profile("kd", deadline=None)  # how long an example takes says more about the machine than about the code
 settings.load_profile("kd")
@@ -85,6 +89,15 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]
 
 
 @pytest.fixture(scope="session")
+def dead_process() -> Mapping[str, object]:
+    """Return what told a process of this machine from others, which has ended."""
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        told = describe_process(process.pid)
+        assert not is_gone(told)
+    return told
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """Return the folder of the project's own files."""
     return Path(__file__).parents[1]
@@ -115,7 +128,7 @@ def first(split: Split, images: int) -> Split:
 @pytest.fixture
 def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     """Return the command line; what it changes in the process is put back."""
-    logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in STOP_SIGNALS}
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
     logger.handlers[:], logger.level, logger.propagate = before

@@ -16,6 +16,7 @@ import numpy as np
 
 from kd.data.source import LabelledImages, Source
 from kd.errors import UserError, reason
+from kd.machine.signals import raised_at_once
 
 # Raised by torchvision, tarfile, gzip and pickle without a network and on damaged files.
 _FAILURES = (
@@ -101,7 +102,7 @@ def read_or_fetch(dataset_class: Any, name: str, entry: TorchvisionSet, root: Pa
 
 def _read(dataset_class: Any, entry: TorchvisionSet, root: Path, *, download: bool) -> Source:  # noqa: ANN401
     """Read both splits of a torchvision data set without what it prints on stdout; its progress bar is on stderr."""
-    with contextlib.redirect_stdout(io.StringIO()), _socket_timeout():
+    with contextlib.redirect_stdout(io.StringIO()), _socket_timeout(), raised_at_once():
         train = dataset_class(str(root), train=True, download=download)
         test = dataset_class(str(root), train=False, download=download)
     classes = tuple(str(label).split(" - ")[0] for label in train.classes)  # MNIST: "0 - zero"

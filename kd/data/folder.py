@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kd.data.source import LabelledImages, Source
 from kd.errors import UserError, reason
 from kd.machine.files import open_array, write_array
+from kd.machine.signals import check_stop, is_stopping, stoppable
 
 _CHUNK = 64  # images per task: decoding a small one takes less time than handing out a task
 _VALIDATION_NAMES = ("val", "valid", "validation")
@@ -118,7 +119,7 @@ def _scan(folder: Path, root: str, extensions: frozenset[str]) -> dict[str, list
 
 def _image_files(folder: str, class_name: str, root: str, extensions: frozenset[str]) -> Iterator[ImageFile]:
     """Yield the image files in a folder and the folders in it, in order of their names."""
-    for entry in _entries(folder):
+    for entry in stoppable(_entries(folder)):
         if entry.is_dir(follow_symlinks=False):
             yield from _image_files(entry.path, class_name, root, extensions)
         elif _extension(entry.name) in extensions:
@@ -188,6 +189,8 @@ def _decode_all(files: list[ImageFile], image_px: int) -> npt.NDArray[np.uint8]:
     def decode_chunk(rows: range) -> bool:
         channels = 1
         for row in rows:
+            if is_stopping():  # the main thread raises
+                break
             decoded = _decode(files[row].path, image_px)  # (1 or 3, H, W)
             pixels[row] = decoded  # grey is repeated in all three channels
             channels = max(channels, len(decoded))
@@ -198,6 +201,7 @@ def _decode_all(files: list[ImageFile], image_px: int) -> npt.NDArray[np.uint8]:
     try:
         with tqdm(desc="decoding images", total=len(files), unit="img", disable=None) as progress:
             for rows, coloured in zip(chunks, pool.map(decode_chunk, chunks), strict=True):
+                check_stop()
                 any_colour |= coloured
                 progress.update(len(rows))
     finally:

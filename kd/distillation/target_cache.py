@@ -33,6 +33,7 @@ from kd.data.views import Augmentation
 from kd.distillation.targets import CachedTargets, compute_targets, evaluating, view_logits
 from kd.errors import UserError, reason
 from kd.machine.files import ArrayFile, open_array, write_array
+from kd.machine.locks import wait_for
 
 PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
@@ -294,7 +295,7 @@ def _filling(path: Path) -> Iterator[None]:
             held = lock.acquire(blocking=False)
         except Timeout:
             logger.info("another process computes the teacher's targets in %s: waiting", path)
-            held = lock.acquire()
+            held = wait_for(lock)
     except OSError as error:
         raise _unusable(path, error) from error
     with held:

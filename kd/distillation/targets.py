@@ -11,6 +11,7 @@ from tqdm import tqdm
 from kd.data.batches import Batch
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
+from kd.machine.signals import stoppable
 
 TARGETS_BATCH_SIZE = 128
 
@@ -95,11 +96,8 @@ def compute_targets(  # noqa: PLR0913 - who computes what, where and how
     if views < 1 or len(split) == 0:
         raise ValueError(f"targets need at least one view and one image, not {views} and {len(split)}")
     steps = [(view, rows) for view in range(views) for rows in torch.split(torch.arange(len(split)), batch_size)]
-    with evaluating(model):
-        logits = [
-            view_logits(model, split.select(rows), augmentation, view, device)
-            for view, rows in tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True)
-        ]
+    with evaluating(model), tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True) as bar:
+        logits = [view_logits(model, split.select(rows), augmentation, view, device) for view, rows in stoppable(bar)]
     return torch.cat(logits).view(views, len(split), -1)  # (K, N, C)
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.data.dataset import Split
+from kd.machine.signals import stoppable
 
 EVAL_BATCH_SIZE = 128
 """Images per batch, about those of a training step, whose memory is then reused: larger batches would raise the peak."""
@@ -27,4 +28,5 @@ def predict_images(model: nn.Module, images: Tensor) -> Tensor:
     """Return the logits of images (N, C, H, W) uint8, as :func:`predict` does."""
     model.eval()
     device = next(iter([*model.parameters(), *model.buffers()]), images).device
-    return torch.cat([model(batch.to(device)).float().cpu() for batch in torch.split(images, EVAL_BATCH_SIZE)])
+    batches = stoppable(torch.split(images, EVAL_BATCH_SIZE))
+    return torch.cat([model(batch.to(device)).float().cpu() for batch in batches])

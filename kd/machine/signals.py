@@ -1,142 +1,155 @@
-"""Ctrl-C and SIGTERM, let through at moments at which they cut nothing in two.
+"""Ctrl-C, SIGTERM and SIGHUP: a signal is noted when it comes, and answered where stopping cuts nothing in two.
 
-Python raises KeyboardInterrupt between any two of its instructions: within a query, whose session can't be used any more;
-between a run's making and the moment at which its id is known; while the last interrupt is cleaned up after; in a callback
-that swallows it. So a signal looks at the stack first. Where it would cut something it waits, and looks again soon after.
+Python's own Ctrl-C raises between any two instructions: within a query, whose session can't be used any more; between a
+run's making and the moment at which its id is known; in a callback that swallows it. Here a signal only notes the wish.
+Work that takes long calls :func:`check_stop` where stopping is safe: between steps, batches, figures and polls.
+
+A second Ctrl-C exits at once. SIGTERM and SIGHUP are sent by programs, which repeat them for reasons of their own
+(``mlflow run`` sends SIGTERM after a terminal's Ctrl-C, ``timeout`` and a machine that shuts down send it twice) and have
+SIGKILL for haste: they are never a second wish.
 """
 
-import functools
+import math
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-LOOK_SECONDS = 0.005
-LONGEST_SECONDS = 60.0
-"""After which a signal is let through all the same: a tracking server that does not answer is asked for minutes."""
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Windows has no SIGHUP."""
+ECHO_SECONDS = 0.2
+"""A Ctrl-C this soon after the first is the same one: from the terminal, and passed on by a program in between."""
+LOOK_SECONDS = 0.05
 
-_OWN_PACKAGES = {"kd"}
-_WHOLE_PACKAGES = {
-    *("_frozen_importlib", "importlib"),  # an extension module half loaded can't be loaded again
-    *("alembic", "mlflow", "optuna", "sqlalchemy"),
-    *("contextlib", "logging", "weakref"),
-}
-"""Which are never cut while kd's own code has called them."""
-_WHOLE_MODULES = {"kd.tracking.store"}
-"""Those of kd that are never cut, whatever they call."""
-_WHOLE_FUNCTIONS = {"__exit__", "__del__", "uncut_call"}
-"""The same."""
-
-_HAS_ALARM = hasattr(signal, "setitimer")  # Windows has none: there a signal is let through at once
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the runs under way end as KILLED, as after Ctrl-C."""
+class _Wish:
+    """The wish to stop, in the one process and its one main thread that Python's signals go to."""
 
-
-@dataclass
-class _Asked:
-    number: int = 0
-    """The signal that waits; 0: none."""
-    since: float = 0.0
-    first: int = 0
+    number = 0
     """The first signal that came; 0: none."""
-    again: bool = False
+    is_answered = False
+    """Whether it has been raised: what cleans up after that is not stopped again."""
+    raises = False
+    """Whether a signal is raised where it comes."""
+    ctrl_c_at = math.inf
+    """When the first Ctrl-C came, on the monotonic clock."""
 
 
-_asked = _Asked()
+_wish = _Wish()
+
+
+def end_at_signals() -> None:
+    """Have a signal end the process at once, in one line: while it starts up, and nothing has begun."""
+    _handle(_end)
+
+
+def note_signals() -> None:
+    """Have signals noted for :func:`check_stop` from here on; a second Ctrl-C ends the process at once."""
+    global _wish  # noqa: PLW0603 - signals are a process's
+    _wish = _Wish()
+    _handle(_note)
+
+
+def ask_to_stop(number: int = signal.SIGTERM) -> None:
+    """Note the wish to stop, as if a signal had come; from any thread."""
+    _wish.number = _wish.number or number
+
+
+def is_stopping() -> bool:
+    """Return whether the wish to stop was noted: for threads that help the main one, which raises."""
+    return _wish.number != 0
+
+
+def check_stop() -> None:
+    """Stop here if a signal was noted: once, so that what cleans up after it is left in peace. For the main thread.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
+    """
+    if _wish.number and not _wish.is_answered:
+        _wish.is_answered = True
+        raise KeyboardInterrupt
+
+
+def stoppable(items: Iterable[T]) -> Iterator[T]:
+    """Yield items, with a look for a stop before each.
+
+    Raises:
+        KeyboardInterrupt: as :func:`check_stop`.
+    """
+    for item in items:
+        check_stop()
+        yield item
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, but wake up for a stop.
+
+    Raises:
+        KeyboardInterrupt: as :func:`check_stop`.
+    """
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        check_stop()
+        time.sleep(min(left, LOOK_SECONDS))
+    check_stop()
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM through at good moments from here on; afterwards, at the process's end, they end it at once.
+def raised_at_once() -> Iterator[None]:
+    """Have a signal raised wherever it comes: for other people's code that waits long and may be cut anywhere.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C.
-        Terminated: SIGTERM.
+        KeyboardInterrupt: as :func:`check_stop`.
     """
-    _asked.number, _asked.first, _asked.again = 0, 0, False
-    # What is ignored is so on purpose, by nohup or by a shell for a job in the background.
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
-    alarm = signal.signal(signal.SIGALRM, _look_again) if _HAS_ALARM else None
-    for number in numbers:
-        signal.signal(number, _hear)
+    check_stop()
+    _wish.raises = True
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-        if _HAS_ALARM:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, alarm)
+        _wish.raises = False
 
 
-def is_hurried() -> bool:
-    """Return whether the same signal came a second time: what takes its time to stop need not."""
-    return _asked.again
+def exit_code() -> int:
+    """Return the code to exit with after a stop, as shells have it: 128 and the number of the first signal."""
+    return 128 + (_wish.number or signal.SIGINT)
 
 
-def uncut(function: Callable[P, T]) -> Callable[P, T]:
-    """Make a function one that no signal cuts in two."""
+def leave(message: str, code: int) -> None:
+    """End the process with a line, whatever it does.
 
-    @functools.wraps(function)
-    def uncut_call(*args: P.args, **kwargs: P.kwargs) -> T:
-        return function(*args, **kwargs)
-
-    return uncut_call
-
-
-def _hear(number: int, frame: FrameType | None) -> None:
-    # mlflow run sends SIGTERM after a terminal's Ctrl-C: that is no second wish.
-    _asked.again = _asked.again or number == _asked.first
-    _asked.first = _asked.first or number
-    if not _asked.number:
-        _asked.number, _asked.since = number, time.monotonic()
-    _look(frame)
+    Nothing is cleaned up, no thread waited for, and no interpreter taken apart: after an import of torch and MLflow that
+    takes seconds, in which no signal is heard.
+    """
+    line = f"\n{message}\n" if sys.stderr.isatty() else f"{message}\n"  # after ^C, or a bar
+    with suppress(OSError):  # after SIGHUP the terminal is gone
+        os.write(2, line.encode())
+    os._exit(code)
 
 
-def _look_again(_number: int, frame: FrameType | None) -> None:
-    if _asked.number:
-        _look(frame)
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in STOP_SIGNALS:
+        # What is ignored is so on purpose, by nohup or by a shell for a job in the background.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
-def _look(frame: FrameType | None) -> None:
-    """Raise what was asked for, or look again soon."""
-    waits = time.monotonic() - _asked.since < LONGEST_SECONDS and (_is_stopping() or _would_cut(frame))
-    if waits and _HAS_ALARM:
-        # Again and again: an alarm that another thread gets does not wake this one out of a system call.
-        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
-        return
-    if _HAS_ALARM:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    number, _asked.number = _asked.number, 0
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+def _end(number: int, _frame: FrameType | None) -> None:
+    leave("kd: stopped", 128 + number)
 
 
-def _is_stopping() -> bool:
-    """Return whether an interrupt is being cleaned up after."""
-    error = sys.exception()
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
-
-
-def _would_cut(frame: FrameType | None) -> bool:
-    called_by_kd = True
-    while frame is not None:
-        module: str = frame.f_globals.get("__name__", "")
-        package = module.partition(".")[0]
-        if frame.f_code.co_name in _WHOLE_FUNCTIONS or module in _WHOLE_MODULES:
-            return True
-        if called_by_kd and package in _WHOLE_PACKAGES:
-            return True
-        called_by_kd = called_by_kd and package not in _OWN_PACKAGES
-        frame = frame.f_back
-    return False
+def _note(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGINT:
+        now = time.monotonic()
+        if now - _wish.ctrl_c_at > ECHO_SECONDS:
+            leave("kd: stopped at once; the next command ends the runs that this one left", 128 + number)
+        _wish.ctrl_c_at = min(now, _wish.ctrl_c_at)
+    ask_to_stop(number)
+    if _wish.raises:
+        check_stop()

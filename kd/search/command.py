@@ -16,6 +16,7 @@ from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.jobs import find_teacher, prepare, teacher_targets
+from kd.machine.signals import sleep
 from kd.search import report
 from kd.search.candidates import Guide
 from kd.search.crew import Crew, threads_each
@@ -83,7 +84,7 @@ def _search(config: TuneConfig, nursery: Nursery) -> None:
                 _follow(config, setting, study, leader, nursery)
                 if not leader.is_vacant():
                     return
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
         with leader:
             _lead(config, setting, study, space, nursery)
 
@@ -216,7 +217,7 @@ def _follow(config: TuneConfig, setting: Setting, study: optuna.Study, leader: L
                 break
             if in_time():
                 crew.start(left)
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
     log.info("nothing left to begin; the leading command ends the study")
 
 
@@ -241,7 +242,7 @@ def _work(config: TuneConfig, study: optuna.Study, crew: Crew, mender: Mender, w
                 break
             if in_time():
                 crew.start(config.trials - finished(trials) - under_way(trials))
-            time.sleep(POLL_SECONDS)
+            sleep(POLL_SECONDS)
 
 
 def _crew(config: TuneConfig, study: optuna.Study, nursery: Nursery, *, leads: bool) -> Crew:

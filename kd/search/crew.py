@@ -9,7 +9,6 @@ from typing import Self
 import torch
 
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
-from kd.machine.signals import is_hurried, uncut
 from kd.search.nursery import Nursery
 from kd.search.order import Order
 
@@ -41,13 +40,11 @@ class Crew:
         """Return how many workers live."""
         return sum(pid is not None and self._nursery.exit_code(pid) is None for pid in self._workers.values())
 
-    @uncut
     def start(self, count: int) -> None:
         """Start so many more workers, as far as there are places."""
         for number in [number for number, pid in self._workers.items() if pid is None][: max(0, count)]:
             self._workers[number] = self._nursery.start(self._order(number))
 
-    @uncut
     def bury(self) -> list[int]:
         """Forget the workers that ended, and return the numbers of the signals that killed any of them.
 
@@ -70,15 +67,11 @@ class Crew:
                 raise RuntimeError(f"worker {number} failed with exit code {code}: see above")
         return killed
 
-    @uncut
     def stop(self) -> None:
-        """Ask all workers to close their trials and runs, wait for them, and kill those that do not end.
-
-        A second Ctrl-C waits no longer.
-        """
+        """Ask all workers to close their trials and runs, wait for them, and kill those that do not end."""
         self._nursery.terminate()
         until = time.monotonic() + STOP_SECONDS
-        while self.at_work() and time.monotonic() < until and not is_hurried():
+        while self.at_work() and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
         self._nursery.kill()
         while self.at_work():

@@ -2,9 +2,6 @@
 
 A worker with an interpreter of its own would load torch, MLflow and Optuna once more, for 6 s of a core, and so would the
 fork server of Python's multiprocessing. The command itself has threads and locks once it has trained: not to be forked then.
-
-A forked worker has the frames of the command beneath its own, and ``kd.interrupts`` looks at all of them: nothing here may be
-forked in a function that no signal cuts.
 """
 
 import importlib
@@ -20,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from kd.errors import UserError, reason
+from kd.machine.signals import STOP_SIGNALS
 from kd.search.order import Order
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOADED_LATE = ("kd.search.worker", "torch._dynamo", "torch.export._trace", "sqlalchemy.orm")
 """What workers use, and libraries load only when the first optimizer is made, a model loaded or a store opened."""
-_HELD_BACK = {signal.SIGINT, signal.SIGTERM, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])}
+_HELD_BACK = set(STOP_SIGNALS)
 _CAN_HOLD_BACK = hasattr(signal, "pthread_sigmask")
 _LOST = -9
 """The exit code told of workers when there is nobody left to tell it."""

@@ -8,8 +8,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from kd.config import TuneConfig
 from kd.errors import UserError
+from kd.machine.processes import myself
 from kd.search.candidates import Candidate, Guide
-from kd.search.processes import myself
 from kd.search.space import Axis
 from kd.search.storage import without_password
 from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop
@@ -104,7 +104,7 @@ class TrialRunner:
             trial.set_user_attr(END, reason)
             raise
         except KeyboardInterrupt:
-            state, reason = "stopped", "Ctrl-C or SIGTERM"
+            state, reason = "stopped", "by a signal"
             raise
         finally:
             run.log_tags({"kd.state": state, "kd.reason": reason})

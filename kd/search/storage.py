@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError, reason
+from kd.machine.signals import sleep
 from kd.search.space import Axis, Value
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
@@ -149,7 +150,7 @@ _BEGUN = tuple(state for state in TrialState if state != TrialState.WAITING)
 def _wait_for_identity(study: optuna.Study) -> Mapping[str, str] | None:
     until = time.monotonic() + IDENTITY_SECONDS
     while IDENTITY not in study.user_attrs and not study.get_trials(states=_BEGUN) and time.monotonic() < until:
-        time.sleep(0.5)
+        sleep(0.5)
     found: Mapping[str, str] | None = study.user_attrs.get(IDENTITY)
     return found
 

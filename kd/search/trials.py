@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from kd.search.processes import is_gone
+from kd.machine.processes import is_gone
 from kd.tracking import store as tracking
 
 WORKER = "kd.worker"

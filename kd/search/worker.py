@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import numpy as np
 import optuna
@@ -18,7 +19,7 @@ from kd.config import TuneConfig
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
 from kd.jobs import prepare, teacher_targets
 from kd.machine.progress import log_to_terminal
-from kd.machine.signals import heard
+from kd.machine.signals import ask_to_stop, check_stop, note_signals
 from kd.search.candidates import Guide
 from kd.search.objective import Surplus, TrialRunner
 from kd.search.order import Order
@@ -31,6 +32,7 @@ log = logging.getLogger("kd")
 
 STARTUP_TRIALS = 5
 PARENT_SECONDS = 1.0
+STOP_SECONDS = 60.0
 
 
 def work(order: Order) -> None:
@@ -40,11 +42,11 @@ def work(order: Order) -> None:
     if not log.handlers:
         log_to_terminal()
     try:
-        with heard():
-            if hasattr(signal, "pthread_sigmask"):
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})  # see kd.search.nursery
-            threading.Thread(target=_stop_without_parent, daemon=True).start()
-            _run_trials(order)
+        note_signals()
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see kd.search.nursery
+        threading.Thread(target=_stop_without_parent, daemon=True).start()
+        _run_trials(order)
     except UserError as error:
         log.error("kd: a worker gives up: %s", error)  # noqa: TRY400 - a user's mistake needs no traceback
         sys.exit(EXIT_BAD_INPUT)
@@ -59,7 +61,9 @@ def _stop_without_parent() -> None:
     # Workers forked off later hold the pipe by which this one learns of its parent's end.
     while parent.is_alive() and os.getppid() == parent.pid:
         parent.join(PARENT_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+    ask_to_stop()
+    time.sleep(STOP_SECONDS)
+    os._exit(EXIT_TERMINATED)  # nobody else would end a worker that hangs
 
 
 def _run_trials(order: Order) -> None:
@@ -74,6 +78,7 @@ def _run_trials(order: Order) -> None:
         study.sampler = TPESampler(seed=_sampler_seed(order, config, study))
         runner = TrialRunner(config, guide, parse_space(config), order.parent_run, study)
         while True:
+            check_stop()
             trials = all_trials(study)
             if finished(trials) + under_way(trials) >= config.trials or is_time_up(study):
                 return

@@ -1,6 +1,7 @@
 """MLflow, and the only file that imports it: runs and their tree, params, metrics, figures, data sets, models."""
 
 import hashlib
+import json
 import logging
 import os
 import tempfile
@@ -29,6 +30,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from kd.errors import UserError, reason
+from kd.machine.locks import wait_for
+from kd.machine.processes import is_gone, myself
+from kd.machine.signals import check_stop
 from kd.training.checkpoints import UNREADABLE
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ MODEL_NAME = "model"
 
 
 SYSTEM_METRICS_SECONDS = "5"
+
+
+PROCESS = "kd.process"
+"""Tag: the process that has the run open, as :func:`kd.machine.processes.myself` tells it, in JSON."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,12 @@ class Run:
         self._client.log_batch(self.id, metrics=metrics)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        """Log a figure as ``figures/NAME.png``, and write it under ``figures/`` on this machine."""
+        """Log a figure as ``figures/NAME.png``, and write it under ``figures/`` on this machine; a stop comes first.
+
+        Raises:
+            KeyboardInterrupt: as :func:`kd.machine.signals.check_stop`.
+        """
+        check_stop()
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         # Labels of Optuna's own figures lie beyond the edge; to find the edge costs one more drawing.
@@ -134,7 +147,11 @@ class Run:
 
         Returns:
             The id of the logged model.
+
+        Raises:
+            KeyboardInterrupt: as :func:`kd.machine.signals.check_stop`, before anything is exported.
         """
+        check_stop()
         was_on = next(module.parameters()).device
         module = module.cpu().eval()
         example = np.zeros((EXAMPLE_IMAGES, *image_shape), dtype=np.uint8)
@@ -197,8 +214,9 @@ def versions() -> dict[str, str]:
 def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
     """Open a run: the top one, or a child of the run that is open.
 
-    It ends as FINISHED, as FAILED after an error, or as KILLED after Ctrl-C or SIGTERM. Only the top run, which lasts as long
-    as the process works, has system metrics.
+    It ends as FINISHED, as FAILED after an error, or as KILLED after Ctrl-C, SIGTERM or SIGHUP. Only the top run, which lasts
+    as long as the process works, has system metrics. Before it is opened, runs are ended that processes of this machine left
+    open which are gone.
 
     Args:
         name: name of the run.
@@ -212,7 +230,7 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
     top = mlflow.active_run() is None
     if again is not None:
         os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`: the next child would take that run for its own
-    with _started(name, output_dir, tags, (KeyboardInterrupt,), run_id=again, nested=not top, log_system_metrics=top) as opened:
+    with _started(name, output_dir, tags, (KeyboardInterrupt,), top=top, run_id=again, nested=not top) as opened:
         yield opened
 
 
@@ -227,7 +245,7 @@ def child_run(
     """
     experiment = mlflow.get_run(parent_run).info.experiment_id
     below = {"experiment_id": experiment, "parent_run_id": parent_run}
-    with _started(name, output_dir, tags, killed_by, **below, nested=True, log_system_metrics=False) as opened:
+    with _started(name, output_dir, tags, killed_by, top=False, **below, nested=True) as opened:
         yield opened
 
 
@@ -237,12 +255,18 @@ def _started(
     output_dir: Path,
     tags: Mapping[str, str],
     killed_by: tuple[type[BaseException], ...],
+    *,
+    top: bool,
     **how: Any,  # noqa: ANN401 - start_run's own
 ) -> Iterator[Run]:
     _quiet()
     _check_store()
+    check_stop()
     try:
-        active = mlflow.start_run(tags={"mlflow.runName": name, **tags}, **how)
+        if top:
+            _end_orphans(but=how.get("run_id"))
+        own = {"mlflow.runName": name, PROCESS: json.dumps(myself())}
+        active = mlflow.start_run(tags={**own, **tags}, log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(
             f"tracking store {mlflow.get_tracking_uri()} can't be used ({reason(error)}); set MLFLOW_TRACKING_URI"
@@ -276,7 +300,8 @@ def _check_store() -> None:
 def _make_tables(uri: str, path: Path) -> None:
     """Have MLflow make the tables of a new database, one process at a time: of two at once, one would fail."""
     name = hashlib.sha256(f"{path}\0{Path.home()}".encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock"), suppress(MlflowException, SQLAlchemyError):
+    lock = FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock")
+    with wait_for(lock), suppress(MlflowException, SQLAlchemyError):
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
@@ -326,6 +351,26 @@ def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
     client = mlflow.MlflowClient()
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+
+
+def _end_orphans(but: str | None) -> None:
+    """End the runs that processes of this machine left open which are gone, but one that is about to be gone on with."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run in client.search_runs(experiments, f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'"):
+        if run.info.run_id == but or not _is_orphan(run.data.tags):
+            continue
+        state = {"kd.state": "failed"} if "kd.state" in run.data.tags else {}  # a trial's
+        with suppress(MlflowException):  # another user's run, say, on a server that has users
+            end_as_failed(run.info.run_id, {**state, "kd.reason": "its process died"})
+            log.info("run %s (%s): its process died; ended as failed", run.info.run_id, run.info.run_name)
+
+
+def _is_orphan(tags: Mapping[str, str]) -> bool:
+    try:
+        return is_gone(json.loads(tags[PROCESS]))
+    except (LookupError, TypeError, ValueError):  # not a run of kd's
+        return False
 
 
 def find_finished(fingerprint: str) -> str | None:

@@ -14,6 +14,7 @@ from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.losses.terms import LossTerms
+from kd.machine.signals import stoppable
 from kd.training.optimizers import create_optimizers, learning_rate
 from kd.training.recipe import Recipe
 
@@ -137,17 +138,16 @@ class Trainer:
         taken: list[Tensor] = []
         sizes: list[int] = []
         rate = 0.0
-        for step, batch in enumerate(
-            batches(
-                self.split,
-                self.augmentation,
-                batch_size=self.recipe.batch_size,
-                seed=self.recipe.seed,
-                epoch=number,
-                view=self.recipe.view(number),
-                rows=rows,
-            )
-        ):
+        epoch = batches(
+            self.split,
+            self.augmentation,
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            epoch=number,
+            view=self.recipe.view(number),
+            rows=rows,
+        )
+        for step, batch in enumerate(stoppable(epoch)):
             progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
             rate = learning_rate(progress, self.recipe.lr)
             taken.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))

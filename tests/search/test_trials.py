@@ -1,9 +1,6 @@
 """The state of a study in a real database: what counts, what is tried again, what is refused."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -16,8 +13,9 @@ from optuna.trial import TrialState
 
 from kd.config import SpecialistConfig, TuneConfig
 from kd.errors import UserError
+from kd.machine.processes import myself
 from kd.search import trials as trials_module
-from kd.search.processes import Leader, describe_process, is_gone, myself
+from kd.search.processes import Leader
 from kd.search.report import write_best
 from kd.search.space import parse_space
 from kd.search.storage import identity, open_study, opened, study_name, without_password
@@ -49,14 +47,6 @@ def parent_run(url: str, tmp_path: Path) -> Iterator[str]:
     assert url
     with tracking.run("study", output_dir=tmp_path, tags={}) as parent:
         yield parent.id
-
-
-@pytest.fixture
-def dead_process() -> Mapping[str, object]:
-    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        told = describe_process(process.pid)
-        assert not is_gone(told)
-    return told
 
 
 def facts(options: TuneConfig) -> dict[str, str]:
@@ -297,14 +287,6 @@ def test_a_trial_that_diverged_is_not_tried_again(study: optuna.Study, parent_ru
     study.tell(trial, state=TrialState.FAIL)
     Mender(study, parent_run).retry_failed()
     assert len(all_trials(study)) == 1
-
-
-def test_processes_are_told_apart(dead_process: Mapping[str, object]) -> None:
-    assert not is_gone(myself())
-    assert is_gone(dead_process)
-    assert is_gone({**myself(), "started": 1.0})  # another process that had this number
-    assert not is_gone({**dead_process, "machine": "elsewhere"})  # that can't be known
-    assert myself()["pid"] == os.getpid()
 
 
 def test_one_command_leads_until_it_ends_or_dies(study: optuna.Study, dead_process: Mapping[str, object]) -> None:

@@ -293,7 +293,10 @@ def wait_for_epochs(number: int, place: Place, process: Forked) -> None:
 
 
 def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place, done: Place) -> None:
-    stops = [(signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -signal.SIGKILL, "RUNNING")]
+    stops = [
+        *((signal.SIGINT, 130, "KILLED"), (signal.SIGTERM, 143, "KILLED"), (signal.SIGHUP, 129, "KILLED")),
+        (signal.SIGKILL, -signal.SIGKILL, "RUNNING"),
+    ]
     stopped = None
     for number, code, status in stops:
         with place.start("teacher", *TEACHER) as process:
@@ -306,6 +309,7 @@ def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place
         assert stopped.info.status == status
     place.kd("teacher", *TEACHER)
     assert_goes_on(place, stopped)
+    assert place.statuses() == {"FINISHED", "KILLED", "FAILED"}  # what was killed is ended by the next command
     resumed, never_stopped = place.runs()[-1], done.runs("teacher")[0]
     for name in ("test_nll", "val_loss", "train_loss"):
         assert resumed.data.metrics[name] == never_stopped.data.metrics[name]

@@ -1,0 +1,69 @@
+"""Which process does what, told so that another process, on this machine or not, can say whether it is gone."""
+
+import os
+import platform
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HOST_NAMESPACE = "pid:[4026531836]"
+"""The process namespace of a Linux machine itself, which no container has (PROC_PID_INIT_INO of linux/proc_ns.h)."""
+
+
+def myself() -> dict[str, Any]:
+    """Return what tells this process from every other one, on any machine, now and later."""
+    return describe_process(os.getpid())
+
+
+def describe_process(pid: int) -> dict[str, Any]:
+    """Return the same of another process of this machine."""
+    return {"machine": _machine(), "pid": pid, "started": _started(pid)}
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Return whether a process so described is known to be gone; of one elsewhere that can't be known."""
+    if process["machine"] != _machine():
+        return False
+    pid: int = process["pid"]
+    if not _exists(pid):
+        return True
+    try:
+        return _started(pid) != process["started"] or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):  # it has just ended, or is another user's and can't be looked at
+        return not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a process of this number exists; another user's does even where ``/proc`` hides it."""
+    if os.name != "posix":
+        return psutil.pid_exists(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _started(pid: int) -> float:
+    """Tell when a process began: in ticks since the machine's start where that can be read, which no clock's step moves."""
+    if not Path("/proc/self/stat").exists():
+        return psutil.Process(pid).create_time()
+    return float(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])  # field 22 of proc(5)
+
+
+def _machine() -> str:
+    """Name this machine; in a container the container, since its name and address may be those of another one."""
+    name = f"{platform.node()}/{uuid.getnode():x}"
+    namespace = HOST_NAMESPACE
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    if namespace == HOST_NAMESPACE:
+        return name
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return f"{name}/{boot}/{namespace}"

@@ -1,0 +1,41 @@
+"""Whether a process is gone: told of real ones, and where that can't be known."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from kd.machine.processes import describe_process, is_gone, myself
+
+
+def test_processes_are_told_apart(dead_process: Mapping[str, object]) -> None:
+    assert not is_gone(myself())
+    assert is_gone(dead_process)
+    assert is_gone({**myself(), "started": 1.0})  # another process that had this number
+    assert not is_gone({**dead_process, "machine": "elsewhere"})  # that can't be known
+    assert myself()["pid"] == os.getpid()
+
+
+def test_a_process_that_cannot_be_looked_at_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(self: Path, *_: object, **__: object) -> str:
+        raise FileNotFoundError(self)
+
+    me = myself()
+    monkeypatch.setattr(Path, "read_text", hidden)  # /proc mounted with hidepid, which hides what others run
+    assert not is_gone(me)
+
+
+@pytest.mark.parametrize("other", ["boot", "namespace"])
+def test_containers_of_one_name_are_different_machines(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    namespaces, boots = ["pid:[1]", "pid:[2]" if other == "namespace" else "pid:[1]"], ["a", "b" if other == "boot" else "a"]
+    read, told = Path.read_text, []
+    for namespace, boot in zip(namespaces, boots, strict=True):
+        monkeypatch.setattr(Path, "readlink", lambda _, namespace=namespace: Path(namespace))
+        monkeypatch.setattr(
+            Path, "read_text", lambda path, boot=boot, **how: boot if path.name == "boot_id" else read(path, **how)
+        )
+        told.append(describe_process(os.getppid()))
+        assert not is_gone(told[0])
+    assert not is_gone({**told[0], "started": 1.0})
+    assert is_gone({**told[1], "started": 1.0})

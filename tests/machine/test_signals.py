@@ -351,7 +351,7 @@ print("goes on")
 def test_a_command_that_a_signal_came_too_late_to_stop_ends_as_one_that_was_stopped() -> None:
     with Process(FINISHED) as process:
         process.wait_for("done")
-        assert process.end() == (143, "kd: stopped; the same command goes on from there\n")
+        assert process.end() == (143, "kd: stopped; run the same command again to resume\n")
 
 
 STARTING = """

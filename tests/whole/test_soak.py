@@ -18,7 +18,7 @@ from PIL import Image
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
 PATIENCE_SECONDS = 240.0
-STOPPED = "kd: stopped; the same command goes on from there"
+STOPPED = "kd: stopped; run the same command again to resume"
 NET = ("--depth", "1", "--width", "4")
 TEACHER_NET = ("--teacher-depth", "1", "--teacher-width", "4")
 SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

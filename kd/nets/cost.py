@@ -16,7 +16,10 @@ def count_multiply_adds(model: nn.Module, image_shape: Sequence[int]) -> int:
     """Return the multiply-adds of one forward pass for one image of shape (C, H, W), as FlopCounterMode counts."""
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - a slow import, of no use to a training
 
-    on_meta = copy.deepcopy(model).to("meta").eval()
+    # Not on the meta device, where a net can't look at its own numbers.
+    copied = copy.deepcopy(model).eval()
+    image = torch.zeros(1, *image_shape, dtype=torch.uint8)
+    device = next(iter([*model.parameters(), *model.buffers()]), image).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        on_meta(torch.empty(1, *image_shape, dtype=torch.uint8, device="meta"))
+        copied(image.to(device))
     return int(counter.get_total_flops()) // 2

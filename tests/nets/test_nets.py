@@ -59,6 +59,19 @@ def test_multiply_adds_by_formula(side: int, depth: int, width: int, channels: i
     assert all(value.device.type == "cpu" and torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+def test_multiply_adds_of_a_net_that_looks_at_its_own_numbers() -> None:
+    class Torn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.layer(images.flatten(1) + torch.ones(16))
+            return logits if logits.sum() > 0 else -logits
+
+    assert count_multiply_adds(Classifier(Torn(), [0.5], [0.2]), (1, 4, 4)) == 16 * 3
+
+
 @given(height=st.integers(1, 33), width=st.integers(1, 33), channels=st.integers(1, 4), images=st.integers(1, 3))
 @settings(max_examples=25)
 def test_any_input_size_gives_logits(height: int, width: int, channels: int, images: int) -> None:

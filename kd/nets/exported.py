@@ -62,7 +62,8 @@ def write_program(module: nn.Module, image_shape: Sequence[int], path: Path, tex
     try:
         write_whole(path, program.getbuffer())
     except OSError as error:
-        raise UserError(f"{path}: can't be written ({reason(error)}); name another file") from error
+        # Without the path of the error, that of a temporary file.
+        raise UserError(f"{path}: can't be written ({error.strerror}); name another file") from error
 
 
 def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, str]) -> io.BytesIO:

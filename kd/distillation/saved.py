@@ -111,7 +111,12 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> SavedModel:
-    """Load a model that :func:`save` wrote. Load only files that you trust: reading a program can run what is in it.
+    """Load a model that :func:`save` wrote, on the CPU.
+
+    Load only files that you trust: reading a program can run what is in it.
+
+    Args:
+        path: the file.
 
     Raises:
         UserError: there is no such file, or kd did not write it.

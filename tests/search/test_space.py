@@ -1,6 +1,7 @@
 """What ``--search`` means, and what it refuses."""
 
 import re
+from collections.abc import Callable, Sequence
 
 import optuna
 import pytest
@@ -121,3 +122,9 @@ def test_an_axis_holds_its_steps_alone() -> None:
 
 def test_the_default_space_is_not_refused() -> None:
     assert ";".join(sorted(axis.text() for axis in parse_space(config()))) == ";".join(sorted(DEFAULT_SPACE.split(";")))
+
+
+def test_repeated_and_joined_searches_are_one(configured: Callable[[Sequence[str]], TuneConfig]) -> None:
+    repeated = configured(["tune", "--search", "lr=log:0.01:0.5", "--search", "depth=int:1:3"])
+    assert repeated == configured(["tune", "--search", "lr=log:0.01:0.5;depth=int:1:3"])
+    assert repeated.search == "lr=log:0.01:0.5;depth=int:1:3"

@@ -4,10 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+
 SECONDS = 120  # longest that a test waits for another process
 
 PROGRAM = """
 import signal, sys, time
+
+import psutil
 
 from kd.errors import UserError
 from kd.search.workers import fork_server as fork_server_module
@@ -71,9 +77,17 @@ if __name__ == "__main__":
         assert pool.reap() == []
         assert error_of(2) == (UserError, "worker 0 gave up: see above")
         assert error_of(1) == (RuntimeError, "worker 0 failed with exit code 1: see above")
-        codes[:] = [0]
+        codes[:] = [0, 0]
         pool.start(1)
-        [alive] = [process for process in pool._processes()]
+        [orphan] = pool._processes()
+        psutil.Process(orphan.pid).parent().kill()  # the fork server
+        wait_for(pool, 0)
+        assert pool.reap() == [signal.SIGKILL]
+        gone = time.monotonic() + 30
+        while psutil.pid_exists(orphan.pid) and psutil.Process(orphan.pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < gone, "the orphan lives on"
+        pool.start(1)
+        [alive] = pool._processes()
     assert alive.exitcode == -signal.SIGTERM
 """
 

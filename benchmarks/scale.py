@@ -33,9 +33,9 @@ from kd.config import TuneConfig
 from kd.distillation.objectives import hard_objective
 from kd.evaluation.predict import EVAL_BATCH_SIZE
 from kd.nets.cost import count_multiply_adds
+from kd.search.sampling import create_pruner
 from kd.search.space import parse_space
 from kd.search.storage import opened
-from kd.search.worker import create_pruner
 from kd.specialists.eq5 import combine
 
 NET: Net = (1, 16)

@@ -28,13 +28,15 @@ settings.register_profile("kd", deadline=None)  # how long an example takes says
 settings.load_profile("kd")
 torch.set_num_threads(1)
 
+pytest_plugins = ["studies"]
+
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
 MEMORY_BYTES = 4 << 30
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
     # Databases wait for the disk at each of some thousand commits.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-SLOW = ("test_commands", "test_study", "test_trials", "test_notebook")
+SLOW = ("test_commands", "test_live_study", "test_repair", "test_notebook")
 """Modules that take long; of two processes one begins with the first and third, the other with the second and fourth."""
 
 

@@ -19,7 +19,7 @@ _context.set_forkserver_preload(
         *(
             "kd.commands.pipeline",
             "kd.commands.combine",
-            "kd.commands.tune",
+            "kd.search.command",
             "kd.reports.training_figures",
             "kd.reports.summary_figures",
             "forked",

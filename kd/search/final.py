@@ -1,4 +1,4 @@
-"""The end of a study: its winner trained again with several seeds and scored once on test, beside what it is compared with."""
+"""The end of a study: the winner and what it is compared with, each trained with several seeds and scored on test once."""
 
 import logging
 import statistics
@@ -12,8 +12,9 @@ from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
 from kd.machine.progress import Progress
 from kd.reports.note import table
-from kd.search.candidates import Candidate, Guide
-from kd.search.report import best_config, best_trial, command_settings
+from kd.search.attributes import FINAL
+from kd.search.best import best_config, best_trial, command_settings
+from kd.search.candidate import Candidate, Guide
 from kd.search.space import PAPER
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
@@ -21,7 +22,6 @@ from kd.tracking.params import canonical
 
 log = logging.getLogger("kd")
 
-DONE = "kd.final"
 WINNER = "winner"
 PARAMS = (*PAPER, "width", "depth", "epochs", "lr", "seeds")
 
@@ -53,10 +53,10 @@ def systems(config: TuneConfig, best: TuneConfig) -> dict[str, System]:
         "paper's values": config.model_copy(update={**seeds, **PAPER}),
     }
     found = {WINNER: System(winner, "distilled")}
-    told = [command_settings(winner, "")]  # without what does not matter to the objective
+    seen = [command_settings(winner, "")]  # without what does not matter to the objective
     for name, other in others.items():
-        if command_settings(other, "") not in told:
-            told.append(command_settings(other, ""))
+        if command_settings(other, "") not in seen:
+            seen.append(command_settings(other, ""))
             found[name] = System(other, "distilled")
     control = {"winner on hard targets": System(winner, "control")} if config.control else {}
     return {**found, **control}
@@ -67,19 +67,17 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
     trial, best = best_trial(study), best_config(config, study)
     if trial is None or best is None or not config.final_seeds:
         return ""
-    kept = study.user_attrs.get(DONE, {})
+    kept = study.user_attrs.get(FINAL, {})
     key = {"trial": trial.number, "seeds": config.final_seeds, "control": config.control}
     if kept.get("of") == key:
         log.info("the winner, trial %d, was compared on test before", trial.number)
         return str(kept["note"])
     results = {name: _result(name, system, guide) for name, system in systems(config, best).items()}
-    metrics = {}
-    for name, result in results.items():
-        metrics[f"test_accuracy_{_metric(name)}"] = statistics.fmean(result.test)
-    parent.log_metrics(metrics)
+    means = {name: statistics.fmean(result.test) for name, result in results.items()}
+    parent.log_metrics({f"test_accuracy_{_metric(name)}": mean for name, mean in means.items()})
     text = _note(results, trial.number, best)
-    study.set_user_attr(DONE, {"of": key, "note": text})
-    log.info("test accuracy: %s", ", ".join(f"{name} {statistics.fmean(result.test):.2%}" for name, result in results.items()))
+    study.set_user_attr(FINAL, {"of": key, "note": text})
+    log.info("test accuracy: %s", ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()))
     return text
 
 

@@ -1,4 +1,4 @@
-"""What is searched: ``--search`` as axes, each within the bounds of its field."""
+"""The space that is searched: ``--search`` as axes, each within the bounds of its field, and the points tried first."""
 
 import difflib
 import math
@@ -65,7 +65,7 @@ class Axis:
         return math.isclose(steps, round(steps), abs_tol=_TOLERANCE)
 
     def text(self) -> str:
-        """Tell the axis in the form of ``--search``."""
+        """Return the axis in the form of ``--search``."""
         if self.kind == "cat":
             return f"{self.name}=cat:{','.join(canonical(choice) for choice in self.choices)}"
         bounds = [self.low, self.high] if self.step is None else [self.low, self.high, self.step]
@@ -105,7 +105,7 @@ def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
 
 
 def first_points(config: TuneConfig, space: Sequence[Axis]) -> tuple[dict[str, dict[str, Value]], list[str]]:
-    """Return the points to try first, by what they are, and what is wrong with those that the space does not hold."""
+    """Return the points to try first, by what they are, and a line per value that lies outside the space."""
     configured: dict[str, Value] = {axis.name: getattr(config, axis.name) for axis in space}
     points: dict[str, dict[str, Value]] = {}
     outside: list[str] = []
@@ -137,18 +137,32 @@ def _name_and_form(item: str, config: TuneConfig) -> tuple[str, str]:
 
 
 def _axis(item: str, name: str, form: str, config: TuneConfig) -> Axis:
+    """Return the axis of one field, by the form that is given for it."""
     kind, _, rest = form.partition(":")
-    whole = isinstance(getattr(config, name), int)
-    named = isinstance(getattr(config, name), bool | str)
     if kind == "cat":
-        choices = tuple(_checked(item, name, text, config) for text in re.split(r"\s*,\s*", rest.strip()))
-        if len(set(choices)) < max(2, len(choices)):
-            raise UserError(f"--search {item}: expected two different choices or more")
-        return Axis(name, "cat", choices=choices)
-    allowed = [] if named else ["int", "intlog"] if whole else ["float", "log"]
+        return Axis(name, "cat", choices=_choices(item, name, rest, config))
+    allowed = _kinds(getattr(config, name))
     if kind not in allowed:
         raise UserError(f"--search {item}: {name} takes {' or '.join([*allowed, 'cat'])}; the forms are {_FORMS}")
-    texts = rest.split(":")
+    return _range(item, name, kind, rest.split(":"), config)
+
+
+def _kinds(value: Value) -> tuple[Kind, ...]:
+    """Return the kinds of range that a field of such a value can have."""
+    if isinstance(value, bool | str):
+        return ()
+    return ("int", "intlog") if isinstance(value, int) else ("float", "log")
+
+
+def _choices(item: str, name: str, text: str, config: TuneConfig) -> tuple[Value, ...]:
+    choices = tuple(_checked(item, name, choice, config) for choice in re.split(r"\s*,\s*", text.strip()))
+    if len(set(choices)) < max(2, len(choices)):
+        raise UserError(f"--search {item}: expected two different choices or more")
+    return choices
+
+
+def _range(item: str, name: str, kind: Kind, texts: Sequence[str], config: TuneConfig) -> Axis:
+    """Return an axis with two bounds, and with a step where a third text is given."""
     with_step = kind in {"int", "float"} and len(texts) == 3  # noqa: PLR2004 - low, high, step
     if len(texts) != 2 and not with_step:  # noqa: PLR2004 - low, high
         raise UserError(f"--search {item}: expected {_FORMS}")
@@ -157,7 +171,7 @@ def _axis(item: str, name: str, form: str, config: TuneConfig) -> Axis:
         raise UserError(f"--search {item}: {texts[0]} is not below {texts[1]}")
     if kind in {"log", "intlog"} and low <= 0:
         raise UserError(f"--search {item}: a log scale starts above 0")
-    return Axis(name, kind, low, high, _step(item, texts[2], low, high, whole=whole) if with_step else None)  # type: ignore[arg-type]
+    return Axis(name, kind, low, high, _step(item, texts[2], low, high, whole=kind == "int") if with_step else None)
 
 
 def _checked(item: str, name: str, text: str, config: TuneConfig) -> Value:
@@ -173,7 +187,7 @@ def _step(item: str, text: str, low: float, high: float, *, whole: bool) -> floa
     try:
         step = float(text)
     except ValueError:
-        raise UserError(f"--search {item}: the step {text!r} is no number") from None
+        raise UserError(f"--search {item}: the step {text!r} is not a number") from None
     if not 0 < step <= high - low or (whole and step != int(step)):
         raise UserError(f"--search {item}: the step {text} is not {'a whole number ' if whole else ''}in (0, {high - low:g}]")
     if not math.isclose((high - low) / step, round((high - low) / step), abs_tol=_TOLERANCE):

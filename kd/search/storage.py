@@ -1,43 +1,24 @@
-"""Where a study is kept, and which study: never MLflow's own database, never a study of something else."""
+"""The database in which a study is kept: never MLflow's own, never one that workers can't share."""
 
-import hashlib
-import json
-import logging
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from kd.config import SpecialistConfig, StudentConfig, TuneConfig
+from kd.config import TuneConfig
 from kd.errors import UserError, reason
-from kd.machine.signals import sleep
-from kd.search.space import Axis, Value
 from kd.tracking import store as tracking
-from kd.tracking.params import canonical
 
-log = logging.getLogger("kd")
-
-HEARTBEAT_SECONDS = 60  # shorter than a stall of a busy machine, and live trials would be failed
+HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 120
+"""Without a heartbeat for so long a trial counts as lost: longer than a busy machine stalls, or live trials would be failed."""
 LOCKED_SECONDS = 60
 """How long sqlite waits for another process's write."""
-IDENTITY = "kd.identity"
-IDENTITY_SECONDS = 20.0
-"""How long a study may be without its identity: its creator is just writing it."""
-
-# What leaves a trial's value as it is, beside the switches.
-_BESIDE_THE_POINT = {"control", "teacher"}
-# Fields that studies of before lack. One that has its default is left out, so that those studies resume.
-_ADDED = {"net", "label_smoothing", "optimizer", "start_px", "shift_px"}
 
 
 @contextmanager
@@ -91,73 +72,6 @@ def _same_database(address: URL, uri: str) -> bool:
     )  # fmt: skip
 
 
-def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dict[str, str]:
-    """Return what all trials of a study share, as text by name: a study of anything else is another study."""
-    kind = StudentConfig if config.objective == "student" else SpecialistConfig
-    usual = {name for name in _ADDED if getattr(config, name) == kind.model_fields[name].default}
-    left_out = {*(axis.name for axis in space), *kind.switches(), *_BESIDE_THE_POINT, *usual}
-    shared = {name: canonical(getattr(config, name)) for name in kind.model_fields if name not in left_out}
-    return {
-        "direction": "maximize accuracy, minimize parameters" if config.pareto else "maximize accuracy",
-        "objective": config.objective,
-        "search": ";".join(axis.text() for axis in space),
-        "data digest": data_digest,
-        **shared,
-    }
-
-
 def without_password(config: TuneConfig) -> TuneConfig:
     """Return a configuration as it may be shown: what is tracked is read by many."""
     return config.model_copy(update={"storage": make_url(config.storage).render_as_string()})
-
-
-def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
-    """Return the name of the study: the one given, or one made of all that its trials share."""
-    if config.study_name != "auto":
-        return config.study_name
-    # A teacher that was named is another study by name; one that was found is checked when it is there.
-    digest = hashlib.sha256(json.dumps([facts, config.teacher], sort_keys=True).encode()).hexdigest()
-    return f"{config.data}-{config.objective}{'-pareto' if config.pareto else ''}-{digest[:8]}"
-
-
-def open_study(
-    storage: RDBStorage, name: str, facts: Mapping[str, str], points: Mapping[str, Mapping[str, Value]], *, pareto: bool
-) -> optuna.Study:
-    """Create a study with its first points enqueued, or go on with the one of that name.
-
-    Raises:
-        UserError: there is a study of that name that is of something else.
-    """
-    directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE] if pareto else [StudyDirection.MAXIMIZE]
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
-    except DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name)
-        if _wait_for_identity(study) is not None:
-            _check_identity(study, name, facts)
-            return study
-        if study.directions != directions or study.get_trials(states=_BEGUN):
-            raise UserError(f"--study-name {name}: a study that kd did not make; give another name") from None
-    for label, point in points.items():
-        study.enqueue_trial(dict(point), user_attrs={"kd.point": label}, skip_if_exists=True)
-    study.set_user_attr(IDENTITY, dict(facts))
-    return study
-
-
-_BEGUN = tuple(state for state in TrialState if state != TrialState.WAITING)
-
-
-def _wait_for_identity(study: optuna.Study) -> Mapping[str, str] | None:
-    until = time.monotonic() + IDENTITY_SECONDS
-    while IDENTITY not in study.user_attrs and not study.get_trials(states=_BEGUN) and time.monotonic() < until:
-        sleep(0.5)
-    found: Mapping[str, str] | None = study.user_attrs.get(IDENTITY)
-    return found
-
-
-def _check_identity(study: optuna.Study, name: str, facts: Mapping[str, str]) -> None:
-    present: Mapping[str, str] = study.user_attrs[IDENTITY]
-    differing = [fact for fact in {**present, **facts} if present.get(fact) != facts.get(fact)]
-    if differing:
-        told = "; ".join(f"its {fact} is {present.get(fact)}, not {facts.get(fact)}" for fact in differing[:3])
-        raise UserError(f"--study-name {name}: the study is of something else ({told}); give another name")

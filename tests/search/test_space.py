@@ -1,6 +1,7 @@
 """What ``--search`` means, and what it refuses."""
 
 import re
+from collections.abc import Callable, Sequence
 
 import optuna
 import pytest
@@ -62,7 +63,7 @@ def test_categories_have_the_type_of_their_field() -> None:
         ("lr=log:0.01:0.5:0.1", "expected NAME="),
         ("width=int:4:32:5", "do not end at 32"),
         ("width=int:4:32:1.5", "not a whole number"),
-        ("alpha=float:0:1:x", "is no number"),
+        ("alpha=float:0:1:x", "is not a number"),
         ("init=cat:random", "two different choices"),
         ("init=cat:random,random", "two different choices"),
         ("init=cat:random,teacher", "init teacher"),
@@ -92,7 +93,7 @@ def test_the_configured_and_the_papers_point_come_first() -> None:
     assert outside == []
 
 
-def test_points_outside_the_space_are_told_and_left_out() -> None:
+def test_points_outside_the_space_are_left_out_and_said_to_be() -> None:
     options = config(width="10", search="temperature=log:1:8")
     points, outside = first_points(options, parse_space(options))
     assert points == {}
@@ -121,3 +122,9 @@ def test_an_axis_holds_its_steps_alone() -> None:
 
 def test_the_default_space_is_not_refused() -> None:
     assert ";".join(sorted(axis.text() for axis in parse_space(config()))) == ";".join(sorted(DEFAULT_SPACE.split(";")))
+
+
+def test_repeated_and_joined_searches_are_one(configured: Callable[[Sequence[str]], TuneConfig]) -> None:
+    repeated = configured(["tune", "--search", "lr=log:0.01:0.5", "--search", "depth=int:1:3"])
+    assert repeated == configured(["tune", "--search", "lr=log:0.01:0.5;depth=int:1:3"])
+    assert repeated.search == "lr=log:0.01:0.5;depth=int:1:3"

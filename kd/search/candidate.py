@@ -1,4 +1,4 @@
-"""A candidate configuration, trained: its specialists (or students) of all seeds in step, scored as the study asks."""
+"""One candidate configuration: its specialists or students of all seeds, trained side by side, scored as the study asks."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

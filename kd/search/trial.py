@@ -9,10 +9,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.machine.processes import myself
-from kd.search.candidates import Candidate, Guide
+from kd.search.attributes import END, PARAMETERS, POINT, RUN, STOPPED, SURPLUS, WORKER
+from kd.search.candidate import Candidate, Guide
 from kd.search.space import Axis
+from kd.search.state import all_trials, earlier_tries, is_surplus, stopped_tries
 from kd.search.storage import without_password
-from kd.search.trials import END, PARAMETERS, RUN, SURPLUS, WORKER, all_trials, is_surplus, stop
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
 
@@ -31,56 +32,61 @@ class TrialRunner:
         self._parent_run = parent_run
         self._study = study
         self.lost = False
-        """Whether the last trial was failed from outside while it ran: another worker tries it again."""
+        """Whether the last trial was failed from outside while it ran: it is retried."""
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
         """Train and score one candidate.
 
         Raises:
-            UserError: a loss became not finite; the trial fails and is not tried again.
+            UserError: a loss became not finite; the trial fails and is not retried.
             RuntimeError: torch can't train it, for want of memory, say; the same.
             UpdateFinishedTrialError: the trial was failed from outside while it ran.
             Surplus: there are enough trials without this one.
             KeyboardInterrupt: the user stops the search, which is no failure of the trial.
         """
+        self.lost = False
         try:
             return self._run(trial)
         except KeyboardInterrupt:
-            stop(trial)
+            trial.set_user_attr(STOPPED, [*stopped_tries(trial.user_attrs), trial.number])
             raise
 
     def _run(self, trial: optuna.Trial) -> float | tuple[float, int]:
-        self.lost = False
+        """Take up a trial, and train its candidate in an MLflow run."""
         trial.set_user_attr(WORKER, {**myself(), "trial": trial.number})
         if is_surplus(self._study, trial.number, self._config.trials):
             trial.set_user_attr(END, SURPLUS)
             raise Surplus
-        values = {axis.name: axis.suggest(trial) for axis in self._space}
-        config = self._config.model_copy(update=values)
-        setting = self._guide.setting
-        elders: list[int] = all_trials(self._study)[trial.number].system_attrs.get("retry_history", [])
-        tags = {
-            **setting.tags,
+        config = self._config.model_copy(update={axis.name: axis.suggest(trial) for axis in self._space})
+        killed_by = (KeyboardInterrupt, optuna.TrialPruned)
+        with tracking.child_run(
+            self._parent_run,
+            f"trial {trial.number}",
+            output_dir=self._guide.setting.output_dir,
+            tags=self._tags(trial, config),
+            killed_by=killed_by,
+        ) as run:
+            trial.set_user_attr(RUN, run.id)
+            return self._train(trial, config, run)
+
+    def _tags(self, trial: optuna.Trial, config: TuneConfig) -> dict[str, str]:
+        retry_of = earlier_tries(all_trials(self._study)[trial.number])
+        return {
+            **self._guide.setting.tags,
             "kd.role": "trial",
             "kd.state": "begun",
             "kd.seed": str(config.seed),
             "kd.study": self._study.study_name,
             "kd.trial": str(trial.number),
-            "kd.point": trial.user_attrs.get("kd.point", "sampled"),
-            "kd.retry_of": ",".join(map(str, elders)),
+            "kd.point": trial.user_attrs.get(POINT, "sampled"),
+            "kd.retry_of": ",".join(map(str, retry_of)),
         }
-        ends = (KeyboardInterrupt, optuna.TrialPruned)
-        with tracking.child_run(
-            self._parent_run, f"trial {trial.number}", output_dir=setting.output_dir, tags=tags, killed_by=ends
-        ) as run:
-            trial.set_user_attr(RUN, run.id)
-            return self._tracked(trial, config, run)
 
-    def _tracked(self, trial: optuna.Trial, config: TuneConfig, run: tracking.Run) -> float | tuple[float, int]:
+    def _train(self, trial: optuna.Trial, config: TuneConfig, run: tracking.Run) -> float | tuple[float, int]:
         started = time.perf_counter()
         history: list[dict[str, float]] = []
         metrics: dict[str, float] = {}
-        state, reason = "failed", ""
+        state, reason = "complete", ""
         try:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
             run.log_settings(without_password(config).model_dump())
@@ -91,20 +97,9 @@ class TrialRunner:
                 if not config.pareto:  # a study of two objectives can't prune
                     _report(trial, epoch["val_accuracy"], len(history), config.epochs)
             trial.set_user_attr(PARAMETERS, candidate.parameters)  # the last moment to learn that the trial was failed
-            state = "complete"
             metrics["val_result"] = history[-1]["val_accuracy"]
-        except optuna.TrialPruned as error:
-            state, reason = "pruned", str(error)
-            raise
-        except UpdateFinishedTrialError:
-            self.lost, reason = True, "its heartbeats were missed"
-            raise
-        except (UserError, RuntimeError) as error:
-            reason = str(error)
-            trial.set_user_attr(END, reason)
-            raise
-        except KeyboardInterrupt:
-            state, reason = "stopped", "by a signal"
+        except BaseException as error:
+            state, reason = self._end(trial, error)
             raise
         finally:
             run.log_tags({"kd.state": state, "kd.reason": reason})
@@ -113,8 +108,27 @@ class TrialRunner:
         accuracy = history[-1]["val_accuracy"]
         return (accuracy, candidate.parameters) if config.pareto else accuracy
 
+    def _end(self, trial: optuna.Trial, error: BaseException) -> tuple[str, str]:
+        """Return in what state an error ends a trial, and why; note whether the trial is to be retried."""
+        if isinstance(error, optuna.TrialPruned):
+            return "pruned", str(error)
+        if isinstance(error, KeyboardInterrupt):
+            return "stopped", "by a signal"
+        if isinstance(error, UpdateFinishedTrialError):  # a RuntimeError too
+            self.lost = True
+            return "failed", "its heartbeats were missed"
+        if isinstance(error, UserError | RuntimeError):
+            trial.set_user_attr(END, str(error))
+            return "failed", str(error)
+        return "failed", ""
+
 
 def _report(trial: optuna.Trial, accuracy: float, epoch: int, epochs: int) -> None:
+    """Report an epoch, and end the trial if the pruner says so.
+
+    Raises:
+        TrialPruned: it does.
+    """
     trial.report(accuracy, epoch)
     if epoch < epochs and trial.should_prune():
         raise optuna.TrialPruned(f"after epoch {epoch}")

@@ -1,0 +1,32 @@
+"""The names under which a study and its trials keep what Optuna does not know. A study of an earlier version has them too."""
+
+# Attributes of a study.
+IDENTITY = "kd.identity"
+"""What all its trials have in common, as text by name."""
+PARENT_RUN = "kd.parent"
+"""Its MLflow run, known as soon as that is open."""
+SHARED = "kd.shared"
+"""What the leader found and all workers take: teacher and groups."""
+LEADER = "kd.leader"
+"""The lease of the leading command."""
+UNTIL = "kd.until"
+"""When the last trial may begin, in seconds since 1970; None: there is no limit."""
+FINAL = "kd.final"
+"""The comparison on test, and what was compared."""
+
+# Attributes of a trial.
+POINT = "kd.point"
+"""Why a trial that was enqueued is tried: its point is the configured one, or the paper's."""
+WORKER = "kd.worker"
+"""The process that runs it, and its number: a retry inherits the attributes of the trial before it."""
+RUN = "kd.run"
+"""Its MLflow run."""
+PARAMETERS = "kd.parameters"
+"""How many parameters its nets have."""
+END = "kd.end"
+"""Why it failed, where it would fail again: it is not retried."""
+STOPPED = "kd.stopped"
+"""The numbers of those that the user stopped, among the trial itself and its earlier tries."""
+
+SURPLUS = "surplus"
+"""The value of ``END`` of a trial that was begun after the last one that was asked for."""

@@ -1,0 +1,83 @@
+"""The best trial of a study, its configuration, and ``best.yaml``, from which a command trains it again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from kd.config import SpecialistConfig, StudentConfig, TuneConfig
+from kd.machine.files import write_whole
+from kd.search.state import all_trials
+from kd.specialists.clustering import Group
+from kd.specialists.groups import parse_groups
+
+BEST_FILE = "best.yaml"
+_HEAD = "# study "
+"""The beginning of its first line, by which a file of another study is known."""
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the complete trial of the highest accuracy, the oldest one of equals; None: there is none."""
+    complete = ranked_trials(study)
+    return complete[0] if complete else None
+
+
+def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the complete trials, the best one first."""
+    complete = [trial for trial in all_trials(study) if trial.state == TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (-trial.values[0], *trial.values[1:], trial.number))
+
+
+def best_config(config: TuneConfig, study: optuna.Study) -> TuneConfig | None:
+    """Return the configuration of the best trial."""
+    best = best_trial(study)
+    return None if best is None else config.model_copy(update=best.params)
+
+
+def command_settings(config: TuneConfig, groups: str) -> dict[str, object]:
+    """Return a configuration as ``--config`` of the command that trains it takes it; groups are those of the study."""
+    kind = StudentConfig if config.objective == "student" else SpecialistConfig
+    fixed = {} if config.objective == "student" else {"groups": groups}
+    return {**config.restricted_to(kind), **fixed}
+
+
+def command_name(config: TuneConfig) -> str:
+    """Return the command that trains what the study searched."""
+    return "student" if config.objective == "student" else "specialist"
+
+
+def groups_text(groups: Sequence[Group], classes: Sequence[str]) -> str:
+    """Return groups in the form of ``--groups``: by number, or by name where the numbers would be read as names."""
+    numbers = ";".join(",".join(map(str, group)) for group in groups)
+    names = ";".join(",".join(classes[number] for number in group) for group in groups)
+    return numbers if not groups or parse_groups(numbers, classes) == tuple(groups) else names
+
+
+def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir: Path) -> Path | None:
+    """Write the configuration of the best trial to ``best.yaml``, and return its path.
+
+    A file of another study that lies there is kept as ``best-STUDY.yaml``.
+    """
+    best = best_config(config, study)
+    if best is None:
+        return None
+    path = output_dir / BEST_FILE
+    present = _study_of(path)
+    if present not in {None, study.study_name}:
+        path.replace(_set_aside(path, str(present)))
+    _set_aside(path, study.study_name).unlink(missing_ok=True)
+    head = f"{_HEAD}{study.study_name}: kd {command_name(config)} --config {BEST_FILE}\n"
+    write_whole(path, (head + yaml.safe_dump(command_settings(best, groups), sort_keys=False)).encode())
+    return path
+
+
+def _study_of(path: Path) -> str | None:
+    """Return the study that wrote a file; None: there is no file, or another hand wrote it."""
+    line = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    return line.removeprefix(_HEAD).rpartition(": kd ")[0] if line.startswith(_HEAD) else None
+
+
+def _set_aside(path: Path, study_name: str) -> Path:
+    return path.with_name(f"{path.stem}-{study_name.replace(' ', '-').replace('/', '-')}{path.suffix}")

@@ -1,0 +1,119 @@
+"""The leader: the one command that finds what all trials share, keeps the study's run, repairs, and ends the study."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import optuna
+
+from kd.errors import UserError
+from kd.machine.signals import sleep
+from kd.search.attributes import END, PARENT_RUN, SURPLUS
+from kd.search.best import best_trial, groups_text
+from kd.search.candidate import Guide
+from kd.search.final import compare
+from kd.search.progress import StudyProgress
+from kd.search.repair import Repair
+from kd.search.session import POLL_SECONDS, Session
+from kd.search.shared import find_guide
+from kd.search.state import all_trials, count_finished, count_left
+from kd.search.storage import without_password
+from kd.search.time_limit import TimeLimit, set_time_limit
+from kd.search.workers.pool import WorkerPool
+from kd.search.workers.work_order import work_order
+from kd.tracking import store as tracking
+
+log = logging.getLogger("kd")
+
+
+def lead(session: Session) -> None:
+    """Have workers run trials until all are done or time is up, then compare the winner on test.
+
+    Raises:
+        UserError: the study's trials had another teacher, a worker met bad input, or no trial completed.
+    """
+    config, study = session.config, session.study
+    with (
+        WorkerPool(config.workers, partial(work_order, session, leads=True)) as pool,
+        _study_run(session) as parent,
+    ):
+        guide = find_guide(session, parent)
+        repair = Repair(study, parent.id)
+        progress = StudyProgress(session, parent, _groups_text(session, guide))
+        repair.end_orphans()
+        repair.repair()
+        with _left_in_order(pool, repair, progress):
+            _run_trials(session, pool, repair, progress)
+        _check_some_completed(study, config.trials)
+        progress.show(compare(config, study, guide, parent))
+    log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
+
+
+@contextmanager
+def _study_run(session: Session) -> Iterator[tracking.Run]:
+    """Open the study's run, the one of an earlier command where there is one."""
+    config, setting, study = session.config, session.setting, session.study
+    known = study.user_attrs.get(PARENT_RUN)
+    again = known if known and tracking.has_run(known) else None
+    tags = {**setting.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
+    with tracking.run(f"tune {study.study_name}", output_dir=setting.output_dir, tags=tags, again=again) as parent:
+        study.set_user_attr(PARENT_RUN, parent.id)
+        parent.log_params(without_password(config).params())
+        if again is None:
+            parent.log_settings(without_password(config).model_dump())
+            parent.log_dataset(setting.dataset.name, setting.dataset.digest, {"role": "study"})
+        yield parent
+
+
+@contextmanager
+def _left_in_order(pool: WorkerPool, repair: Repair, progress: StudyProgress) -> Iterator[None]:
+    """Stop the workers at the end, however that comes, and leave nothing that looks as if it were under way."""
+    try:
+        yield
+    finally:
+        pool.stop()
+        repair.repair(stopped=True)
+        progress.show("")
+
+
+def _run_trials(session: Session, pool: WorkerPool, repair: Repair, progress: StudyProgress) -> None:
+    """Keep the workers at work until all trials are done, or time is up; repair from time to time."""
+    study, wanted = session.study, session.config.trials
+    set_time_limit(study, session.config.timeout)
+    limit = TimeLimit(study)
+    with progress:
+        while True:
+            _replace_the_dead(pool, repair)
+            trials = all_trials(study)
+            progress.update()
+            if count_finished(trials) >= wanted or (limit.is_reached() and not pool.alive()):
+                return
+            if not limit.is_reached():
+                pool.start(count_left(trials, wanted))
+            sleep(POLL_SECONDS)
+
+
+def _replace_the_dead(pool: WorkerPool, repair: Repair) -> None:
+    """Give up the places of workers that ended, and have the trials of those that were killed retried."""
+    killed = pool.reap()
+    for signal_number in killed:
+        log.warning("a worker was killed by signal %d: its trial is tried again", signal_number)
+    if killed or repair.is_due():
+        repair.repair()
+
+
+def _check_some_completed(study: optuna.Study, wanted: int) -> None:
+    trials = all_trials(study)
+    if best_trial(study) is not None or count_finished(trials) < wanted:
+        return
+    reasons = [trial.user_attrs[END] for trial in trials if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
+    last = reasons[-1] if reasons else "its workers died each time"
+    raise UserError(f"no trial of study {study.study_name} completed; the last one that failed: {last}")
+
+
+def _groups_text(session: Session, guide: Guide) -> str:
+    """Tell the groups as ``--groups`` of the command that trains the winner."""
+    if session.config.group != "all":
+        return session.config.groups  # --group counts among all groups
+    return groups_text(list(guide.groups.values()), session.setting.dataset.classes)

@@ -1,0 +1,105 @@
+"""What is seen of a study while it runs: a bar on a terminal, or a line per trial; and the note and figures of its run."""
+
+import logging
+import sys
+import time
+from typing import Self
+
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+from kd.search.attributes import END, RUN, SURPLUS
+from kd.search.best import best_trial, write_best
+from kd.search.figures import log_figures
+from kd.search.report import best_text, count_states, note, trial_line
+from kd.search.session import Session
+from kd.search.state import all_trials, count_finished, without_surplus
+from kd.tracking import store as tracking
+
+log = logging.getLogger("kd")
+
+FIGURE_SECONDS = 60.0
+
+
+class StudyProgress:
+    """Shows trials as they end; as a context manager it shows the bar too."""
+
+    def __init__(self, session: Session, parent: tracking.Run, groups: str) -> None:
+        self._session = session
+        self._study = session.study
+        self._parent = parent
+        self._groups = groups
+        """As ``--groups`` of the command that trains the winner."""
+        self._shown = self._ended()
+        self._drawn: set[int] | None = None
+        """The numbers of the ended trials that the figures show; None: nothing is drawn yet."""
+        self._drawn_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        wanted = self._session.config.trials
+        self._bar = tqdm(
+            desc=self._study.study_name,
+            total=wanted,
+            initial=min(wanted, count_finished(all_trials(self._study))),
+            unit="trial",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self) -> None:
+        """Show the trials that ended since the last update."""
+        new = [trial for trial in all_trials(self._study) if trial.state.is_finished() and trial.number not in self._shown]
+        if not new:
+            return
+        for trial in new:
+            self._shown.add(trial.number)
+            self._show_line(trial)
+        self._bar.n = min(self._session.config.trials, count_finished(all_trials(self._study)))
+        self._bar.set_postfix_str(best_text(self._study))
+        self._log_state("")
+        if time.monotonic() - self._drawn_at > FIGURE_SECONDS:
+            self._draw()
+
+    def show(self, comparison: str) -> None:
+        """Bring the run's note and figures up to date.
+
+        Args:
+            comparison: at the study's end the comparison on test, in Markdown.
+        """
+        self._log_state(comparison)
+        self._draw()
+
+    def _show_line(self, trial: FrozenTrial) -> None:
+        if self._bar.disable and trial.user_attrs.get(END) != SURPLUS:
+            log.info("%s", trial_line(self._study, trial))
+
+    def _log_state(self, comparison: str) -> None:
+        """Log the note, how many trials ended how, and the best one so far."""
+        session, parent = self._session, self._parent
+        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison))
+        states = {f"trials_{name}": count for name, count in count_states(self._study).items()}
+        best = best_trial(self._study)
+        value = {} if best is None else {"best_val_accuracy": best.values[0]}
+        finished = count_finished(without_surplus(all_trials(self._study)))
+        parent.log_epochs([{"epoch": float(finished), **states, **value}])
+        if best is not None:
+            parent.log_tags({"kd.best_trial": str(best.number), "kd.best_run": best.user_attrs.get(RUN, "")})
+
+    def _draw(self) -> None:
+        """Draw the figures and write ``best.yaml``, unless no trial ended since the last time."""
+        ended = self._ended()
+        if ended == self._drawn:
+            return
+        session, parent = self._session, self._parent
+        log_figures(parent, self._study, session.space)
+        path = write_best(session.config, self._study, self._groups, parent.output_dir)
+        if path is not None:
+            parent.log_file(path, "")
+        self._drawn, self._drawn_at = ended, time.monotonic()
+
+    def _ended(self) -> set[int]:
+        return {trial.number for trial in all_trials(self._study) if trial.state.is_finished()}

@@ -1,0 +1,68 @@
+"""A session: one command's work on one study, from its arguments to the open study."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import optuna
+
+from kd.config import TuneConfig
+from kd.errors import UserError
+from kd.jobs import prepare
+from kd.search.space import Axis, first_points, parse_space
+from kd.search.state import all_trials, count_finished
+from kd.search.storage import opened
+from kd.search.study import identity, open_study, study_name
+from kd.specialists.groups import check_groups
+from kd.tracking.teachers import check_teacher
+from kd.tracking.workspace import Setting
+
+log = logging.getLogger("kd")
+
+POLL_SECONDS = 1.0
+"""Between two looks at the study and at the workers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What a command that works on a study has at hand."""
+
+    config: TuneConfig
+    """Its study has a name: not ``auto`` any more."""
+    setting: Setting
+    space: tuple[Axis, ...]
+    study: optuna.Study
+
+
+@contextmanager
+def open_session(config: TuneConfig) -> Iterator[Session]:
+    """Check all that was asked for, and create the study or open it again.
+
+    Raises:
+        UserError: bad input, or the study is one of something else.
+    """
+    setting = prepare("tune", config)
+    space = parse_space(config)
+    _check(config, setting)
+    facts = identity(config, space, setting.dataset.digest)
+    config = config.model_copy(update={"study_name": study_name(config, facts)})
+    points, outside = first_points(config, space)
+    with opened(config.storage) as storage:
+        study = open_study(storage, config.study_name, facts, points, pareto=config.pareto)
+        log.info("study %s: %d of %d trials done", study.study_name, count_finished(all_trials(study)), config.trials)
+        for line in outside:
+            log.info("not tried first: %s", line)
+        yield Session(config, setting, space, study)
+
+
+def _check(config: TuneConfig, setting: Setting) -> None:
+    """Refuse what would fail later, before any study or run is made."""
+    dataset = setting.dataset
+    if config.register_as:
+        raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
+    if config.objective != "student":
+        check_groups(config.groups, config.group, dataset.name, dataset.classes)
+    if config.top_n > dataset.num_classes:
+        raise UserError(f"{config.top_n}: there are only {dataset.num_classes} classes", field="top_n")
+    check_teacher(config.teacher, setting)

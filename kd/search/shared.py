@@ -1,0 +1,107 @@
+"""What all trials of a study share: teacher, class groups and cached targets. The leader finds them, workers load them."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import optuna
+
+from kd.config import TuneConfig
+from kd.distillation.target_cache import weights_digest
+from kd.distillation.teacher import Teacher
+from kd.errors import UserError
+from kd.jobs import find_teacher, teacher_targets
+from kd.search.attributes import SHARED
+from kd.search.candidate import Guide
+from kd.search.session import Session
+from kd.specialists.clustering import Group
+from kd.specialists.groups import choose_groups, resolve_groups
+from kd.tracking import store as tracking
+from kd.tracking.teachers import AUTO, load_teacher
+from kd.tracking.workspace import Setting
+
+log = logging.getLogger("kd")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials share, as it is kept in the study."""
+
+    teacher: str
+    """Its run."""
+    teacher_digest: str
+    groups: Mapping[str, list[int]]
+
+
+def read_shared(study: optuna.Study) -> Shared | None:
+    """Return what the leader found; None: it is not so far yet."""
+    kept = study.user_attrs.get(SHARED)
+    return None if kept is None else Shared(**kept)
+
+
+def find_guide(session: Session, parent: tracking.Run) -> Guide:
+    """Find or train the teacher, fix the groups, cache the targets, and write them into the study for all workers.
+
+    Raises:
+        UserError: the study's trials had another teacher.
+    """
+    config, setting, study = session.config, session.setting, session.study
+    kept = read_shared(study)
+    teacher = find_teacher(config.model_copy(update={"teacher": _teacher_to_take(config, kept)}), setting)
+    digest = weights_digest(teacher.model)
+    _check_same_teacher(study, digest)
+    parent.log_tags({"kd.teacher": teacher.run_id})
+    groups = _find_groups(config, setting, teacher) if kept is None else _numbered(kept.groups)
+    targets = teacher_targets(config, setting, teacher)
+    shared = Shared(teacher.run_id, digest, {str(number): list(group) for number, group in groups.items()})
+    study.set_user_attr(SHARED, asdict(shared))
+    return Guide(setting, teacher, targets, groups)
+
+
+def load_guide(config: TuneConfig, setting: Setting, groups: Mapping[str, list[int]]) -> Guide:
+    """Load what the leader found; the configuration names the teacher's run."""
+    teacher = load_teacher(config.teacher, "--teacher", setting)
+    return Guide(setting, teacher, teacher_targets(config, setting, teacher), _numbered(groups))
+
+
+def check_named_teacher(session: Session) -> None:
+    """Refuse a teacher named by the user that is not the one of the study, before any run is opened.
+
+    Raises:
+        UserError: it is another one.
+    """
+    kept, named = read_shared(session.study), session.config.teacher
+    if kept is not None and named not in {AUTO, kept.teacher}:
+        _check_same_teacher(session.study, weights_digest(load_teacher(named, "--teacher", session.setting).model))
+
+
+def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:
+    """Return the teacher that the user named, or that of the study while its run is there."""
+    if kept is not None and config.teacher == AUTO and tracking.has_run(kept.teacher):
+        return kept.teacher
+    return config.teacher
+
+
+def _check_same_teacher(study: optuna.Study, digest: str) -> None:
+    kept = read_shared(study)
+    if kept is not None and kept.teacher_digest != digest:
+        raise UserError(
+            f"--study-name {study.study_name}: its trials had another teacher, run {kept.teacher}; give another name"
+        )
+
+
+def _find_groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int, Group]:
+    if config.objective == "student":
+        return {}
+    dataset = setting.dataset
+    groups = resolve_groups(
+        config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
+    )
+    for number, group in enumerate(groups):
+        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
+    return choose_groups(groups, config.group)
+
+
+def _numbered(groups: Mapping[str, list[int]]) -> dict[int, Group]:
+    """Return groups by number again: JSON, in which a study keeps them, has text alone for keys."""
+    return {int(number): tuple(group) for number, group in groups.items()}

@@ -1,0 +1,94 @@
+"""The study: what all its trials have in common, its name, and how it is created or opened again."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from kd.config import SpecialistConfig, StudentConfig, TuneConfig
+from kd.errors import UserError
+from kd.machine.signals import sleep
+from kd.search.attributes import IDENTITY, POINT
+from kd.search.space import Axis, Value
+from kd.tracking.params import canonical
+
+IDENTITY_SECONDS = 20.0
+"""How long a study may be without its identity: the command that created it is just writing it."""
+
+_BEGUN = tuple(state for state in TrialState if state != TrialState.WAITING)
+
+# Fields that leave a trial's value as it is, beside the switches.
+_WITHOUT_EFFECT = {"control", "teacher"}
+# Fields that studies of before lack. One that has its default is left out, so that those studies resume.
+_ADDED = {"net", "label_smoothing", "optimizer", "start_px", "shift_px"}
+
+
+def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dict[str, str]:
+    """Return what all trials of a study have in common, as text by name: with anything else it is another study."""
+    kind = StudentConfig if config.objective == "student" else SpecialistConfig
+    usual = {name for name in _ADDED if getattr(config, name) == kind.model_fields[name].default}
+    left_out = {*(axis.name for axis in space), *kind.switches(), *_WITHOUT_EFFECT, *usual}
+    common = {name: canonical(getattr(config, name)) for name in kind.model_fields if name not in left_out}
+    return {
+        "direction": "maximize accuracy, minimize parameters" if config.pareto else "maximize accuracy",
+        "objective": config.objective,
+        "search": ";".join(axis.text() for axis in space),
+        "data digest": data_digest,
+        **common,
+    }
+
+
+def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
+    """Return the name of the study: the one given, or one made of all that its trials have in common."""
+    if config.study_name != "auto":
+        return config.study_name
+    # A teacher that was named is another study by name; one that was found is checked when it is there.
+    digest = hashlib.sha256(json.dumps([facts, config.teacher], sort_keys=True).encode()).hexdigest()
+    return f"{config.data}-{config.objective}{'-pareto' if config.pareto else ''}-{digest[:8]}"
+
+
+def open_study(
+    storage: RDBStorage, name: str, facts: Mapping[str, str], points: Mapping[str, Mapping[str, Value]], *, pareto: bool
+) -> optuna.Study:
+    """Create a study with its first points enqueued, or open the one of that name.
+
+    Raises:
+        UserError: there is a study of that name that is of something else.
+    """
+    directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE] if pareto else [StudyDirection.MAXIMIZE]
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=name)
+        present = _wait_for_identity(study)
+        if present is not None:
+            _check_identity(name, present, facts)
+            return study
+        if study.directions != directions or study.get_trials(states=_BEGUN):
+            raise UserError(f"--study-name {name}: a study that kd did not make; give another name") from None
+    for label, point in points.items():
+        study.enqueue_trial(dict(point), user_attrs={POINT: label}, skip_if_exists=True)
+    study.set_user_attr(IDENTITY, dict(facts))
+    return study
+
+
+def _wait_for_identity(study: optuna.Study) -> Mapping[str, str] | None:
+    until = time.monotonic() + IDENTITY_SECONDS
+    while IDENTITY not in study.user_attrs and not study.get_trials(states=_BEGUN) and time.monotonic() < until:
+        sleep(0.5)
+    found: Mapping[str, str] | None = study.user_attrs.get(IDENTITY)
+    return found
+
+
+def _check_identity(name: str, present: Mapping[str, str], facts: Mapping[str, str]) -> None:
+    """Refuse a study whose identity, which is kept in it, is not the one that is asked for."""
+    differing = [fact for fact in {**present, **facts} if present.get(fact) != facts.get(fact)]
+    if differing:
+        told = "; ".join(f"its {fact} is {present.get(fact)}, not {facts.get(fact)}" for fact in differing[:3])
+        raise UserError(f"--study-name {name}: the study is of something else ({told}); give another name")

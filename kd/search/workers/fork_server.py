@@ -1,0 +1,97 @@
+"""How workers are started: forked off Python's own fork server, which loads all libraries once per command.
+
+A worker with an interpreter of its own would load torch, MLflow and Optuna for about 6 s of a core, and the command itself
+can't be forked: it has threads and locks as soon as it has trained. So the fork server is started first of all, and loads
+them on one core while the command does the same on another. It reaps the workers, and a worker learns through a pipe that
+its command is gone.
+
+What ``multiprocessing`` leaves to be done: the terminal sends Ctrl-C to all processes at once, but workers shall be stopped
+by their command alone, which closes their trials. So they are started with those signals blocked.
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, TypeVar
+
+import psutil
+
+from kd.errors import UserError
+from kd.machine.signals import STOP_SIGNALS
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext  # neither is there on every platform
+
+_FORKS = sys.platform == "linux"
+"""Elsewhere libraries are not made to be forked: each worker has an interpreter of its own."""
+_PRELOADED = ["kd.search.workers.worker", "torch._dynamo", "torch.export._trace", "sqlalchemy.orm"]
+"""The last three are loaded by libraries only when the first optimizer is made, a model loaded or a store opened."""
+_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
+
+T = TypeVar("T")
+
+
+@contextmanager
+def fork_server() -> Iterator[None]:
+    """Have a fork server, which loads libraries meanwhile; to be entered before this process loads the same."""
+    try:
+        if _FORKS:
+            _context().set_forkserver_preload(_PRELOADED)
+            with _signals_blocked():
+                forkserver.ensure_running()
+        yield
+    finally:
+        _kill_fork_server()
+
+
+def start_process(target: Callable[[T], None], argument: T) -> BaseProcess:
+    """Start a process that hears no signal of the terminal, and none but SIGKILL until it lets one through.
+
+    Raises:
+        UserError: there can be no further process.
+    """
+    process = _context().Process(target=target, args=(argument,))
+    try:
+        with _signals_blocked():
+            process.start()
+    except (OSError, EOFError) as error:  # EOFError: it was the fork server that had no room for another
+        raise UserError(
+            f"no further worker can be started ({error or 'the fork server ended'}); give fewer --workers"
+        ) from None
+    return process
+
+
+def let_through(number: signal.Signals) -> None:
+    """Let one of the blocked signals through, in a process that was started here."""
+    if _CAN_BLOCK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block signals for the processes started within: a process inherits which ones are blocked."""
+    if not _CAN_BLOCK:
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_fork_server() -> None:
+    """End the fork server now: after a command that is refused at once it would load libraries for some seconds more."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any("multiprocessing.forkserver" in part for part in child.cmdline()):
+                child.kill()
+
+
+def _context() -> "ForkServerContext | SpawnContext":
+    return multiprocessing.get_context("forkserver") if _FORKS else multiprocessing.get_context("spawn")

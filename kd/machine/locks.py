@@ -6,7 +6,7 @@ from kd.machine.signals import LOOK_SECONDS, sleep
 
 
 def wait_for(lock: FileLock) -> "AcquireReturnProxy[FileLock]":
-    """Acquire a lock, however long another process has it; a stop ends the waiting.
+    """Acquire a lock, however long another process holds it; a stop ends the wait.
 
     Raises:
         KeyboardInterrupt: as :func:`kd.machine.signals.check_stop`.

@@ -1,4 +1,4 @@
-"""Which process does what, told so that another process, on this machine or not, can say whether it is gone."""
+"""Descriptions of processes, by which another process, on this machine or not, can say whether one is gone."""
 
 import os
 import platform
@@ -15,17 +15,17 @@ HOST_NAMESPACE = "pid:[4026531836]"
 
 
 def myself() -> dict[str, Any]:
-    """Return what tells this process from every other one, on any machine, now and later."""
+    """Return a description of this process that fits no other one, on any machine, now or later."""
     return describe_process(os.getpid())
 
 
 def describe_process(pid: int) -> dict[str, Any]:
-    """Return the same of another process of this machine."""
+    """Return the description of another process of this machine."""
     return {"machine": _machine(), "pid": pid, "started": _started(pid)}
 
 
 def is_gone(process: Mapping[str, Any]) -> bool:
-    """Return whether a process so described is known to be gone; of one elsewhere that can't be known."""
+    """Return whether a described process is known to be gone; for one on another machine that can't be known."""
     if process["machine"] != _machine():
         return False
     pid: int = process["pid"]
@@ -51,14 +51,14 @@ def _exists(pid: int) -> bool:
 
 
 def _started(pid: int) -> float:
-    """Tell when a process began: in ticks since the machine's start where that can be read, which no clock's step moves."""
+    """Return when a process began: in ticks since the machine's start where they can be read, since no set clock moves them."""
     if not Path("/proc/self/stat").exists():
         return psutil.Process(pid).create_time()
     return float(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])  # field 22 of proc(5)
 
 
 def _machine() -> str:
-    """Name this machine; in a container the container, since its name and address may be those of another one."""
+    """Return the name of this machine, or of the container, since two containers may share a host name and an address."""
     name = f"{platform.node()}/{uuid.getnode():x}"
     namespace = HOST_NAMESPACE
     with suppress(OSError):

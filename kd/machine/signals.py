@@ -1,12 +1,12 @@
 """Ctrl-C, SIGTERM and SIGHUP: a signal is noted when it comes, and answered where stopping cuts nothing in two.
 
-Python's own Ctrl-C raises between any two instructions: within a query, whose session can't be used any more; between a
-run's making and the moment at which its id is known; in a callback that swallows it. Here a signal only notes the wish.
-Work that takes long calls :func:`check_stop` where stopping is safe: between steps, batches, figures and polls.
+Python's own Ctrl-C raises between any two instructions: within a query, whose session is then unusable; after a run is
+created, before its id is known; in a callback that swallows it. Here a handler only notes that somebody wants the process to
+stop. Long work calls :func:`check_stop` where stopping is safe: between steps, batches, figures and polls.
 
-A second Ctrl-C exits at once. SIGTERM and SIGHUP are sent by programs, which repeat them for reasons of their own
-(``mlflow run`` sends SIGTERM after a terminal's Ctrl-C, ``timeout`` and a machine that shuts down send it twice) and have
-SIGKILL for haste: they are never a second wish.
+A second Ctrl-C exits at once. SIGTERM and SIGHUP come from programs, which repeat them without a second wish (``mlflow run``
+sends SIGTERM after a terminal's Ctrl-C; ``timeout`` and a machine that shuts down send it twice), and which have SIGKILL
+where they are in a hurry. So these two never count as a second wish.
 """
 
 import math
@@ -22,21 +22,21 @@ from typing import TypeVar
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Windows has no SIGHUP."""
 ECHO_SECONDS = 0.2
-"""A Ctrl-C this soon after the first is the same one: from the terminal, and passed on by a program in between."""
+"""A Ctrl-C that follows this soon is the first one again, passed on by a program between the terminal and this process."""
 LOOK_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
 class _Wish:
-    """The wish to stop, in the one process and its one main thread that Python's signals go to."""
+    """The wish to stop this process."""
 
     number = 0
     """The first signal that came; 0: none."""
     is_answered = False
-    """Whether it has been raised: what cleans up after that is not stopped again."""
+    """Whether :func:`check_stop` has raised: the clean-up that follows is not stopped again."""
     raises = False
-    """Whether a signal is raised where it comes."""
+    """Whether the handler itself raises."""
     ctrl_c_at = math.inf
     """When the first Ctrl-C came, on the monotonic clock."""
 
@@ -45,29 +45,29 @@ _wish = _Wish()
 
 
 def end_at_signals() -> None:
-    """Have a signal end the process at once, in one line: while it starts up, and nothing has begun."""
+    """Let a signal end the process at once, in one line: for the start-up, while there is nothing to clean up."""
     _handle(_end)
 
 
 def note_signals() -> None:
-    """Have signals noted for :func:`check_stop` from here on; a second Ctrl-C ends the process at once."""
+    """Let signals be noted for :func:`check_stop` from here on; a second Ctrl-C ends the process at once."""
     global _wish  # noqa: PLW0603 - signals are a process's
     _wish = _Wish()
     _handle(_note)
 
 
 def ask_to_stop(number: int = signal.SIGTERM) -> None:
-    """Note the wish to stop, as if a signal had come; from any thread."""
+    """Note the wish to stop, as a signal does. Any thread may call this."""
     _wish.number = _wish.number or number
 
 
 def is_stopping() -> bool:
-    """Return whether the wish to stop was noted: for threads that help the main one, which raises."""
+    """Return whether a wish to stop was noted. Threads beside the main one ask this, and return early; the main one raises."""
     return _wish.number != 0
 
 
 def check_stop() -> None:
-    """Stop here if a signal was noted: once, so that what cleans up after it is left in peace. For the main thread.
+    """Raise if a wish to stop was noted, but once only: the clean-up that follows is not stopped. For the main thread.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
@@ -78,7 +78,7 @@ def check_stop() -> None:
 
 
 def stoppable(items: Iterable[T]) -> Iterator[T]:
-    """Yield items, with a look for a stop before each.
+    """Yield items, and call :func:`check_stop` before each.
 
     Raises:
         KeyboardInterrupt: as :func:`check_stop`.
@@ -89,7 +89,7 @@ def stoppable(items: Iterable[T]) -> Iterator[T]:
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, but wake up for a stop.
+    """Sleep, but wake up when a signal is noted.
 
     Raises:
         KeyboardInterrupt: as :func:`check_stop`.
@@ -103,7 +103,7 @@ def sleep(seconds: float) -> None:
 
 @contextmanager
 def raised_at_once() -> Iterator[None]:
-    """Have a signal raised wherever it comes: for other people's code that waits long and may be cut anywhere.
+    """Let a signal raise at once, wherever it comes: around code of others that waits long and may be cut anywhere.
 
     Raises:
         KeyboardInterrupt: as :func:`check_stop`.
@@ -122,10 +122,10 @@ def exit_code() -> int:
 
 
 def leave(message: str, code: int) -> None:
-    """End the process with a line, whatever it does.
+    """End the process at once, with a line.
 
-    Nothing is cleaned up, no thread waited for, and no interpreter taken apart: after an import of torch and MLflow that
-    takes seconds, in which no signal is heard.
+    Nothing is cleaned up, no thread is waited for, and the interpreter is not taken apart: after an import of torch and MLflow
+    that takes seconds, during which no signal is handled.
     """
     line = f"\n{message}\n" if sys.stderr.isatty() else f"{message}\n"  # after ^C, or a bar
     with suppress(OSError):  # after SIGHUP the terminal is gone

@@ -215,8 +215,8 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
     """Open a run: the top one, or a child of the run that is open.
 
     It ends as FINISHED, as FAILED after an error, or as KILLED after Ctrl-C, SIGTERM or SIGHUP. Only the top run, which lasts
-    as long as the process works, has system metrics. Before it is opened, runs are ended that processes of this machine left
-    open which are gone.
+    as long as the process works, has system metrics. Before it is opened, the runs end that dead processes of this machine
+    left open.
 
     Args:
         name: name of the run.
@@ -354,7 +354,7 @@ def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def _end_orphans(but: str | None) -> None:
-    """End the runs that processes of this machine left open which are gone, but one that is about to be gone on with."""
+    """End the runs that dead processes of this machine left open, all but the one that is about to be resumed."""
     client = mlflow.MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for run in client.search_runs(experiments, f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'"):

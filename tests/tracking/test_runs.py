@@ -1,4 +1,4 @@
-"""How runs end: at a stop, and those that a process which is gone left open; no run that may live is ended."""
+"""How runs end: at a stop, and after their process died; a run that may be alive is left alone."""
 
 import json
 import signal
@@ -93,7 +93,7 @@ def test_a_run_whose_process_is_gone_ends_when_the_next_one_begins(tmp_path: Pat
     assert mlflow.get_run(of_a_trial).data.tags["kd.state"] == "failed"
 
 
-def test_a_run_that_may_live_is_left_alone(tmp_path: Path, dead_process: Mapping[str, object]) -> None:
+def test_a_run_that_may_be_alive_is_left_alone(tmp_path: Path, dead_process: Mapping[str, object]) -> None:
     elsewhere = {**dead_process, "machine": "elsewhere"}
     texts = [json.dumps(myself()), json.dumps(elsewhere), "no JSON", "[]", "{}", '{"machine": null}', json.dumps(1)]
     runs = [*map(left_by, texts), mlflow.MlflowClient().create_run("0").info.run_id]
@@ -101,7 +101,7 @@ def test_a_run_that_may_live_is_left_alone(tmp_path: Path, dead_process: Mapping
     assert {status(run) for run in runs} == {"RUNNING"}
 
 
-def test_a_run_that_is_gone_on_with_is_not_ended_first(tmp_path: Path, dead_process: Mapping[str, object]) -> None:
+def test_a_run_that_is_resumed_is_not_ended_first(tmp_path: Path, dead_process: Mapping[str, object]) -> None:
     left = left_by(json.dumps(dead_process))
     begin_another(tmp_path, again=left)
     assert status(left) == "FINISHED"

@@ -34,7 +34,7 @@ from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
 from kd.reports.plots.style import INK, looks, new_figure, tidy
 from kd.tracking.teachers import AUTO
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 from kd.training.fit import FitState
 
 SYSTEMS = ("generalist", "student", "control")
@@ -114,19 +114,19 @@ def train_all(config: StudentConfig) -> dict[str, Curve]:
     )
     device = resolve_device(config.device)
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting("benchmark", dataset, device, Path(folder), tags={})
-        curve, teacher = generalist(config, setting)
+        workspace = Workspace("benchmark", dataset, device, Path(folder), tags={})
+        curve, teacher = generalist(config, workspace)
         started = time.perf_counter()
-        targets = teacher_targets(config, setting, teacher)
+        targets = teacher_targets(config, workspace, teacher)
         filling = time.perf_counter() - started
-        hard, soft = distillation_jobs(distillation(config, setting), teacher, targets, teacher.task, label="student")
+        hard, soft = distillation_jobs(distillation(config, workspace), teacher, targets, teacher.task, label="student")
         return {"generalist": curve, "student": train(soft, filling)[0], "control": train(hard)[0]}
 
 
-def generalist(config: StudentConfig, setting: Setting) -> tuple[Curve, Teacher]:
+def generalist(config: StudentConfig, workspace: Workspace) -> tuple[Curve, Teacher]:
     """Train the generalist, and return it as a teacher."""
-    curve, model = train(teacher_job(config.teacher_config(), setting))
-    return curve, Teacher(model, setting.dataset)
+    curve, model = train(teacher_job(config.teacher_config(), workspace))
+    return curve, Teacher(model, workspace.dataset)
 
 
 def train(job: Job, before: float = 0.0) -> tuple[Curve, nn.Module]:

@@ -29,7 +29,7 @@ from kd.jobs import prepare
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.tracking.teachers import load_teacher
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 from kd.training.loop import Trainer
 from kd.training.recipe import Recipe
 
@@ -50,11 +50,11 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     """Train a student whose epoch e sees view e mod ``views``, and return its accuracy on val after the last epoch."""
     config = study.config
     torch.set_num_threads(1)
-    setting = prepare("views", config)
-    dataset = setting.dataset
-    guide = load_teacher(config.teacher, "--teacher", setting)
+    workspace = prepare("views", config)
+    dataset = workspace.dataset
+    guide = load_teacher(config.teacher, "--teacher", workspace)
     split = some_images(study, dataset)
-    targets = LiveTargets(guide.model) if views == LIVE else kept_targets(study, setting, guide, split)
+    targets = LiveTargets(guide.model) if views == LIVE else kept_targets(study, workspace, guide, split)
     torch.manual_seed(seed)
     net = ResNet(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
     trainer = Trainer(
@@ -75,25 +75,25 @@ def some_images(study: Study, dataset: Dataset) -> Split:
     return dataset.train.select(rows[: study.images])
 
 
-def kept_targets(study: Study, setting: Setting, guide: Teacher, split: Split) -> CachedTargets:
+def kept_targets(study: Study, workspace: Workspace, guide: Teacher, split: Split) -> CachedTargets:
     """Return the teacher's logits for most views: all are of one file, and a student of fewer looks at the first ones."""
     return cached_targets(
         guide.model,
         split,
-        setting.dataset.augmentation(study.config.data_seed),
+        workspace.dataset.augmentation(study.config.data_seed),
         views=study.config.views,
-        data_digest=setting.dataset.digest,
+        data_digest=workspace.dataset.digest,
         split_name="train",
-        root=setting.output_dir / "targets",
-        device=setting.device,
+        root=workspace.output_dir / "targets",
+        device=workspace.device,
     )
 
 
 def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[float]]:
     """Return the accuracies of all students, by their number of views; the seeds are the same for each."""
-    setting = prepare("views", study.config)
-    guide = load_teacher(study.config.teacher, "--teacher", setting)
-    kept_targets(study, setting, guide, some_images(study, setting.dataset))
+    workspace = prepare("views", study.config)
+    guide = load_teacher(study.config.teacher, "--teacher", workspace)
+    kept_targets(study, workspace, guide, some_images(study, workspace.dataset))
     tasks = [(study, number, seed) for seed in range(seeds) for number in views]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         accuracies = list(pool.map(val_accuracy, *zip(*tasks, strict=True)))

@@ -13,11 +13,11 @@ from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.tracker import MlflowTracker
-from kd.tracking.workspace import Setting, open_setting
+from kd.tracking.workspace import Workspace, open_workspace
 from kd.training.recipe import Recipe
 
 
-def prepare(command: str, config: DataConfig) -> Setting:
+def prepare(command: str, config: DataConfig) -> Workspace:
     """Load the data and check all that a command needs, before any run is opened.
 
     Raises:
@@ -38,7 +38,7 @@ def prepare(command: str, config: DataConfig) -> Setting:
     for name, shift in config.shifts().items():
         if shift >= smallest_px:
             raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
-    return open_setting(command, dataset, config.device, config.output_dir, resume=getattr(config, "resume", True))
+    return open_workspace(command, dataset, config.device, config.output_dir, resume=getattr(config, "resume", True))
 
 
 def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
@@ -64,42 +64,44 @@ def net(config: TeacherConfig | StudentConfig) -> NetSpec:
     return net_spec(config.net, {"depth": config.depth, "width": config.width})
 
 
-def teacher_job(config: TeacherConfig, setting: Setting) -> Job:
+def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
     """Return the training of a generalist."""
-    return training_alone(net(config), setting.dataset, recipe(config), setting.device)
+    return training_alone(net(config), workspace.dataset, recipe(config), workspace.device)
 
 
-def teacher_tracker(config: TeacherConfig, setting: Setting) -> MlflowTracker:
+def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracker:
     """Return the tracker of a generalist's training, whose run shows its whole configuration."""
     return MlflowTracker(
-        RunSettings(setting.output_dir, setting.tags, setting.resume, params=config.params(), configuration=config.model_dump())
+        RunSettings(
+            workspace.output_dir, workspace.tags, workspace.resume, params=config.params(), configuration=config.model_dump()
+        )
     )
 
 
-def find_teacher(config: StudentConfig, setting: Setting) -> Teacher:
+def find_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
     """Return the teacher that ``--teacher`` asks for: loaded, reused or trained; the command's run is open.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if config.teacher != teachers.AUTO:
-        return teachers.load_teacher(config.teacher, "--teacher", setting)
+        return teachers.load_teacher(config.teacher, "--teacher", workspace)
     own = config.teacher_config()
-    return teachers.reuse_or_train(teacher_job(own, setting), teacher_tracker(own, setting), setting)
+    return teachers.reuse_or_train(teacher_job(own, workspace), teacher_tracker(own, workspace), workspace)
 
 
-def distillation(config: StudentConfig, setting: Setting) -> Distillation:
+def distillation(config: StudentConfig, workspace: Workspace) -> Distillation:
     """Return the choices of the distillation of students and specialists."""
-    return Distillation(net(config), recipe(config), setting.device, config.temperature, config.alpha, config.control)
+    return Distillation(net(config), recipe(config), workspace.device, config.temperature, config.alpha, config.control)
 
 
-def teacher_targets(config: StudentConfig, setting: Setting, teacher: Teacher) -> TeacherTargets:
+def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teacher) -> TeacherTargets:
     """Return the teacher's logits for the training images, from their file below ``targets/`` or live.
 
     Raises:
         UserError: the logits are not finite, or the file can't be used.
     """
-    return targets_seen(teacher, distillation(config, setting), setting.output_dir / "targets")
+    return targets_seen(teacher, distillation(config, workspace), workspace.output_dir / "targets")
 
 
 def specialist_kind(config: SpecialistConfig) -> TaskKind:

@@ -16,7 +16,7 @@ from kd.search.candidate import Guide
 from kd.search.storage import opened
 from kd.search.study import open_study
 from kd.tracking import store as tracking
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 
 @pytest.fixture
@@ -44,5 +44,5 @@ def guide(tiny_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Gui
     torch.manual_seed(0)
     model = Classifier(ResNet(10, 1, 1, 4), tiny_digits.mean, tiny_digits.std).eval()
     teacher = Teacher(model, tiny_digits)
-    setting = Setting("tune", tiny_digits, torch.device("cpu"), tmp_path_factory.mktemp("out"), {})
-    return Guide(setting, teacher, LiveTargets(model), {0: (0, 1, 2), 1: (3, 4)})
+    workspace = Workspace("tune", tiny_digits, torch.device("cpu"), tmp_path_factory.mktemp("out"), {})
+    return Guide(workspace, teacher, LiveTargets(model), {0: (0, 1, 2), 1: (3, 4)})

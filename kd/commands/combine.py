@@ -11,14 +11,14 @@ from kd.tracking.teachers import load_teacher
 
 def combine(config: CombineConfig) -> Combination:
     """Combine a finished generalist and finished specialists."""
-    setting = prepare("combine", config)
-    members = load_members(config.specialists, setting)
-    teacher = load_teacher(config.generalist, "--generalist", setting)
-    check_top_n(config.top_n, setting)
+    workspace = prepare("combine", config)
+    members = load_members(config.specialists, workspace)
+    teacher = load_teacher(config.generalist, "--generalist", workspace)
+    check_top_n(config.top_n, workspace)
     job = CombinationJob(
-        "combined", teacher, members, config.dustbin_correction, config.top_n, setting.device, seed=config.data_seed
+        "combined", teacher, members, config.dustbin_correction, config.top_n, workspace.device, seed=config.data_seed
     )
-    with parent_run("combine", config, setting) as parent:
+    with parent_run("combine", config, workspace) as parent:
         combination = carry_out_combination(job)
-        finish(parent, setting, teacher, [], [combination])
+        finish(parent, workspace, teacher, [], [combination])
     return combination

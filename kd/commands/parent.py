@@ -18,7 +18,7 @@ from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
 from kd.tracking.teachers import check_teacher
 from kd.tracking.tracker import MlflowTracker
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
 
@@ -27,34 +27,36 @@ log = logging.getLogger("kd")
 class Guided:
     """A parent run under way, with the teacher that guides what is trained in it."""
 
-    setting: Setting
+    workspace: Workspace
     parent: Run
     teacher: Teacher
     targets: TeacherTargets
 
 
 @contextmanager
-def parent_run(command: str, config: DataConfig, setting: Setting) -> Iterator[Run]:
+def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterator[Run]:
     """Open a command's parent run, with its whole configuration; trainings in it have runs below it."""
-    dataset = setting.dataset
-    tags = {**setting.tags, "kd.role": "parent"}
-    with run(f"{command} {dataset.name}", output_dir=setting.output_dir, tags=tags) as parent:
+    dataset = workspace.dataset
+    tags = {**workspace.tags, "kd.role": "parent"}
+    with run(f"{command} {dataset.name}", output_dir=workspace.output_dir, tags=tags) as parent:
         parent.log_params(config.params())
         parent.log_settings(config.model_dump())
         parent.log_dataset(dataset.name, dataset.digest, {"role": "parent"})
-        settings = RunSettings(setting.output_dir, setting.tags, setting.resume, register_as=getattr(config, "register_as", ""))
+        settings = RunSettings(
+            workspace.output_dir, workspace.tags, workspace.resume, register_as=getattr(config, "register_as", "")
+        )
         with tracked_by(MlflowTracker(settings)):
             yield parent
 
 
 @contextmanager
-def guided_by_teacher(command: str, config: StudentConfig, setting: Setting) -> Iterator[Guided]:
+def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace) -> Iterator[Guided]:
     """Open a command's parent run, and find or train its teacher in it."""
-    check_teacher(config.teacher, setting)
-    with parent_run(command, config, setting) as parent:
-        found = find_teacher(config, setting)
+    check_teacher(config.teacher, workspace)
+    with parent_run(command, config, workspace) as parent:
+        found = find_teacher(config, workspace)
         parent.log_tags({"kd.teacher": found.run_id})
-        yield Guided(setting, parent, found, teacher_targets(config, setting, found))
+        yield Guided(workspace, parent, found, teacher_targets(config, workspace, found))
 
 
 def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
@@ -63,19 +65,19 @@ def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
         yield config.model_copy(update={"seed": seed}), f" seed {seed}" if config.seeds > 1 else ""
 
 
-def check_top_n(top_n: int, setting: Setting) -> None:
+def check_top_n(top_n: int, workspace: Workspace) -> None:
     """Refuse more classes of the generalist's ranking than there are.
 
     Raises:
         UserError: there are fewer.
     """
-    if top_n > setting.dataset.num_classes:
-        raise UserError(f"{top_n}: there are only {setting.dataset.num_classes} classes", field="top_n")
+    if top_n > workspace.dataset.num_classes:
+        raise UserError(f"{top_n}: there are only {workspace.dataset.num_classes} classes", field="top_n")
 
 
 def finish(
-    parent: Run, setting: Setting, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]
+    parent: Run, workspace: Workspace, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]
 ) -> None:
     """Write the parent's note, metrics and figures."""
-    summarise(parent, f"{setting.command} on {setting.dataset.name}", teacher, distilled, combinations)
+    summarise(parent, f"{workspace.command} on {workspace.dataset.name}", teacher, distilled, combinations)
     log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)

@@ -9,9 +9,9 @@ from kd.jobs import prepare
 
 def pipeline(config: PipelineConfig) -> None:
     """Train generalist, student and specialists, and compare them."""
-    setting = prepare("pipeline", config)
-    check_group_settings(config, setting)
-    with guided_by_teacher("pipeline", config, setting) as guided:
+    workspace = prepare("pipeline", config)
+    check_group_settings(config, workspace)
+    with guided_by_teacher("pipeline", config, workspace) as guided:
         students = train_students(config, guided)
         specialists, combinations = train_specialists(config, guided)
-        finish(guided.parent, setting, guided.teacher, [*students, *specialists], combinations)
+        finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations)

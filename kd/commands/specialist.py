@@ -11,15 +11,15 @@ from kd.distillation.tracker import carry_out_combination
 from kd.jobs import distillation, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 
 def specialist(config: SpecialistConfig) -> None:
     """Train one specialist per class group, guided by the generalist, and combine them with it."""
-    setting = prepare("specialist", config)
-    check_group_settings(config, setting)
-    with guided_by_teacher("specialist", config, setting) as guided:
-        finish(guided.parent, setting, guided.teacher, *train_specialists(config, guided))
+    workspace = prepare("specialist", config)
+    check_group_settings(config, workspace)
+    with guided_by_teacher("specialist", config, workspace) as guided:
+        finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided))
 
 
 def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:
@@ -36,7 +36,7 @@ def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Tr
             [as_member(one) for one in trained],
             config.dustbin_correction,
             config.top_n,
-            guided.setting.device,
+            guided.workspace.device,
             replicate.seed,
         )
         combinations.append(carry_out_combination(job))
@@ -47,7 +47,7 @@ def _train_groups(
     config: SpecialistConfig, replicate: StudentConfig, guided: Guided, groups: Mapping[int, Group], suffix: str
 ) -> list[Trained]:
     """Train one specialist per group, with the seed of one replicate."""
-    how = distillation(replicate, guided.setting)
+    how = distillation(replicate, guided.workspace)
     start = guided.teacher.model if config.init == "generalist" else None
     return [
         specialise_group(
@@ -69,7 +69,7 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     """Return the groups to train, by number, and draw how the generalist confuses their classes."""
     from kd.reports import plots  # noqa: PLC0415 - matplotlib is a slow import
 
-    dataset = guided.setting.dataset
+    dataset = guided.workspace.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
     groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
     chosen = choose_groups(groups, config.group)
@@ -82,11 +82,11 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     return chosen
 
 
-def check_group_settings(config: SpecialistConfig, setting: Setting) -> None:
+def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None:
     """Refuse bad groups before any run is opened, as far as they are known without a teacher.
 
     Raises:
         UserError: bad groups, or more classes of the generalist's ranking than there are.
     """
-    check_top_n(config.top_n, setting)
-    check_groups(config.groups, config.group, setting.dataset.name, setting.dataset.classes)
+    check_top_n(config.top_n, workspace)
+    check_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)

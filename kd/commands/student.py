@@ -9,9 +9,9 @@ from kd.jobs import distillation, prepare
 
 def student(config: StudentConfig) -> None:
     """Distil the generalist into one small net on all classes."""
-    setting = prepare("student", config)
-    with guided_by_teacher("student", config, setting) as guided:
-        finish(guided.parent, setting, guided.teacher, train_students(config, guided), [])
+    workspace = prepare("student", config)
+    with guided_by_teacher("student", config, workspace) as guided:
+        finish(guided.parent, workspace, guided.teacher, train_students(config, guided), [])
 
 
 def train_students(config: StudentConfig, guided: Guided) -> list[Trained]:
@@ -19,7 +19,7 @@ def train_students(config: StudentConfig, guided: Guided) -> list[Trained]:
     teacher = guided.teacher
     return [
         distil_task(
-            distillation(replicate, guided.setting), teacher, guided.targets, teacher.task, label="student", suffix=suffix
+            distillation(replicate, guided.workspace), teacher, guided.targets, teacher.task, label="student", suffix=suffix
         )
         for replicate, suffix in replicates(config)
     ]

@@ -8,6 +8,6 @@ from kd.jobs import prepare, teacher_job, teacher_tracker
 
 def teacher(config: TeacherConfig) -> Trained:
     """Train the generalist on all classes."""
-    setting = prepare("teacher", config)
-    with tracked_by(teacher_tracker(config, setting)):
-        return carry_out(teacher_job(config, setting))
+    workspace = prepare("teacher", config)
+    with tracked_by(teacher_tracker(config, workspace)):
+        return carry_out(teacher_job(config, workspace))

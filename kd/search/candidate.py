@@ -22,7 +22,7 @@ from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.groups import describe_group
 from kd.specialists.kind import TaskKind
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 from kd.training.fit import fit
 from kd.training.loop import Epoch
 
@@ -31,7 +31,7 @@ from kd.training.loop import Epoch
 class Guide:
     """What all trials of a study share: the data, the teacher with its targets, and the groups by number."""
 
-    setting: Setting
+    workspace: Workspace
     teacher: Teacher
     targets: TeacherTargets
     groups: Mapping[int, Group]
@@ -88,7 +88,7 @@ class Candidate:
         self._config = config
         self._guide = guide
         which = 0 if role == "control" else 1
-        val = guide.setting.dataset.val.to(guide.setting.device)
+        val = guide.workspace.dataset.val.to(guide.workspace.device)
         self.trainings = [
             Training(self._jobs(config.model_copy(update={"seed": seed}), number, task)[which], val)
             for seed in range(config.seed, config.seed + config.seeds)
@@ -134,10 +134,10 @@ class Candidate:
             yield [training for training in self.trainings if training.job.recipe.seed == seed]
 
     def _jobs(self, config: TuneConfig, number: int, task: Task) -> tuple[Job, Job]:
-        classes = self._guide.setting.dataset.classes
+        classes = self._guide.workspace.dataset.classes
         student = config.objective == "student"
         return distillation_jobs(
-            distillation(config, self._guide.setting),
+            distillation(config, self._guide.workspace),
             self._guide.teacher,
             self._guide.targets,
             task,
@@ -147,7 +147,7 @@ class Candidate:
 
     def _combined(self, trainings: Sequence[Training], split: Literal["val", "test"]) -> float:
         """Return the accuracy of generalist and specialists by Eq. 5 on all classes."""
-        config, teacher, dataset = self._config, self._guide.teacher, self._guide.setting.dataset
+        config, teacher, dataset = self._config, self._guide.teacher, self._guide.workspace.dataset
         members = [
             Member(job.name, training.model, job.task.group, job.task.kind, job.task.own_fraction)
             for training in trainings
@@ -172,7 +172,7 @@ def _own_test_accuracy(training: Training) -> float:
 
 
 def _tasks(config: TuneConfig, guide: Guide) -> dict[int, Task]:
-    dataset = guide.setting.dataset
+    dataset = guide.workspace.dataset
     if config.objective == "student":
         return {0: whole_task(dataset)}
     kind = specialist_kind(config)

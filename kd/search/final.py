@@ -86,9 +86,9 @@ def _metric(name: str) -> str:
 
 
 def _result(name: str, system: System, guide: Guide) -> Result:
-    config, setting = system.config, guide.setting
-    tags = {**setting.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
-    with tracking.run(f"final {name}", output_dir=setting.output_dir, tags=tags) as run:
+    config, workspace = system.config, guide.workspace
+    tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
+    with tracking.run(f"final {name}", output_dir=workspace.output_dir, tags=tags) as run:
         run.log_params({field: canonical(getattr(config, field)) for field in PARAMS})
         run.log_settings(without_password(config).model_dump())
         candidate = Candidate(config, guide, system.role)

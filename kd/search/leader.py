@@ -53,16 +53,16 @@ def lead(session: Session) -> None:
 @contextmanager
 def _study_run(session: Session) -> Iterator[tracking.Run]:
     """Open the study's run, the one of an earlier command where there is one."""
-    config, setting, study = session.config, session.setting, session.study
+    config, workspace, study = session.config, session.workspace, session.study
     known = study.user_attrs.get(PARENT_RUN)
     again = known if known and tracking.has_run(known) else None
-    tags = {**setting.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
-    with tracking.run(f"tune {study.study_name}", output_dir=setting.output_dir, tags=tags, again=again) as parent:
+    tags = {**workspace.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
+    with tracking.run(f"tune {study.study_name}", output_dir=workspace.output_dir, tags=tags, again=again) as parent:
         study.set_user_attr(PARENT_RUN, parent.id)
         parent.log_params(without_password(config).params())
         if again is None:
             parent.log_settings(without_password(config).model_dump())
-            parent.log_dataset(setting.dataset.name, setting.dataset.digest, {"role": "study"})
+            parent.log_dataset(workspace.dataset.name, workspace.dataset.digest, {"role": "study"})
         yield parent
 
 
@@ -116,4 +116,4 @@ def _groups_text(session: Session, guide: Guide) -> str:
     """Tell the groups as ``--groups`` of the command that trains the winner."""
     if session.config.group != "all":
         return session.config.groups  # --group counts among all groups
-    return groups_text(list(guide.groups.values()), session.setting.dataset.classes)
+    return groups_text(list(guide.groups.values()), session.workspace.dataset.classes)

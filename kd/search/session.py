@@ -16,7 +16,7 @@ from kd.search.storage import opened
 from kd.search.study import identity, open_study, study_name
 from kd.specialists.groups import check_groups
 from kd.tracking.teachers import check_teacher
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
 
@@ -30,7 +30,7 @@ class Session:
 
     config: TuneConfig
     """Its study has a name: not ``auto`` any more."""
-    setting: Setting
+    workspace: Workspace
     space: tuple[Axis, ...]
     study: optuna.Study
 
@@ -42,10 +42,10 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     Raises:
         UserError: bad input, or the study is one of something else.
     """
-    setting = prepare("tune", config)
+    workspace = prepare("tune", config)
     space = parse_space(config)
-    _check(config, setting)
-    facts = identity(config, space, setting.dataset.digest)
+    _check(config, workspace)
+    facts = identity(config, space, workspace.dataset.digest)
     config = config.model_copy(update={"study_name": study_name(config, facts)})
     points, outside = first_points(config, space)
     with opened(config.storage) as storage:
@@ -53,16 +53,16 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
         log.info("study %s: %d of %d trials done", study.study_name, count_finished(all_trials(study)), config.trials)
         for line in outside:
             log.info("not tried first: %s", line)
-        yield Session(config, setting, space, study)
+        yield Session(config, workspace, space, study)
 
 
-def _check(config: TuneConfig, setting: Setting) -> None:
+def _check(config: TuneConfig, workspace: Workspace) -> None:
     """Refuse what would fail later, before any study or run is made."""
-    dataset = setting.dataset
+    dataset = workspace.dataset
     if config.register_as:
         raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
     if config.objective != "student":
         check_groups(config.groups, config.group, dataset.name, dataset.classes)
     if config.top_n > dataset.num_classes:
         raise UserError(f"{config.top_n}: there are only {dataset.num_classes} classes", field="top_n")
-    check_teacher(config.teacher, setting)
+    check_teacher(config.teacher, workspace)

@@ -18,7 +18,7 @@ from kd.specialists.clustering import Group
 from kd.specialists.groups import choose_groups, resolve_groups
 from kd.tracking import store as tracking
 from kd.tracking.teachers import AUTO, load_teacher
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
 
@@ -45,23 +45,23 @@ def find_guide(session: Session, parent: tracking.Run) -> Guide:
     Raises:
         UserError: the study's trials had another teacher.
     """
-    config, setting, study = session.config, session.setting, session.study
+    config, workspace, study = session.config, session.workspace, session.study
     kept = read_shared(study)
-    teacher = find_teacher(config.model_copy(update={"teacher": _teacher_to_take(config, kept)}), setting)
+    teacher = find_teacher(config.model_copy(update={"teacher": _teacher_to_take(config, kept)}), workspace)
     digest = weights_digest(teacher.model)
     _check_same_teacher(study, digest)
     parent.log_tags({"kd.teacher": teacher.run_id})
-    groups = _find_groups(config, setting, teacher) if kept is None else _numbered(kept.groups)
-    targets = teacher_targets(config, setting, teacher)
+    groups = _find_groups(config, workspace, teacher) if kept is None else _numbered(kept.groups)
+    targets = teacher_targets(config, workspace, teacher)
     shared = Shared(teacher.run_id, digest, {str(number): list(group) for number, group in groups.items()})
     study.set_user_attr(SHARED, asdict(shared))
-    return Guide(setting, teacher, targets, groups)
+    return Guide(workspace, teacher, targets, groups)
 
 
-def load_guide(config: TuneConfig, setting: Setting, groups: Mapping[str, list[int]]) -> Guide:
+def load_guide(config: TuneConfig, workspace: Workspace, groups: Mapping[str, list[int]]) -> Guide:
     """Load what the leader found; the configuration names the teacher's run."""
-    teacher = load_teacher(config.teacher, "--teacher", setting)
-    return Guide(setting, teacher, teacher_targets(config, setting, teacher), _numbered(groups))
+    teacher = load_teacher(config.teacher, "--teacher", workspace)
+    return Guide(workspace, teacher, teacher_targets(config, workspace, teacher), _numbered(groups))
 
 
 def check_named_teacher(session: Session) -> None:
@@ -72,7 +72,7 @@ def check_named_teacher(session: Session) -> None:
     """
     kept, named = read_shared(session.study), session.config.teacher
     if kept is not None and named not in {AUTO, kept.teacher}:
-        _check_same_teacher(session.study, weights_digest(load_teacher(named, "--teacher", session.setting).model))
+        _check_same_teacher(session.study, weights_digest(load_teacher(named, "--teacher", session.workspace).model))
 
 
 def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:
@@ -90,10 +90,10 @@ def _check_same_teacher(study: optuna.Study, digest: str) -> None:
         )
 
 
-def _find_groups(config: TuneConfig, setting: Setting, teacher: Teacher) -> dict[int, Group]:
+def _find_groups(config: TuneConfig, workspace: Workspace, teacher: Teacher) -> dict[int, Group]:
     if config.objective == "student":
         return {}
-    dataset = setting.dataset
+    dataset = workspace.dataset
     groups = resolve_groups(
         config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
     )

@@ -62,7 +62,7 @@ class TrialRunner:
         with tracking.child_run(
             self._parent_run,
             f"trial {trial.number}",
-            output_dir=self._guide.setting.output_dir,
+            output_dir=self._guide.workspace.output_dir,
             tags=self._tags(trial, config),
             killed_by=killed_by,
         ) as run:
@@ -72,7 +72,7 @@ class TrialRunner:
     def _tags(self, trial: optuna.Trial, config: TuneConfig) -> dict[str, str]:
         retry_of = earlier_tries(all_trials(self._study)[trial.number])
         return {
-            **self._guide.setting.tags,
+            **self._guide.workspace.tags,
             "kd.role": "trial",
             "kd.state": "begun",
             "kd.seed": str(config.seed),

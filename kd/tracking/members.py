@@ -5,10 +5,10 @@ from kd.distillation.results import TrackedRun
 from kd.errors import UserError
 from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 
-def load_members(references: str, setting: Setting) -> list[Member]:
+def load_members(references: str, workspace: Workspace) -> list[Member]:
     """Load the specialists of ``--specialists RUN,RUN,...`` onto the command's device.
 
     Raises:
@@ -17,7 +17,7 @@ def load_members(references: str, setting: Setting) -> list[Member]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError("--specialists: none is named; give RUN_ID,RUN_ID,... of finished specialists")
-    members = [_load_member(name, setting) for name in names]
+    members = [_load_member(name, workspace) for name in names]
     runs = [member.run_id for member in members]
     for number, run_id in enumerate(runs):
         if run_id in runs[:number]:
@@ -25,24 +25,24 @@ def load_members(references: str, setting: Setting) -> list[Member]:
     return members
 
 
-def _load_member(reference: str, setting: Setting) -> Member:
+def _load_member(reference: str, workspace: Workspace) -> Member:
     loaded = tracking.load_model(reference)
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"--specialists {reference}: a {facts['role']}, not a specialist; name runs of kd specialist")
-    if list(facts["classes"]) != list(setting.dataset.classes):
+    if list(facts["classes"]) != list(workspace.dataset.classes):
         raise UserError(
             f"--specialists {reference}: trained on {facts['data']}, whose classes or their order are not those of "
-            f"{setting.dataset.name}; name specialists of this data set"
+            f"{workspace.dataset.name}; name specialists of this data set"
         )
-    if list(facts["image_shape"]) != list(setting.dataset.image_shape):
+    if list(facts["image_shape"]) != list(workspace.dataset.image_shape):
         raise UserError(
-            f"--specialists {reference}: its images are {facts['image_shape']}, not {list(setting.dataset.image_shape)} "
+            f"--specialists {reference}: its images are {facts['image_shape']}, not {list(workspace.dataset.image_shape)} "
             "(channels, height, width); name specialists of such images"
         )
     return Member(
         name=tracking.run_name(loaded.run_id),
-        model=loaded.module.to(setting.device),
+        model=loaded.module.to(workspace.device),
         group=tuple(facts["group"]),
         kind=TaskKind(facts["kind"]),
         own_fraction=facts["own_fraction"],

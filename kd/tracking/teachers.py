@@ -12,7 +12,7 @@ from kd.errors import UserError
 from kd.specialists.kind import TaskKind
 from kd.tracking import store
 from kd.tracking.tracker import MlflowTracker
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
 
@@ -20,7 +20,7 @@ AUTO = "auto"
 MAX_NAMES_SHOWN = 4
 
 
-def reuse_or_train(job: Job, tracker: MlflowTracker, setting: Setting) -> Teacher:
+def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Teacher:
     """Return the teacher of a job: the newest finished run of the same training, or one trained now by a tracker.
 
     Raises:
@@ -29,7 +29,7 @@ def reuse_or_train(job: Job, tracker: MlflowTracker, setting: Setting) -> Teache
     reused = store.find_finished(job.fingerprint())
     if reused:
         try:
-            found = load_teacher(reused, "--teacher", setting, origin="reused")
+            found = load_teacher(reused, "--teacher", workspace, origin="reused")
         except UserError as error:  # for example, its files were deleted
             log.warning("teacher: run %s would do but can't be used (%s): training another one", reused, error)
         else:
@@ -40,17 +40,17 @@ def reuse_or_train(job: Job, tracker: MlflowTracker, setting: Setting) -> Teache
     return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained)
 
 
-def check_teacher(reference: str, setting: Setting) -> None:
+def check_teacher(reference: str, workspace: Workspace) -> None:
     """Refuse a teacher named by the user before any run is opened.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if reference != AUTO:
-        _load_all(reference, "--teacher", setting)
+        _load_all(reference, "--teacher", workspace)
 
 
-def load_teacher(references: str, flag: str, setting: Setting, origin: str = "named") -> Teacher:
+def load_teacher(references: str, flag: str, workspace: Workspace, origin: str = "named") -> Teacher:
     """Load a finished model of all classes; several, with commas between, are an ensemble.
 
     An ensemble answers with the mean of its members' probabilities (paper, section 4).
@@ -58,29 +58,29 @@ def load_teacher(references: str, flag: str, setting: Setting, origin: str = "na
     Args:
         references: RUN_ID or models:/NAME@ALIAS, or several.
         flag: the flag that named them, for messages.
-        setting: the setting of the command.
+        workspace: data, device and folders of the command.
         origin: how it was obtained: named or reused.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    loaded = _load_all(references, flag, setting)
+    loaded = _load_all(references, flag, workspace)
     modules = [model.module for model in loaded]
-    model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(setting.device)
+    model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
     run = TrackedRun(
         id=",".join(model.run_id for model in loaded), link=" + ".join(store.run_link(model.run_id) for model in loaded)
     )
-    return Teacher(model, setting.dataset, origin, run)
+    return Teacher(model, workspace.dataset, origin, run)
 
 
-def _load_all(references: str, flag: str, setting: Setting) -> list[store.LoadedModel]:
+def _load_all(references: str, flag: str, workspace: Workspace) -> list[store.LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{flag} {references!r}: names no run; give RUN_ID or models:/NAME@ALIAS")
     loaded = []
     for name in names:
         model = store.load_model(name)
-        _check_fits(model, f"{flag} {name}", setting.dataset)
+        _check_fits(model, f"{flag} {name}", workspace.dataset)
         loaded.append(model)
     return loaded
 

@@ -1,4 +1,4 @@
-"""The setting of a command: data, device and folders, checked before any run is opened."""
+"""The workspace of a command: data, device and folders, checked before any run is opened."""
 
 import os
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from kd.tracking.provenance import provenance
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
-    """The setting that all trainings of one command share."""
+class Workspace:
+    """Data, device and folders, shared by all trainings of one command."""
 
     command: str
     dataset: Dataset
@@ -28,8 +28,8 @@ class Setting:
     """Whether a training resumes from the checkpoint of a stopped run of the same training."""
 
 
-def open_setting(command: str, dataset: Dataset, device: str, output_dir: str, *, resume: bool) -> Setting:
-    """Return the setting of a command.
+def open_workspace(command: str, dataset: Dataset, device: str, output_dir: str, *, resume: bool) -> Workspace:
+    """Return the workspace of a command.
 
     Args:
         command: name of the command, for the tags of its runs.
@@ -50,7 +50,7 @@ def open_setting(command: str, dataset: Dataset, device: str, output_dir: str, *
         "kd.data_digest": dataset.digest,
         **provenance(on),
     }
-    return Setting(command, dataset, on, writable(Path(output_dir)), tags, resume)
+    return Workspace(command, dataset, on, writable(Path(output_dir)), tags, resume)
 
 
 def writable(folder: Path) -> Path:

@@ -22,7 +22,7 @@ from kd.jobs import distillation, teacher_targets
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.specialists.kind import TaskKind
-from kd.tracking.workspace import Setting
+from kd.tracking.workspace import Workspace
 
 EPOCHS = 5
 SMALL = {"epochs": EPOCHS, "width": 4, "views": 2, "batch_size": 32}
@@ -37,13 +37,13 @@ def teacher(tiny_digits: Dataset) -> Teacher:
 
 
 @pytest.fixture
-def setting(tiny_digits: Dataset, tmp_path: Path) -> Setting:
-    return Setting("student", tiny_digits, torch.device("cpu"), tmp_path, {})
+def workspace(tiny_digits: Dataset, tmp_path: Path) -> Workspace:
+    return Workspace("student", tiny_digits, torch.device("cpu"), tmp_path, {})
 
 
 def distilled(
     teacher: Teacher,
-    setting: Setting,
+    workspace: Workspace,
     changed: dict[str, int] | None = None,
     *,
     own: bool = False,
@@ -52,8 +52,8 @@ def distilled(
     """Return the training of a student, or of a specialist, with its kept targets or with those given."""
     config, guide = seen_by(teacher, changed or {})
     task = specialist_task(guide.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else guide.task
-    targets = targets or teacher_targets(config, setting, guide)
-    _, soft = distillation_jobs(distillation(config, setting), guide, targets, task, label="student")
+    targets = targets or teacher_targets(config, workspace, guide)
+    _, soft = distillation_jobs(distillation(config, workspace), guide, targets, task, label="student")
     return soft
 
 
@@ -86,31 +86,31 @@ class Compared:
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("changed", [{}, {"data_seed": 5}, {"seed": 5, "views": 3}])
 def test_a_student_has_the_kept_targets_of_the_images_that_it_sees_in_every_step(
-    teacher: Teacher, setting: Setting, changed: dict[str, int], *, own: bool
+    teacher: Teacher, workspace: Workspace, changed: dict[str, int], *, own: bool
 ) -> None:
     config, guide = seen_by(teacher, changed)
-    kept = teacher_targets(config, setting, guide)
+    kept = teacher_targets(config, workspace, guide)
     right, wrong = Compared(kept, teacher), Compared(kept, teacher)
-    losses(distilled(teacher, setting, changed, own=own, targets=right))
+    losses(distilled(teacher, workspace, changed, own=own, targets=right))
     assert len(right.errors) >= EPOCHS
     assert max(right.errors) <= 1.001  # a logit may also differ in float32's last digit
-    losses(distilled(teacher, setting, {**changed, "data_seed": 9}, own=own, targets=wrong))
+    losses(distilled(teacher, workspace, {**changed, "data_seed": 9}, own=own, targets=wrong))
     assert min(wrong.errors) > 10
 
 
-def test_a_resumed_student_goes_on_with_the_targets_of_its_epoch(teacher: Teacher, setting: Setting) -> None:
-    job = distilled(teacher, setting)
+def test_a_resumed_student_goes_on_with_the_targets_of_its_epoch(teacher: Teacher, workspace: Workspace) -> None:
+    job = distilled(teacher, workspace)
     whole = losses(job)
     stopped, _ = create_trainer(job)
     begun = [epoch.soft_loss for _, epoch in zip(range(3), stopped.epochs(), strict=False)]
-    resumed, _ = create_trainer(distilled(teacher, setting))
+    resumed, _ = create_trainer(distilled(teacher, workspace))
     resumed.restore(stopped.state())
     assert begun + [epoch.soft_loss for epoch in resumed.epochs()] == whole
 
 
-def test_no_views_are_a_live_teacher(teacher: Teacher, setting: Setting) -> None:
-    assert isinstance(teacher_targets(StudentConfig(views=0), setting, teacher), LiveTargets)
-    assert isinstance(teacher_targets(StudentConfig(views=1), setting, teacher), CachedTargets)
+def test_no_views_are_a_live_teacher(teacher: Teacher, workspace: Workspace) -> None:
+    assert isinstance(teacher_targets(StudentConfig(views=0), workspace, teacher), LiveTargets)
+    assert isinstance(teacher_targets(StudentConfig(views=1), workspace, teacher), CachedTargets)
 
 
 LEFT_TO_GIVE_BACK = """

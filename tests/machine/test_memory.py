@@ -20,8 +20,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
 
-def page_faults(setting: str) -> int:
-    return int(subprocess.run([sys.executable, "-c", PROGRAM, setting], check=True, capture_output=True, text=True).stdout)
+def page_faults(workspace: str) -> int:
+    return int(subprocess.run([sys.executable, "-c", PROGRAM, workspace], check=True, capture_output=True, text=True).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such settings")

@@ -32,8 +32,8 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
 
     accuracies: list[list[float]] = []
     for number, group in guide.groups.items():
-        task = specialist_task(guide.setting.dataset, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, 0.5)
-        how = distillation(config, guide.setting)
+        task = specialist_task(guide.workspace.dataset, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, 0.5)
+        how = distillation(config, guide.workspace)
         _, job = distillation_jobs(how, guide.teacher, guide.targets, task, label=f"specialist {number}")
         trainer, _ = create_trainer(job)
         seen = []
@@ -48,7 +48,7 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert history[0]["val_accuracy"] == pytest.approx(sum(seen[0] for seen in accuracies) / 2)
     drawn = 2 * sum(
-        torch.isin(guide.setting.dataset.train.labels, torch.tensor(group)).sum().item() for group in guide.groups.values()
+        torch.isin(guide.workspace.dataset.train.labels, torch.tensor(group)).sum().item() for group in guide.groups.values()
     )
     images = drawn if dustbin else drawn / 2
     assert history[0]["images_per_second"] * history[0]["seconds"] == pytest.approx(images)
@@ -58,7 +58,7 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
 def test_the_combined_accuracy_is_that_of_the_combined_model(guide: Guide, *, dustbin: bool) -> None:
     config = TuneConfig.parse({**SMALL, "objective": "combined", "dustbin": dustbin, "top_n": 2})
     candidate, history = trained(config, guide)
-    dataset = guide.setting.dataset
+    dataset = guide.workspace.dataset
     specialists = []
     for training in candidate.trainings:
         model = training.model

@@ -54,7 +54,7 @@ def run_one_guided_by(
 
 
 def test_a_trial_that_torch_cannot_train_fails_alone(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
-    dataset = guide.setting.dataset
+    dataset = guide.workspace.dataset
     of_colour_images = Classifier(ResNet(10, 3, 1, 4), dataset.mean, dataset.std)
     trial, run, lost = run_one_guided_by(of_colour_images, guide, study, tmp_path)
     assert (trial.state, count_finished([trial]), lost) == (TrialState.FAIL, 1, False)

@@ -20,8 +20,8 @@ from kd.tracking.teachers import load_teacher
 
 def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
     config = TeacherConfig(output_dir=str(tmp_path), data_seed=3)
-    setting = prepare("teacher", config)
-    usual, twice = (teacher_job(config.model_copy(update={"shift_px": shift}), setting) for shift in (0, 2))
+    workspace = prepare("teacher", config)
+    usual, twice = (teacher_job(config.model_copy(update={"shift_px": shift}), workspace) for shift in (0, 2))
     assert usual.augmentation == Augmentation(1, flip=False, seed=3)
     assert twice.augmentation == Augmentation(2, flip=False, seed=3)
     assert usual.fingerprint() != twice.fingerprint()
@@ -34,16 +34,16 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
     settings = {"teacher_depth": 1, "teacher_width": 1, "teacher_epochs": 1, "output_dir": str(tmp_path)}
     config = StudentConfig.parse(settings)
-    setting = prepare("student", config)
+    workspace = prepare("student", config)
     own = config.teacher_config()
-    with tracked_by(teacher_tracker(own, setting)):
-        first = carry_out(teacher_job(own, setting))
+    with tracked_by(teacher_tracker(own, workspace)):
+        first = carry_out(teacher_job(own, workspace))
     [model] = tmp_path.glob("mlruns/**/model.pt2")
     model.write_bytes(model.read_bytes()[:1000])
     with pytest.raises(UserError, match=rf"^{first.run_id}: its model can't be read \(.*\); name another run$"):
-        load_teacher(first.run_id, "--teacher", setting)
+        load_teacher(first.run_id, "--teacher", workspace)
     with tracking.run("student", output_dir=tmp_path, tags={}):
-        again = find_teacher(config, setting)
+        again = find_teacher(config, workspace)
     assert again.run_id != first.run_id
     assert again.origin == "trained"
     assert f"run {first.run_id} would do but can't be used" in caplog.text
@@ -67,8 +67,8 @@ def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
         return log_model(run, module, shape, metadata)  # the last that is done before the checkpoint is kept
 
     monkeypatch.setattr(tracking.Run, "log_model", look_and_log_model)
-    setting = prepare("teacher", config)
-    with tracked_by(teacher_tracker(config, setting)):
-        trained = carry_out(teacher_job(config, setting))
+    workspace = prepare("teacher", config)
+    with tracked_by(teacher_tracker(config, workspace)):
+        trained = carry_out(teacher_job(config, workspace))
     assert len(refused) == 1
     assert [path.name for path in checkpoints.iterdir()] == [f"teacher-{trained.run_id[:8]}.pt"]

@@ -1,6 +1,6 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
-from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig
+from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
 from kd.data.load import load_dataset
 from kd.distillation.distil import Distillation, targets_seen
 from kd.distillation.distil import teacher_job as training_alone
@@ -38,7 +38,8 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     for name, shift in config.shifts().items():
         if shift >= smallest_px:
             raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
-    return open_workspace(command, dataset, config.device, config.output_dir, resume=getattr(config, "resume", True))
+    resume = config.resume if isinstance(config, TrainingConfig) else True
+    return open_workspace(command, dataset, config.device, config.output_dir, resume=resume)
 
 
 def recipe(config: TeacherConfig | StudentConfig) -> Recipe:

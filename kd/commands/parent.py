@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kd.config import DataConfig, StudentConfig
+from kd.config import CombinationOptions, DataConfig, StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
@@ -42,9 +42,8 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
         parent.log_params(config.params())
         parent.log_settings(config.model_dump())
         parent.log_dataset(dataset.name, dataset.digest, {"role": "parent"})
-        settings = RunSettings(
-            workspace.output_dir, workspace.tags, workspace.resume, register_as=getattr(config, "register_as", "")
-        )
+        register_as = config.register_as if isinstance(config, CombinationOptions) else ""
+        settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as)
         with tracked_by(MlflowTracker(settings)):
             yield parent
 

@@ -81,7 +81,7 @@ class _Problem(NamedTuple):
 
     def outside_sums(self, mass: Tensor) -> Tensor:
         """Sum (B, C) over the classes that each live specialist lacks: (B, M), 0 where not live."""
-        return mass @ self.outside.T * self.live
+        return mass @ self.outside.t() * self.live  # not .T: while_loop of torch 2.11 takes that for one more tensor
 
 
 class _Point(NamedTuple):

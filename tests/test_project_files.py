@@ -16,6 +16,7 @@ from setuptools import find_packages
 
 import kd
 from kd.cli import COMMANDS, config_class
+from kd.mlproject import ENTRY_POINTS
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +131,55 @@ def test_the_readme_names_commands_and_flags_that_exist(readme: list[str]) -> No
             fields = config_class(words[1]).model_fields
             known = {f"--{no}{name.replace('_', '-')}" for name in fields for no in ("", "no-")}
             assert flags <= known | {"--config", "--register", "--help"}, line
+
+
+def test_the_readme_lists_every_command_with_its_entry_point(root: Path) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `kd (\w+)` \|", (root / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(rows) == sorted((ENTRY_POINTS.get(command, command), command) for command in COMMANDS)
+
+
+def test_the_readme_shows_all_folders_in_the_order_of_the_layers(root: Path, pyproject: dict[str, Any]) -> None:
+    lines = re.findall(r"^[├└]── ([\w./, ]+?)(?:  .*)?$", (root / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shown = [name.strip() for line in lines for name in line.split(",")]
+    there = [
+        path.name + "/" * path.is_dir() for path in (root / "kd").iterdir() if path.name not in {"py.typed", "__pycache__"}
+    ]
+    assert sorted(shown) == sorted(there)
+    [layers] = [
+        contract["layers"] for contract in pyproject["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
+    ]
+    row_of = {name: number for number, row in enumerate(layers) for name in re.findall(r"\w+", row)}
+    names = [name.removesuffix("/").removesuffix(".py") for name in shown]
+    ranks = [row_of[name] for name in names if not name.startswith("__")]
+    assert ranks == sorted(ranks)
+
+
+GUIDES = ["README.md", "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_files_that_a_guide_names_are_there(root: Path, guide: str) -> None:
+    text = (root / guide).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:kd|tests|notebooks)/[\w./]+|\w+\.(?:toml|md|cff))`", text)
+    assert named
+    assert [path for path in named if "NAME" not in path and not (root / path).exists()] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_what_a_guide_names_in_a_file_is_in_it(root: Path, guide: str) -> None:
+    text = " ".join((root / guide).read_text(encoding="utf-8").split())
+    pairs = re.findall(r"`(\w+)` in `(kd/[\w/]+\.py)`", text)
+    assert pairs
+    for word, path in pairs:
+        assert re.search(rf"\b{word}\b", (root / path).read_text(encoding="utf-8")), f"{path} has no {word}"
+
+
+def test_the_citation_is_of_this_version_and_of_the_paper(root: Path, pyproject: dict[str, Any]) -> None:
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == kd.__version__
+    assert citation["license"] == pyproject["project"]["license"]
+    assert citation["title"].startswith(f"{pyproject['project']['name']}:")
+    [paper] = citation["references"]
+    assert paper["title"] == "Distilling the Knowledge in a Neural Network"
+    assert {author["family-names"] for author in paper["authors"]} == {"Hinton", "Vinyals", "Dean"}

@@ -60,5 +60,5 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """Return a seed that is a function of (seed, epoch), unlike seed + epoch different for every pair."""
+    """Return a seed that is a function of (seed, epoch); a sum of the two would be the same for several pairs."""
     return int(np.random.SeedSequence([seed % 2**64, epoch % 2**64]).generate_state(1, np.uint64)[0])

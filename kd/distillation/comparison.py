@@ -56,11 +56,12 @@ def compare(system: System | Sequence[System], other: System | Sequence[System] 
 
     Args:
         system: a trained net, a teacher or a combination; several of them are replicates, one per seed.
-        other: what it is compared with; as many of them. None, as the ``control`` of what has none, is refused.
+        other: the system that it is compared with; as many of them. None, which is the ``control`` of a net without one, is
+            refused.
 
     Raises:
-        UserError: there is nothing to compare with, they were not scored on the same images, or there are not as many
-            of both.
+        UserError: there is none to compare with, they were scored on different images, or there are more of one than of
+            the other.
     """
     if other is None:
         raise UserError("there is no control to compare with; distil with control=True", field="control")

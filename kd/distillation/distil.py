@@ -90,10 +90,10 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         alpha: weight of the soft term, in [0, 1].
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
             teacher.
-        control: train the control.
-        targets: this teacher's logits from :func:`cached_targets`, of as many views as are seen; None: computed here, in
+        control: whether the control is trained too.
+        targets: this teacher's logits from :func:`cached_targets`, in as many views as are seen; None: computed here, in
             memory.
-        name: the training's, for progress and tracking.
+        name: name of the training, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: ``depth`` and ``width`` of a net by name.
 
@@ -170,10 +170,10 @@ def check_temperature(temperature: float) -> None:
     """Refuse a temperature that is not above 0.
 
     Raises:
-        UserError: it is not.
+        UserError: it is 0, negative, or not a number.
     """
     if not temperature > 0:
-        raise UserError(f"{temperature} is no temperature; give one above 0", field="temperature")
+        raise UserError(f"{temperature}: expected a temperature above 0", field="temperature")
 
 
 def teacher_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:
@@ -258,15 +258,15 @@ def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None
 
 
 def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation) -> TeacherTargets:
-    """Return targets that are this teacher's, in all views that the students of a distillation see.
+    """Return targets, which must be this teacher's, in all views that the students of a distillation see.
 
     Raises:
-        UserError: they are not.
+        UserError: they are another teacher's, or in fewer views.
     """
     if not isinstance(targets, CachedTargets):
         return targets
     epochs, dataset = how.recipe.epochs, teacher.dataset
-    if targets.views < min(how.recipe.views or epochs, epochs):  # without views of a recipe every epoch sees one of its own
+    if targets.views < min(how.recipe.views or epochs, epochs):  # a recipe of 0 views shows a new one each epoch
         raise UserError(
             f"{how.recipe.views} views are seen, and the targets have {targets.views}; give as many as they have", field="views"
         )

@@ -44,10 +44,10 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
     Args:
         teacher: as in :func:`~kd.distillation.distil.distil`.
         dataset: the images; None: those of the teacher.
-        count: how many groups; None: about the root of the number of classes.
-        size: classes per group, and then groups may overlap; None: the groups share out all classes.
-        temperature: of the predictions, above 0; the paper has 1, at which a very accurate generalist says little of likeness.
-        seed: of the clustering.
+        count: number of groups; None: about the root of the number of classes.
+        size: classes per group, where groups may overlap; None: the groups share out all classes.
+        temperature: T of the predictions, above 0; at the paper's 1 a very accurate generalist hardly shows likeness.
+        seed: seed of the clustering.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
@@ -95,7 +95,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
         alpha: weight of the soft term.
         views: augmented views of each image.
-        control: train each specialist's control.
+        control: whether each specialist's control is trained too.
         targets: the teacher's logits from :func:`~kd.distillation.distil.cached_targets`.
         device: where to compute.
         settings: ``depth`` and ``width`` of a net by name.
@@ -111,7 +111,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
     checked = [_checked(group, guide.dataset) for group in groups]
     if not 0 < own_fraction <= 1:
-        raise UserError(f"{own_fraction} is no share of an epoch; give one above 0, up to 1", field="own_fraction")
+        raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
     shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None

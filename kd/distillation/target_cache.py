@@ -208,7 +208,7 @@ def computed_targets(  # noqa: PLR0913 - who computes what, where and how
 def agrees(
     targets: CachedTargets, model: nn.Module, split: Split, augmentation: Augmentation, device: torch.device | str
 ) -> bool:
-    """Tell whether some cached logits of each view are the model's: the same weights in other code are another teacher."""
+    """Return whether some cached logits of each view are the model's: the same weights in other code are another teacher."""
     rows = torch.arange(0, len(split), -(-len(split) // max(PROBE_IMAGES, targets.views)))
     for view in range(targets.views):
         some = split.select(rows[view % len(rows) :: targets.views])

@@ -48,7 +48,7 @@ def write_program(module: nn.Module, image_shape: Sequence[int], path: Path, tex
         module: maps uint8 images (B, C, H, W) to (B, classes); it stays on its device.
         image_shape: (C, H, W).
         path: the file.
-        texts: by name.
+        texts: texts by name.
 
     Raises:
         UserError: torch can't export it, or the file can't be written.
@@ -74,13 +74,13 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:  # noqa: SLF001 - no other name
         raise UserError(f"the net can't be exported ({reason(error)})") from error
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # said of each on the CPU
+        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # at each export on the CPU
         torch.export.save(program, buffer, extra_files=dict(texts))
     return buffer
 
 
 def read_text(path: Path, name: str) -> str:
-    """Return a text that stands beside a program, with nothing of the program run; empty: there is none of that name.
+    """Return a text beside a program without running any of it; empty where there is none of that name.
 
     Raises:
         UserError: there is no such file, it is no archive, or it is damaged.
@@ -95,7 +95,7 @@ def read_text(path: Path, name: str) -> str:
 
 def _text(path: Path, name: str) -> str:
     with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch itself looks at no checksum
+        damaged = archive.testzip()  # torch itself checks no checksum
         if damaged is not None:
             raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
         found = [entry for entry in archive.namelist() if entry.endswith(f"/extra/{name}")]

@@ -30,12 +30,12 @@ class NetSpec:
     create: Callable[[int, int], nn.Module]
     """Maps (num_classes, in_channels) to a module from normalised images (B, C, H, W) to logits (B, num_classes)."""
     settings: Mapping[str, int] = field(default_factory=dict)
-    """Depth and width, of a net that has them."""
+    """Depth and width; empty for a net that has no such settings."""
     is_own: bool = False
-    """Whether it is a net of one's own, which its name does not tell from others of that name."""
+    """Whether it is the caller's own: its name alone does not say which net it is."""
 
     def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
-        """Return all that tells this net from others, for fingerprints: of a net of one's own also its code and weights."""
+        """Return all that tells this net from others, for fingerprints: for the caller's own also its code and weights."""
         source = _source(self.create, num_classes, in_channels) if self.is_own else ""
         return {"name": self.name, "settings": dict(self.settings), "source": source}
 
@@ -60,15 +60,15 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
     if isinstance(net, nn.Module):
         return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
-    # A copy: a function that returns one module each time would have a student start from its control's weights.
+    # A copy: a function that returns the same module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
     return NetSpec(own, lambda classes, channels: copy.deepcopy(net(classes, channels)), is_own=True)
 
 
 def _source(create: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> str:
-    """Return the digest of the code, the structure and the first weights of what a function creates.
+    """Return a digest of the code, the structure and the first weights of the module that a function creates.
 
-    The function's own code does not say enough: a partial has none, and what a closure holds is not in it.
+    The function's own code is not enough: a partial has none, and the values of a closure are not in it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -130,7 +130,7 @@ class Trainer:
     def _train_epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
         self.model.train()
-        torch.manual_seed(epoch_seed(self.recipe.seed, number))  # of what a net itself draws: dropout, say
+        torch.manual_seed(epoch_seed(self.recipe.seed, number))  # for what a net itself draws, such as dropout
         rows = self.epoch_rows(number) if self.epoch_rows else None
         images = len(self.split) if rows is None else len(rows)
         steps = -(-images // self.recipe.batch_size)

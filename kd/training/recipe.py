@@ -14,7 +14,7 @@ Use = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained. The defaults are those of the command line.
+    """The settings of a training. The defaults are those of the command line.
 
     Raises:
         UserError: a value is out of bounds.

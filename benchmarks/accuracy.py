@@ -20,7 +20,7 @@ from common import machine, show, spread, write_json
 from matplotlib.figure import Figure
 from torch import nn
 
-from kd.cli import error_line, parse
+from kd.cli import parse
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
 from kd.distillation.distil import distillation_jobs
@@ -29,6 +29,7 @@ from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import score
+from kd.flags import error_line
 from kd.jobs import distillation, teacher_job, teacher_targets
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory

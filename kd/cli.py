@@ -15,6 +15,7 @@ import click
 
 import kd
 from kd.errors import EXIT_BAD_INPUT, UserError
+from kd.flags import error_line, flags
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import check_stop, end_at_signals, exit_code, leave, note_signals
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from kd.config import Config
 
 NEGATED = "no_"
-SHORT_FLAGS = {"register_as": "--register"}
-"""Second flags of fields, beside the ones named after them."""
 PRESET_HELP = {
     "preset": "Settings of the generalist that go together, by name; those of --config and flags win over them.",
     "student_preset": "The same for the students and specialists.",
@@ -64,16 +63,6 @@ def config_class(command: str) -> type["Config"]:
 def command_module(command: str) -> ModuleType:
     """Return the module with the function of a command, which has its name."""
     return importlib.import_module(f"kd.commands.{command}")
-
-
-def flags(field: str) -> list[str]:
-    """Return the flags of a field: the one named after it, and the short one where there is one."""
-    return [f"--{field.replace('_', '-')}", *filter(None, [SHORT_FLAGS.get(field)])]
-
-
-def error_line(error: UserError) -> str:
-    """Return an error as the command line shows it: the flag of its field in front."""
-    return f"{flags(error.field)[-1]} {error}" if error.field else str(error)
 
 
 def parse(command: str, arguments: Sequence[str]) -> "Config":

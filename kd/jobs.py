@@ -1,5 +1,7 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
+import logging
+
 from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
 from kd.data.load import load_dataset
 from kd.distillation.distil import Distillation, targets_seen
@@ -9,12 +11,16 @@ from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.nets.registry import NetSpec, net_spec
+from kd.specialists.clustering import Group
+from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace, open_workspace
 from kd.training.recipe import Recipe
+
+log = logging.getLogger("kd")
 
 
 def prepare(command: str, config: DataConfig) -> Workspace:
@@ -110,3 +116,38 @@ def specialist_kind(config: SpecialistConfig) -> TaskKind:
     if config.specialist_kind == "full":
         return TaskKind.FULL
     return TaskKind.DUSTBIN if config.dustbin else TaskKind.OWN
+
+
+def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) -> tuple[tuple[Group, ...], dict[int, Group]]:
+    """Return all groups of ``--groups``, and by number those of ``--group``; each is logged.
+
+    Raises:
+        UserError: a bad group, or none of that number.
+    """
+    dataset = workspace.dataset
+    groups = resolve_groups(
+        config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
+    )
+    for number, group in enumerate(groups):
+        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
+    return groups, choose_groups(groups, config.group)
+
+
+def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None:
+    """Refuse bad groups before any run is opened, as far as they are known without a teacher.
+
+    Raises:
+        UserError: bad groups, or more classes of the generalist's ranking than there are.
+    """
+    check_top_n(config.top_n, workspace)
+    check_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)
+
+
+def check_top_n(top_n: int, workspace: Workspace) -> None:
+    """Refuse more classes of the generalist's ranking than there are.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if top_n > workspace.dataset.num_classes:
+        raise UserError(f"{top_n}: there are only {workspace.dataset.num_classes} classes", field="top_n")

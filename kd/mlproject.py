@@ -2,7 +2,8 @@
 
 import sys
 
-from kd.cli import COMMANDS, config_class, flags
+from kd.cli import COMMANDS, config_class
+from kd.flags import flags
 from kd.tracking.params import canonical
 
 ENTRY_POINTS = {"pipeline": "main"}

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import kd
-from kd.cli import COMMANDS, command_module, config_class, error_line
+from kd.cli import COMMANDS, command_module, config_class
 from kd.config import Config, StudentConfig, TeacherConfig
 from kd.errors import UserError
+from kd.flags import error_line
 from kd.tracking.params import canonical
 
 Main = Callable[[Sequence[str]], None]

@@ -1,10 +1,10 @@
 """``kd combine``: a finished generalist and finished specialists as one model."""
 
-from kd.commands.parent import check_top_n, finish, parent_run
+from kd.commands.parent import finish, parent_run
 from kd.config import CombineConfig
 from kd.distillation.combination import Combination, CombinationJob
 from kd.distillation.tracker import carry_out_combination
-from kd.jobs import prepare
+from kd.jobs import check_top_n, prepare
 from kd.tracking.members import load_members
 from kd.tracking.teachers import load_teacher
 

@@ -11,7 +11,6 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.errors import UserError
 from kd.jobs import find_teacher, teacher_targets
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
@@ -62,16 +61,6 @@ def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
     """Yield the configuration of each seed, and the end of its runs' names."""
     for seed in range(config.seed, config.seed + config.seeds):
         yield config.model_copy(update={"seed": seed}), f" seed {seed}" if config.seeds > 1 else ""
-
-
-def check_top_n(top_n: int, workspace: Workspace) -> None:
-    """Refuse more classes of the generalist's ranking than there are.
-
-    Raises:
-        UserError: there are fewer.
-    """
-    if top_n > workspace.dataset.num_classes:
-        raise UserError(f"{top_n}: there are only {workspace.dataset.num_classes} classes", field="top_n")
 
 
 def finish(

@@ -1,10 +1,10 @@
 """``kd pipeline``: generalist, student and specialists, compared."""
 
 from kd.commands.parent import finish, guided_by_teacher
-from kd.commands.specialist import check_group_settings, train_specialists
+from kd.commands.specialist import train_specialists
 from kd.commands.student import train_students
 from kd.config import PipelineConfig
-from kd.jobs import prepare
+from kd.jobs import check_group_settings, prepare
 
 
 def pipeline(config: PipelineConfig) -> None:

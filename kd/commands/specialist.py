@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 
-from kd.commands.parent import Guided, check_top_n, finish, guided_by_teacher, log, replicates
+from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.config import SpecialistConfig, StudentConfig
 from kd.distillation.combination import Combination, CombinationJob, as_member
 from kd.distillation.results import Trained
 from kd.distillation.specialise import specialise_group
 from kd.distillation.tracker import carry_out_combination
-from kd.jobs import distillation, prepare, specialist_kind
+from kd.jobs import check_group_settings, distillation, groups_of, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
-from kd.specialists.groups import check_groups, choose_groups, resolve_groups
-from kd.tracking.workspace import Workspace
 
 
 def specialist(config: SpecialistConfig) -> None:
@@ -71,22 +69,9 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
 
     dataset = guided.workspace.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
-    groups = resolve_groups(config.groups, dataset.name, dataset.classes, lambda: predictions, seed=config.data_seed)
-    chosen = choose_groups(groups, config.group)
-    for number, group in enumerate(groups):
-        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
+    groups, chosen = groups_of(config, guided.workspace, guided.teacher)
     guided.parent.log_tags({"kd.groups": ";".join(",".join(map(str, group)) for group in groups)})
     title = f"Covariance of the generalist's predictions on {dataset.name}, val, n = {len(dataset.val):,}"
     figure = plots.covariance_clusters(covariance(predictions).numpy(), groups, dataset.classes, title)
     guided.parent.log_figure(figure, "covariance_clusters")
     return chosen
-
-
-def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None:
-    """Refuse bad groups before any run is opened, as far as they are known without a teacher.
-
-    Raises:
-        UserError: bad groups, or more classes of the generalist's ranking than there are.
-    """
-    check_top_n(config.top_n, workspace)
-    check_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)

@@ -17,7 +17,6 @@ process that dies, and the next one computes. Readers take no lock and share the
 import hashlib
 import json
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -181,7 +180,7 @@ def cached_targets(  # noqa: PLR0913 - what decides the key, and where to comput
     if not agrees(targets, model, split, augmentation, device):
         raise UserError(
             f"{path} holds other logits than this teacher gives, although its weights and views are the same: "
-            f"clear it with '{_pruning(path)}' if the code has changed"
+            "delete it if the code has changed"
         )
     return targets
 
@@ -316,11 +315,6 @@ def _store(path: Path, key: TargetsKey, logits: Tensor) -> Tensor:
     return stored
 
 
-def _pruning(path: Path) -> str:
-    """Return the command that clears the folder of a file."""
-    return f"kd targets --prune --output-dir {shlex.quote(str(path.parent.parent))}"
-
-
 def _unusable(path: Path, error: OSError) -> UserError:
     return UserError(f"no place for the teacher's targets in {path.parent} ({reason(error)}): mend that or name another folder")
 
@@ -341,7 +335,7 @@ def _load(path: Path, key: TargetsKey) -> Tensor | None:
     differing = [field.name for field in fields(key) if getattr(found.key, field.name) != getattr(key, field.name)]
     if differing:
         names = ", ".join(differing)
-        raise UserError(f"{path} is of another {names} than asked for: clear it with '{_pruning(path)}'")
+        raise UserError(f"{path} is of another {names} than asked for: delete it")
     return found.logits()
 
 

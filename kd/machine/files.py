@@ -10,6 +10,7 @@ import json
 import math
 import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 
 HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
+LEFT_OVER_SECONDS = 3600.0
 _DIGEST = "payload_sha256"
 
 
@@ -28,7 +30,7 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file, and its folder where it is missing: after a kill, a power cut or on a full disk the old one is left.
 
     Any number of processes may write the same file at once: that of the last one to end stays. What a killed one left
-    beside the file is removed by the next one.
+    beside the file is removed by one an hour later.
 
     Args:
         path: the file.
@@ -45,22 +47,19 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())  # a network's disk reports only now that it is full
-        _move(partial, path)
+        partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    _remove_left_over(path)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what killed processes left beside a file: parts so old that nobody can be writing them."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.{'?' * 8}.tmp"):
-        with suppress(OSError):  # Windows deletes no file that is open
-            left.unlink()
-
-
-def _move(partial: Path, path: Path) -> None:
-    try:
-        partial.replace(path)
-    except FileNotFoundError:
-        # Another process has just written the file and removed this one as left over: as if it had been the last.
-        if not path.exists():
-            raise
+        with suppress(OSError):  # Windows deletes no file that is open, and another process may have come first
+            if time.time() - left.stat().st_mtime > LEFT_OVER_SECONDS:
+                left.unlink()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,11 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.errors import UserError
-from kd.jobs import prepare
+from kd.jobs import check_group_settings, check_top_n, prepare
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import opened
 from kd.search.study import identity, open_study, study_name
-from kd.specialists.groups import check_groups
 from kd.tracking.teachers import check_teacher
 from kd.tracking.workspace import Workspace
 
@@ -58,11 +57,10 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
 
 def _check(config: TuneConfig, workspace: Workspace) -> None:
     """Refuse what would fail later, before any study or run is made."""
-    dataset = workspace.dataset
     if config.register_as:
         raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
-    if config.objective != "student":
-        check_groups(config.groups, config.group, dataset.name, dataset.classes)
-    if config.top_n > dataset.num_classes:
-        raise UserError(f"{config.top_n}: there are only {dataset.num_classes} classes", field="top_n")
+    if config.objective == "student":
+        check_top_n(config.top_n, workspace)
+    else:
+        check_group_settings(config, workspace)
     check_teacher(config.teacher, workspace)

@@ -10,12 +10,11 @@ from kd.config import TuneConfig
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.jobs import find_teacher, teacher_targets
+from kd.jobs import find_teacher, groups_of, teacher_targets
 from kd.search.attributes import SHARED
 from kd.search.candidate import Guide
 from kd.search.session import Session
 from kd.specialists.clustering import Group
-from kd.specialists.groups import choose_groups, resolve_groups
 from kd.tracking import store as tracking
 from kd.tracking.teachers import AUTO, load_teacher
 from kd.tracking.workspace import Workspace
@@ -93,13 +92,8 @@ def _check_same_teacher(study: optuna.Study, digest: str) -> None:
 def _find_groups(config: TuneConfig, workspace: Workspace, teacher: Teacher) -> dict[int, Group]:
     if config.objective == "student":
         return {}
-    dataset = workspace.dataset
-    groups = resolve_groups(
-        config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
-    )
-    for number, group in enumerate(groups):
-        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
-    return choose_groups(groups, config.group)
+    _, chosen = groups_of(config, workspace, teacher)
+    return chosen
 
 
 def _numbered(groups: Mapping[str, list[int]]) -> dict[int, Group]:

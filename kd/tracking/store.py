@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 from kd.nets.exported import EXAMPLE_IMAGES, Exported
 
 log = logging.getLogger("kd")
+if not log.level:
+    log.setLevel(logging.WARNING)  # mlflow.pytorch raises the root logger's level to ERROR when it is imported
 
 
 CHAMPION = "champion"

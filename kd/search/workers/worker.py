@@ -14,6 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from kd.config import TuneConfig
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.flags import error_line
 from kd.jobs import prepare
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import ask_to_stop, check_stop, note_signals
@@ -45,7 +46,7 @@ def work(order: WorkOrder) -> None:
         threading.Thread(target=_stop_with_the_command, daemon=True).start()
         _run_trials(order)
     except UserError as error:
-        log.error("kd: a worker gives up: %s", error)  # noqa: TRY400 - a user's mistake needs no traceback
+        log.error("kd: a worker gives up: %s", error_line(error))  # noqa: TRY400 - a user's mistake needs no traceback
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(EXIT_TERMINATED)

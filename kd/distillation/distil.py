@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kd.data.dataset import Dataset
+from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.job import Job
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
@@ -14,7 +15,7 @@ from kd.distillation.target_cache import agrees, computed_targets
 from kd.distillation.target_cache import cached_targets as targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
 from kd.distillation.task import Task, whole_task
-from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
 from kd.machine.device import resolve_device
@@ -62,7 +63,7 @@ def train(
 
 
 def distil(  # noqa: PLR0913 - the choices of one distillation
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     net: Net = "resnet",
     dataset: Dataset | None = None,
     recipe: Recipe | None = None,
@@ -82,7 +83,8 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     image. The control is the same net with the same seed, views and recipe, on hard targets alone.
 
     Args:
-        teacher: a :class:`Teacher`, what :func:`train` returned, or any module from uint8 images to logits of all classes.
+        teacher: a :class:`Teacher`; what ``train``, ``distil``, ``combine`` or ``load`` returned; or any module from uint8
+            images to logits of all classes.
         net: as in :func:`train`; ``resnet`` is of depth 1 and width 16 unless ``settings`` say otherwise.
         dataset: the images; None: those of the teacher.
         recipe: how to train; None: :class:`Recipe` with its defaults. Its ``views`` are those given here.
@@ -112,7 +114,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
 
 
 def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are cached
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     dataset: Dataset | None = None,
     *,
     views: int = 4,

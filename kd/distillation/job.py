@@ -128,6 +128,7 @@ def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[Sco
 def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trained | None) -> Trained:
     """Score the chosen weights on val and, for the only time, on test."""
     task = job.task
+    model.eval()
     val_logits, test_logits = predict(model, task.val), predict(model, task.test)
     of_teacher = None if job.teacher is None else task.of_teacher(job.teacher.test_on(task), 1.0)
     return Trained(

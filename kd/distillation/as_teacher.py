@@ -94,7 +94,7 @@ def _check_logits(teacher: Teacher, device: torch.device) -> None:
         return
     try:
         shape = tuple(predict(teacher.model, teacher.dataset.val.select(torch.arange(1)).to(device)).shape)
-    except RuntimeError as error:
+    except Exception as error:  # the code of others raises anything
         raise UserError(
             f"the teacher can't take uint8 images of shape {teacher.dataset.image_shape} ({reason(error)}); wrap a net that "
             "expects normalised ones: kd.Classifier(net, mean, std)",

@@ -25,6 +25,8 @@ from kd.nets.registry import Net, NetSpec, net_spec
 from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
 
+USUAL_VIEWS = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Distillation:
@@ -70,7 +72,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     *,
     temperature: float = 4.0,
     alpha: float = 0.9,
-    views: int = 4,
+    views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
     name: str = "student",
@@ -87,11 +89,11 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
             images to logits of all classes.
         net: as in :func:`train`; ``resnet`` is of depth 1 and width 16 unless ``settings`` say otherwise.
         dataset: the images; None: those of the teacher.
-        recipe: how to train; None: :class:`Recipe` with its defaults. Its ``views`` are those given here.
+        recipe: how to train; None: :class:`Recipe` with its defaults.
         temperature: T of the soft targets, above 0.
         alpha: weight of the soft term, in [0, 1].
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
-            teacher.
+            teacher; None: those of the recipe where they are above 0, else 4.
         control: train the control.
         targets: this teacher's logits from :func:`cached_targets`, of as many views as are seen; None: computed here, in
             memory.
@@ -149,7 +151,7 @@ def distillation(  # noqa: PLR0913 - as distil
     recipe: Recipe | None,
     device: torch.device,
     *,
-    views: int,
+    views: int | None,
     temperature: float,
     alpha: float,
     control: bool,
@@ -163,9 +165,9 @@ def distillation(  # noqa: PLR0913 - as distil
     check_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
-    return Distillation(
-        net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
-    )
+    recipe = recipe or Recipe()
+    seen = (recipe.views or USUAL_VIEWS) if views is None else views
+    return Distillation(net_spec(net, settings, SMALL), replace(recipe, views=seen), device, temperature, alpha, control)
 
 
 def check_temperature(temperature: float) -> None:
@@ -265,8 +267,12 @@ def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation
     Raises:
         UserError: they are not.
     """
-    if not isinstance(targets, CachedTargets):
+    if isinstance(targets, LiveTargets) and targets.model is teacher.model:
         return targets
+    if not isinstance(targets, CachedTargets):
+        raise UserError(
+            f"{type(targets).__name__}: not this teacher's targets; give those of kd.cached_targets", field="targets"
+        )
     epochs, dataset = how.recipe.epochs, teacher.dataset
     if targets.views < min(how.recipe.views or epochs, epochs):  # without views of a recipe every epoch sees one of its own
         raise UserError(

@@ -1,5 +1,6 @@
 """Jobs: trainings described before they are carried out, here without a tracker."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -25,6 +26,8 @@ from kd.specialists.warm_start import inherited_weights
 from kd.training.fit import FitState, ScoredEpoch, fit
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
+
+log = logging.getLogger("kd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,8 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
     if weights is not None:
         model.load_state_dict(weights)
+    elif job.start is not None:
+        log.info("%s: the generalist's net is another one: starting from random weights", job.name)
     _check_net(job, model.to(job.device))
     trainer = Trainer(
         model,
@@ -105,11 +110,13 @@ def _check_net(job: Job, model: nn.Module) -> None:
     image = job.task.val.select(torch.arange(1)).to(job.device)
     try:
         shape = tuple(predict(model, image).shape)
-    except RuntimeError as error:
+    except Exception as error:  # the code of others raises anything
         raise UserError(
             f"{job.net.name} can't take images of shape {job.dataset.image_shape} ({reason(error)}); give a net that can",
             field="net",
         ) from error
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"{job.net.name} has no parameters to train; give a net that has", field="net")
     if shape != (1, len(job.task.classes)):
         raise UserError(
             f"{job.net.name} answers an image with {shape[1:]}, not with {len(job.task.classes)} logits, one per class of "
@@ -140,7 +147,7 @@ def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trai
         task=task,
         recipe=job.recipe,
         history=tuple(state.history),
-        chosen_epoch=state.best_epoch if job.recipe.use == "best" else len(state.history),
+        chosen_epoch=state.chosen_epoch(job.recipe.use),
         val=task.scores(val_logits, task.val.labels),
         test=task.scores(test_logits, task.test.labels),
         val_logits=val_logits,

@@ -76,7 +76,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     warm_start: bool = False,
     temperature: float = 4.0,
     alpha: float = 0.9,
-    views: int = 4,
+    views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
     device: str = "auto",
@@ -96,7 +96,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         warm_start: whether to start from the generalist's weights, as the paper does, where the nets match.
         temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
         alpha: weight of the soft term.
-        views: augmented views of each image.
+        views: augmented views of each image; None: those of the recipe where they are above 0, else 4.
         control: train each specialist's control.
         targets: the teacher's logits from :func:`~kd.distillation.distil.cached_targets`.
         device: where to compute.

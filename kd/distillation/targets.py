@@ -33,12 +33,12 @@ class LiveTargets:
 
     def __init__(self, model: nn.Module) -> None:
         """Take the teacher, on the device of the batches to come."""
-        self._model = model
+        self.model = model
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the teacher's raw logits for ``batch.images``, (B, C) float32, without gradient."""
-        with evaluating(self._model):
-            logits: Tensor = self._model(batch.images)  # (B, C)
+        with evaluating(self.model):
+            logits: Tensor = self.model(batch.images)  # (B, C)
         return logits.float()
 
 

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from kd.distillation.as_teacher import Teaching, teacher_of
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
@@ -59,7 +57,7 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
         UserError: the tracking store can't be used, or the folder can't be written to.
     """
     folder = writable(Path(output_dir).expanduser())
-    tags = {"kd.command": "track", **provenance(torch.device("cpu"))}
+    tags = {"kd.command": "track", **provenance()}
     tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as))
     with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):
         yield Track(opened)

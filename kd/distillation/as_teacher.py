@@ -7,12 +7,11 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination
-from kd.distillation.fits import check_fits
+from kd.distillation.fits import answer_shape, check_fits
 from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 from kd.distillation.teacher import Teacher
-from kd.errors import UserError, reason
-from kd.evaluation.predict import predict
+from kd.errors import UserError
 from kd.nets.log_probabilities import LogProbabilities
 from kd.specialists.combined import CombinedModel
 from kd.specialists.kind import TaskKind
@@ -92,14 +91,9 @@ def _known(dataset: Dataset | None) -> Dataset:
 def _check_logits(teacher: Teacher, device: torch.device) -> None:
     if teacher.trained is not None:
         return
-    try:
-        shape = tuple(predict(teacher.model, teacher.dataset.val.select(torch.arange(1)).to(device)).shape)
-    except Exception as error:  # the code of others raises anything
-        raise UserError(
-            f"the teacher can't take uint8 images of shape {teacher.dataset.image_shape} ({reason(error)}); wrap a net that "
-            "expects normalised ones: kd.Classifier(net, mean, std)",
-            field="teacher",
-        ) from error
+    wrapped = "wrap a net that expects normalised ones: kd.Classifier(net, mean, std)"
+    told = "the teacher can't take uint8 images"
+    shape = answer_shape(teacher.model, teacher.dataset, device, told, wrapped, "teacher")
     if shape != (1, teacher.dataset.num_classes):
         raise UserError(
             f"the teacher answers an image with {shape[1:]}, not with {teacher.dataset.num_classes} logits; "

@@ -8,7 +8,7 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
-from kd.distillation.job import Job
+from kd.distillation.job import Job, check_net
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import agrees, computed_targets
@@ -111,6 +111,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     guide = as_teacher(teacher, dataset, on)
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
     check_recipe(how.recipe, guide.dataset)
+    check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name)
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     return distil_task(how, guide, seen, guide.task, label=name)
 

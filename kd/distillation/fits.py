@@ -1,10 +1,14 @@
-"""Whether a net that was trained elsewhere is of a data set."""
+"""Whether a net that was trained elsewhere is of a data set, and takes its images."""
 
 import logging
 from collections.abc import Sequence
 
+import torch
+from torch import nn
+
 from kd.data.dataset import Dataset
-from kd.errors import UserError
+from kd.errors import UserError, reason
+from kd.evaluation.predict import predict
 
 log = logging.getLogger("kd")
 
@@ -46,6 +50,21 @@ def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what 
         )
     if digest != dataset.digest:
         log.warning("%s was trained on another split: it may have seen images of val or test", reference)
+
+
+def answer_shape(  # noqa: PLR0913, PLR0917 - a trial, and its message
+    model: nn.Module, dataset: Dataset, device: torch.device, told: str, advice: str, field: str
+) -> tuple[int, ...]:
+    """Try a module on one image, on its device, and return the shape of its answer.
+
+    Raises:
+        UserError: it can't take the image: ``told``, the images' shape, the reason and ``advice`` in one line.
+    """
+    image = dataset.val.select(torch.arange(1)).to(device)
+    try:
+        return tuple(predict(model, image).shape)
+    except Exception as error:  # the code of others raises anything
+        raise UserError(f"{told} of shape {dataset.image_shape} ({reason(error)}); {advice}", field=field) from error
 
 
 def _few(names: Sequence[str]) -> str:

@@ -17,9 +17,10 @@ from kd.distillation.distil import (
     distillation,
     targets_seen,
 )
+from kd.distillation.job import check_net
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
-from kd.distillation.task import specialist_task
+from kd.distillation.task import specialist_task, task_classes
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out_combination
 from kd.errors import UserError
@@ -116,6 +117,8 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction} is no share of an epoch; give one above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
+    for group in checked:
+        check_net(how.net, guide.dataset, len(task_classes(guide.dataset, group, task_kind)), on, "a specialist")
     shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.nets.names import LARGE
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
@@ -62,7 +62,17 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
         return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
     # A copy: a function that returns one module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
-    return NetSpec(own, lambda classes, channels: copy.deepcopy(net(classes, channels)), is_own=True)
+    return NetSpec(own, lambda classes, channels: _created(own, net, classes, channels), is_own=True)
+
+
+def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> nn.Module:
+    try:
+        created = net(num_classes, in_channels)
+    except Exception as error:  # the code of others raises anything
+        raise UserError(f"{name}({num_classes}, {in_channels}) can't make a net ({reason(error)})", field="net") from error
+    if not isinstance(created, nn.Module):
+        raise UserError(f"{name}({num_classes}, {in_channels}) returned a {type(created).__name__}, not a module", field="net")
+    return copy.deepcopy(created)
 
 
 def _checked(settings: Mapping[str, int]) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ import kd
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.results import Trained
+from kd.distillation.targets import LiveTargets
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
 from kd.nets.registry import Net
@@ -117,7 +118,7 @@ def test_a_net_with_another_number_of_outputs_is_refused_before_the_first_epoch(
     error = refusal(lambda: kd.train(Watched(9), tiny_digits, ONE))
     assert str(error) == told.format("teacher")
     assert error.field == "net"
-    assert str(refusal(lambda: kd.distil(teacher, Watched(9), tiny_digits, ONE))) == told.format("control of student")
+    assert str(refusal(lambda: kd.distil(teacher, Watched(9), tiny_digits, ONE))) == told.format("student")
     assert Watched.in_training == [False]  # one image was tried
     kd.train(Watched(10), tiny_digits, ONE)
     assert True in Watched.in_training
@@ -138,7 +139,7 @@ def test_a_specialists_net_is_asked_for_one_more_class(teacher: kd.Teacher, tiny
 
     for kind in ("dustbin", "own", "full"):
         kd.specialise(teacher, [(3, 5, 8)], net, tiny_digits, ONE, kind=kind, views=1, control=False)
-    assert asked == [4, 3, 10]
+    assert asked == [4, 4, 3, 3, 10, 10]  # each is tried on one image first
     refusal(lambda: kd.specialise(teacher, [(3, 5, 8)], Watched(3), tiny_digits, ONE, views=1))
 
 
@@ -350,3 +351,51 @@ def test_a_trained_model_is_ready_to_answer(tiny_digits: Dataset) -> None:
 def test_logits_and_labels_of_other_images_are_not_scored() -> None:
     error = refusal(lambda: kd.score(torch.zeros(2, 3), torch.zeros(1, dtype=torch.int64)))
     assert str(error) == "2 rows of logits and 1 labels can't be scored; give as many of both"
+
+
+def broken(num_classes: int, in_channels: int) -> nn.Module:
+    raise AttributeError(f"no net of {num_classes} and {in_channels}")
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "told"),
+    [
+        (broken, {}, "broken(10, 1) can't make a net (no net of 10 and 1)"),
+        (lambda _classes, _channels: None, {}, "<lambda>(10, 1) returned a NoneType, not a module"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 10).requires_grad_(requires_grad=False)),
+            {},
+            "Sequential has no param",
+        ),
+        ("resnet", {"epochs": 3}, "epochs is no setting of a net; depth and width are; a recipe's settings go into kd.Recipe"),
+        ("resnet", {"width": 0}, "0 can't be a net's width; give 1 or more"),
+    ],
+)
+def test_a_net_that_can_not_be_trained_is_refused_before_the_teacher_is_asked(
+    net: Net, settings: dict[str, Any], told: str, teacher: kd.Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kd.distillation.distil.teacher_targets", None)
+    assert str(refusal(lambda: kd.distil(teacher, net, None, ONE, **settings))).startswith(told)
+    if not settings and net is not broken:
+        refusal(lambda: kd.specialise(teacher, [(1, 2)], net, None, ONE))
+
+
+@pytest.mark.parametrize(("of_recipe", "given", "seen"), [(1, None, 1), (0, None, 4), (1, 0, 0), (3, 2, 2)])
+def test_the_views_of_a_recipe_are_seen_where_none_are_given(
+    of_recipe: int, given: int | None, seen: int, teacher: kd.Teacher
+) -> None:
+    recipe = dataclasses.replace(ONE, views=of_recipe)
+    assert kd.distil(teacher, flat, None, recipe, views=given, control=False).recipe.views == seen
+
+
+def test_live_targets_of_another_model_and_what_is_no_targets_are_refused(teacher: kd.Teacher) -> None:
+    kd.distil(teacher, flat, None, ONE, targets=LiveTargets(teacher.model), control=False)
+    for targets in (LiveTargets(flat(10)), torch.zeros(1)):
+        error = refusal(lambda targets=targets: kd.distil(teacher, flat, None, ONE, targets=targets))  # type: ignore[misc]
+        assert "not this teacher's targets" in str(error)
+
+
+def test_a_warm_start_from_another_net_is_said_to_be_none(teacher: kd.Teacher, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="kd")
+    kd.specialise(teacher, [(1, 2)], "resnet", None, ONE, warm_start=True, control=False, width=1)
+    assert any(told.endswith("the generalist's net is another one: starting from random weights") for told in caplog.messages)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kd.nets.classifier import Classifier
     from kd.tracking.track import track
     from kd.training.fit import fit
+    from kd.training.loop import Trainer
     from kd.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Teacher",
+    "Trainer",
     "UserError",
     "cached_targets",
     "combine",
@@ -57,6 +59,7 @@ __getattr__ = loader(
         "Recipe": "kd.training.recipe",
         "Split": "kd.data.dataset",
         "Teacher": "kd.distillation.teacher",
+        "Trainer": "kd.training.loop",
         "UserError": "kd.errors",
         "cached_targets": "kd.distillation.distil",
         "combine": "kd.distillation.specialise",

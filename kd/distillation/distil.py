@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from kd.data.dataset import Dataset
-from kd.distillation.job import Job
+from kd.distillation.as_teacher import Teaching, as_teacher
+from kd.distillation.job import Job, check_net
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import agrees, computed_targets
 from kd.distillation.target_cache import cached_targets as targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
 from kd.distillation.task import Task, whole_task
-from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
 from kd.machine.device import resolve_device
@@ -23,6 +24,8 @@ from kd.nets.names import SMALL
 from kd.nets.registry import Net, NetSpec, net_spec
 from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
+
+USUAL_VIEWS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +65,14 @@ def train(
 
 
 def distil(  # noqa: PLR0913 - the choices of one distillation
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     net: Net = "resnet",
     dataset: Dataset | None = None,
     recipe: Recipe | None = None,
     *,
     temperature: float = 4.0,
     alpha: float = 0.9,
-    views: int = 4,
+    views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
     name: str = "student",
@@ -82,14 +85,15 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     image. The control is the same net with the same seed, views and recipe, on hard targets alone.
 
     Args:
-        teacher: a :class:`Teacher`, what :func:`train` returned, or any module from uint8 images to logits of all classes.
+        teacher: a :class:`Teacher`; what ``train``, ``distil``, ``combine`` or ``load`` returned; or any module from uint8
+            images to logits of all classes.
         net: as in :func:`train`; ``resnet`` is of depth 1 and width 16 unless ``settings`` say otherwise.
         dataset: the images; None: those of the teacher.
-        recipe: how to train; None: :class:`Recipe` with its defaults. Its ``views`` are those given here.
+        recipe: how to train; None: :class:`Recipe` with its defaults.
         temperature: T of the soft targets, above 0.
         alpha: weight of the soft term, in [0, 1].
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
-            teacher.
+            teacher; None: those of the recipe where they are above 0, else 4.
         control: whether the control is trained too.
         targets: this teacher's logits from :func:`cached_targets`, in as many views as are seen; None: computed here, in
             memory.
@@ -107,12 +111,13 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     guide = as_teacher(teacher, dataset, on)
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
     check_recipe(how.recipe, guide.dataset)
+    check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name)
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     return distil_task(how, guide, seen, guide.task, label=name)
 
 
 def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are cached
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     dataset: Dataset | None = None,
     *,
     views: int = 4,
@@ -147,7 +152,7 @@ def distillation(  # noqa: PLR0913 - as distil
     recipe: Recipe | None,
     device: torch.device,
     *,
-    views: int,
+    views: int | None,
     temperature: float,
     alpha: float,
     control: bool,
@@ -161,9 +166,9 @@ def distillation(  # noqa: PLR0913 - as distil
     check_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
-    return Distillation(
-        net_spec(net, settings, SMALL), replace(recipe or Recipe(), views=views), device, temperature, alpha, control
-    )
+    recipe = recipe or Recipe()
+    seen = (recipe.views or USUAL_VIEWS) if views is None else views
+    return Distillation(net_spec(net, settings, SMALL), replace(recipe, views=seen), device, temperature, alpha, control)
 
 
 def check_temperature(temperature: float) -> None:
@@ -263,8 +268,12 @@ def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation
     Raises:
         UserError: they are another teacher's, or in fewer views.
     """
-    if not isinstance(targets, CachedTargets):
+    if isinstance(targets, LiveTargets) and targets.model is teacher.model:
         return targets
+    if not isinstance(targets, CachedTargets):
+        raise UserError(
+            f"{type(targets).__name__}: not this teacher's targets; give those of kd.cached_targets", field="targets"
+        )
     epochs, dataset = how.recipe.epochs, teacher.dataset
     if targets.views < min(how.recipe.views or epochs, epochs):  # a recipe of 0 views shows a new one each epoch
         raise UserError(

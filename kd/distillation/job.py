@@ -1,5 +1,6 @@
 """Jobs: trainings described before they are carried out, here without a tracker."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -10,11 +11,12 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.data.views import Augmentation
 from kd.distillation.fingerprint import fingerprint
+from kd.distillation.fits import answer_shape
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
-from kd.errors import UserError, reason
+from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
 from kd.machine.progress import Progress
@@ -25,6 +27,8 @@ from kd.specialists.warm_start import inherited_weights
 from kd.training.fit import FitState, ScoredEpoch, fit
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
+
+log = logging.getLogger("kd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,9 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
     if weights is not None:
         model.load_state_dict(weights)
-    _check_net(job, model.to(job.device))
+    elif job.start is not None:
+        log.info("%s: the generalist's net is another one: starting from random weights", job.name)
+    _check_answers(job.net.name, model.to(job.device), job.dataset, len(task.classes), job.device, job.label)
     trainer = Trainer(
         model,
         task.train.to(job.device),
@@ -100,20 +106,27 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
     return trainer, "random" if weights is None else "generalist"
 
 
-def _check_net(job: Job, model: nn.Module) -> None:
-    """Try a net on one image before the first epoch."""
-    image = job.task.val.select(torch.arange(1)).to(job.device)
-    try:
-        shape = tuple(predict(model, image).shape)
-    except RuntimeError as error:
+def check_net(net: NetSpec, dataset: Dataset, num_classes: int, device: torch.device, label: str) -> None:
+    """Create a net and try it on one image, before anything costly.
+
+    Raises:
+        UserError: it can't be created, can't take the images, has nothing to train, or gives other than one logit per class.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = Classifier(net.create(num_classes, dataset.image_shape[0]), dataset.mean, dataset.std)
+    _check_answers(net.name, model.to(device), dataset, num_classes, device, label)
+
+
+def _check_answers(  # noqa: PLR0913, PLR0917 - what is tried, on what
+    name: str, model: nn.Module, dataset: Dataset, num_classes: int, device: torch.device, label: str
+) -> None:
+    shape = answer_shape(model, dataset, device, f"{name} can't take images", "give a net that can", "net")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"{name} has no parameters to train; give a net that has", field="net")
+    if shape != (1, num_classes):
         raise UserError(
-            f"{job.net.name} can't take images of shape {job.dataset.image_shape} ({reason(error)}); give a net that can",
-            field="net",
-        ) from error
-    if shape != (1, len(job.task.classes)):
-        raise UserError(
-            f"{job.net.name} answers an image with {shape[1:]}, not with {len(job.task.classes)} logits, one per class of "
-            f"{job.name}; give a function of (num_classes, in_channels)",
+            f"{name} answers an image with {shape[1:]}, not with {num_classes} logits, one per class of {label}; "
+            "give a function of (num_classes, in_channels)",
             field="net",
         )
 
@@ -128,6 +141,7 @@ def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[Sco
 def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trained | None) -> Trained:
     """Score the chosen weights on val and, for the only time, on test."""
     task = job.task
+    model.eval()
     val_logits, test_logits = predict(model, task.val), predict(model, task.test)
     of_teacher = None if job.teacher is None else task.of_teacher(job.teacher.test_on(task), 1.0)
     return Trained(
@@ -139,7 +153,7 @@ def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trai
         task=task,
         recipe=job.recipe,
         history=tuple(state.history),
-        chosen_epoch=state.best_epoch if job.recipe.use == "best" else len(state.history),
+        chosen_epoch=state.chosen_epoch(job.recipe.use),
         val=task.scores(val_logits, task.val.labels),
         test=task.scores(test_logits, task.test.labels),
         val_logits=val_logits,

@@ -38,12 +38,13 @@ class Prediction:
 class SavedModel:
     """A model loaded from a file: images of any source in, classes by name out."""
 
-    def __init__(self, module: Exported, classes: Sequence[str], image_shape: Sequence[int]) -> None:
-        """Take the module, the names of its outputs, and the shape (C, H, W) of its images."""
+    def __init__(self, module: Exported, classes: Sequence[str], image_shape: Sequence[int], data_digest: str) -> None:
+        """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digest."""
         channels, height, width = image_shape
         self.module = module
         self.classes = tuple(classes)
         self.image_shape = (channels, height, width)
+        self.data_digest = data_digest
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -131,7 +132,7 @@ def load(path: str | Path) -> SavedModel:
     if not known:
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     module = Exported(read_program(path), logarithm=facts["outputs"] == "probabilities")
-    return SavedModel(module, facts["classes"], facts["image_shape"])
+    return SavedModel(module, facts["classes"], facts["image_shape"], facts["data_digest"])
 
 
 def _are_paths(images: object) -> bool:

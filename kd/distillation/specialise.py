@@ -1,11 +1,13 @@
 """Specialists of class groups, and generalist and specialists as one model (paper, section 5)."""
 
+import operator
 from collections.abc import Sequence
 
 from torch import nn
 
 from kd.data.dataset import Dataset
-from kd.distillation.combination import Combination, CombinationJob, as_member
+from kd.distillation.as_teacher import Teaching, as_teacher
+from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
 from kd.distillation.distil import (
     Distillation,
     check_recipe,
@@ -15,10 +17,11 @@ from kd.distillation.distil import (
     distillation,
     targets_seen,
 )
+from kd.distillation.job import check_net
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
-from kd.distillation.task import specialist_task
-from kd.distillation.teacher import Teacher, as_teacher
+from kd.distillation.task import specialist_task, task_classes
+from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out_combination
 from kd.errors import UserError
 from kd.machine.device import resolve_device
@@ -30,7 +33,7 @@ from kd.training.recipe import Recipe
 
 
 def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustered
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     dataset: Dataset | None = None,
     *,
     count: int | None = None,
@@ -63,7 +66,7 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
 
 
 def specialise(  # noqa: PLR0913 - the choices of one distillation
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     groups: Sequence[Sequence[int]],
     net: Net = "resnet",
     dataset: Dataset | None = None,
@@ -74,7 +77,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     warm_start: bool = False,
     temperature: float = 4.0,
     alpha: float = 0.9,
-    views: int = 4,
+    views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
     device: str = "auto",
@@ -94,7 +97,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         warm_start: whether to start from the generalist's weights, as the paper does, where the nets match.
         temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
         alpha: weight of the soft term.
-        views: augmented views of each image.
+        views: augmented views of each image; None: those of the recipe where they are above 0, else 4.
         control: whether each specialist's control is trained too.
         targets: the teacher's logits from :func:`~kd.distillation.distil.cached_targets`.
         device: where to compute.
@@ -104,19 +107,22 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         The specialists in the order of the groups; the ``control`` of each is beside it.
 
     Raises:
-        UserError: a bad group or fraction, or as ``distil``.
+        UserError: a bad kind, group or fraction, or as ``distil``.
     """
+    task_kind = _checked_kind(kind)
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
     how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
-    checked = [_checked(group, guide.dataset) for group in groups]
+    checked = [_checked(group, guide.dataset) for group in _sequence(groups)]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
+    for group in checked:
+        check_net(how.net, guide.dataset, len(task_classes(guide.dataset, group, task_kind)), on, "a specialist")
     shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None
     return [
-        specialise_group(how, guide, shared, group, TaskKind(kind), own_fraction, number=number, start=start)
+        specialise_group(how, guide, shared, group, task_kind, own_fraction, number=number, start=start)
         for number, group in enumerate(checked)
     ]
 
@@ -150,7 +156,7 @@ def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which spec
 
 
 def combine(  # noqa: PLR0913 - what is combined, and how
-    teacher: Teacher | Trained | nn.Module,
+    teacher: Teaching,
     specialists: Sequence[Trained],
     *,
     correction: Correction = "fit",
@@ -170,10 +176,12 @@ def combine(  # noqa: PLR0913 - what is combined, and how
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        UserError: no specialist, a student among them, or more classes called than there are.
+        UserError: no specialist, a student among them, one given twice, those of two data sets, no such correction, or more
+            classes called than there are.
     """
-    if not specialists:
-        raise UserError("none to combine with the generalist; give one or more", field="specialists")
+    _check_specialists(specialists)
+    if correction not in CORRECTIONS:
+        raise UserError(f"{correction!r} is no correction; give one of {', '.join(CORRECTIONS)}", field="correction")
     on = resolve_device(device)
     guide = as_teacher(teacher, specialists[0].dataset, on)
     if not 1 <= top_n <= guide.dataset.num_classes:
@@ -183,12 +191,42 @@ def combine(  # noqa: PLR0913 - what is combined, and how
     return carry_out_combination(CombinationJob(name, guide, members, correction, top_n, on, seed))
 
 
+def _check_specialists(specialists: Sequence[Trained]) -> None:
+    if not specialists:
+        raise UserError("none to combine with the generalist; give one or more", field="specialists")
+    seen: list[nn.Module] = []
+    for specialist in specialists:
+        if specialist.model in seen:
+            raise UserError(f"{specialist.name} is given twice; give each specialist once", field="specialists")
+        if specialist.dataset.digest != specialists[0].dataset.digest:
+            raise UserError(f"{specialist.name} is of another data set than the first; give those of one", field="specialists")
+        seen.append(specialist.model)
+
+
 def _checked(group: Sequence[int], dataset: Dataset) -> Group:
-    numbers = tuple(sorted(set(group)))
+    try:
+        given = [operator.index(number) for number in group]
+    except TypeError:
+        raise UserError(f"{group!r} is not a group; give a sequence of class numbers", field="groups") from None
+    numbers = tuple(sorted(set(given)))
     known = set(range(dataset.num_classes))
-    if len(numbers) != len(group) or not set(numbers) <= known or not 2 <= len(numbers) < len(known):  # noqa: PLR2004 - a group
+    if len(numbers) != len(given) or not set(numbers) <= known or not 2 <= len(numbers) < len(known):  # noqa: PLR2004 - a group
         raise UserError(
-            f"{tuple(group)} is not a group; give two or more different class numbers below {dataset.num_classes}, not all",
+            f"{tuple(given)} is not a group; give two or more different class numbers below {dataset.num_classes}, not all",
             field="groups",
         )
     return numbers
+
+
+def _sequence(groups: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    try:
+        return list(groups)
+    except TypeError:
+        raise UserError(f"{groups!r} are not groups; give a sequence of groups of class numbers", field="groups") from None
+
+
+def _checked_kind(kind: str) -> TaskKind:
+    kinds = [known.value for known in TaskKind if known != TaskKind.ALL]
+    if kind not in kinds:
+        raise UserError(f"{kind!r} is no kind of specialist; give one of {', '.join(kinds)}", field="kind")
+    return TaskKind(kind)

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
-from kd.distillation.targets import CachedTargets, compute_targets, evaluating, view_logits
+from kd.distillation.targets import CachedTargets, compute_targets, view_logits
 from kd.errors import UserError, reason
+from kd.evaluation.predict import evaluating
 from kd.machine.files import ArrayFile, open_array, write_array
 from kd.machine.locks import wait_for
 

@@ -1,7 +1,5 @@
 """The teacher's logits for the images of a batch: cached, or computed for it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -11,6 +9,7 @@ from tqdm import tqdm
 from kd.data.batches import Batch
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
+from kd.evaluation.predict import evaluating
 from kd.machine.signals import stoppable
 
 TARGETS_BATCH_SIZE = 128
@@ -34,12 +33,12 @@ class LiveTargets:
 
     def __init__(self, model: nn.Module) -> None:
         """Take the teacher, on the device of the batches to come."""
-        self._model = model
+        self.model = model
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the teacher's raw logits for ``batch.images``, (B, C) float32, without gradient."""
-        with evaluating(self._model):
-            logits: Tensor = self._model(batch.images)  # (B, C)
+        with evaluating(self.model):
+            logits: Tensor = self.model(batch.images)  # (B, C)
         return logits.float()
 
 
@@ -99,20 +98,6 @@ def compute_targets(  # noqa: PLR0913 - who computes what, where and how
     with evaluating(model), tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True) as bar:
         logits = [view_logits(model, split.select(rows), augmentation, view, device) for view, rows in stoppable(bar)]
     return torch.cat(logits).view(views, len(split), -1)  # (K, N, C)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, without gradients; each of its modules has its own mode back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        # not inference_mode: a loss could not save such logits for its backward pass
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def view_logits(model: nn.Module, split: Split, augmentation: Augmentation, view: int, device: torch.device | str) -> Tensor:

@@ -83,11 +83,16 @@ def whole_task(dataset: Dataset) -> Task:
     )
 
 
-def specialist_task(dataset: Dataset, group: Group, kind: TaskKind, own_fraction: float) -> Task:
-    """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
+def task_classes(dataset: Dataset, group: Group, kind: TaskKind) -> tuple[str, ...]:
+    """Return the name of each logit of the specialist of a group."""
     names = tuple(dataset.classes[number] for number in group)
     rest = DUSTBIN if DUSTBIN not in names else f"{DUSTBIN} (all others)"
-    classes = {TaskKind.DUSTBIN: (*names, rest), TaskKind.OWN: names, TaskKind.FULL: dataset.classes}[kind]
+    return {TaskKind.DUSTBIN: (*names, rest), TaskKind.OWN: names, TaskKind.FULL: dataset.classes}[kind]
+
+
+def specialist_task(dataset: Dataset, group: Group, kind: TaskKind, own_fraction: float) -> Task:
+    """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
+    classes = task_classes(dataset, group, kind)
     splits = {name: _relabel(getattr(dataset, name), group, kind, dataset) for name in ("train", "val", "test")}
     return Task(kind=kind, group=group, num_classes=dataset.num_classes, classes=classes, own_fraction=own_fraction, **splits)
 

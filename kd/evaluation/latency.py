@@ -6,6 +6,8 @@ import time
 import torch
 from torch import Tensor, nn
 
+from kd.evaluation.predict import evaluating
+
 REPEATS = 5
 IMAGES = 128
 
@@ -21,7 +23,7 @@ def milliseconds_per_image(model: nn.Module, images: Tensor, device: torch.devic
     images = images[:IMAGES].to(device)
     model = model.to(device)
     seconds = []
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for _ in range(REPEATS):
             started = time.perf_counter()
             model(images).sum().item()  # waits for the device

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kd.errors import UserError
+
 CALIBRATION_BINS = 15
 
 
@@ -33,7 +35,17 @@ class Scores:
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:
-    """Score logits (N, C) against labels (N,) int64."""
+    """Score logits against labels.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) int64.
+
+    Raises:
+        UserError: there are not as many labels as rows of logits.
+    """
+    if len(logits) != len(labels):
+        raise UserError(f"{len(logits)} rows of logits and {len(labels)} labels can't be scored; give as many of both")
     labels = labels.to(logits.device)
     probabilities = logits.softmax(dim=1)
     confidence = probabilities.amax(dim=1)

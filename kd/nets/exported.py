@@ -13,6 +13,7 @@ from torch.export import Dim
 
 from kd.errors import UserError, reason
 from kd.machine.files import write_whole
+from kd.nets.log_probabilities import log_probabilities
 
 EXAMPLE_IMAGES = 2
 """Images in the example that is exported with: a single one would freeze the batch dimension at 1."""
@@ -29,8 +30,7 @@ class Exported(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map uint8 images (B, C, H, W) to logits (B, classes)."""
         outputs: torch.Tensor = self.program(images)
-        # The logarithm of a probability of 0 is not finite: the smallest normal number stands for it.
-        return outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log() if self._logarithm else outputs
+        return log_probabilities(outputs) if self._logarithm else outputs
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - the signature of nn.Module
         """Do nothing: an exported program has one mode, and refuses to be asked for another."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.nets.names import LARGE
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
@@ -49,12 +49,12 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
         usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
-        UserError: there is no net of that name, or a net without settings was given some.
+        UserError: there is no net of that name, no such setting, one below 1, or a net without settings was given some.
     """
     if isinstance(net, str):
         if net not in NETS:
             raise UserError(f"unknown net {net!r}; choose one of {', '.join(NETS)}, or give a module", field="net")
-        create, sizes = NETS[net], {**usual, **(settings or {})}
+        create, sizes = NETS[net], {**usual, **_checked(settings or {})}
         return NetSpec(net, lambda classes, channels: create(classes, channels, **sizes), sizes)
     if settings:
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
@@ -62,7 +62,28 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
         return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
     # A copy: a function that returns the same module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
-    return NetSpec(own, lambda classes, channels: copy.deepcopy(net(classes, channels)), is_own=True)
+    return NetSpec(own, lambda classes, channels: _created(own, net, classes, channels), is_own=True)
+
+
+def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> nn.Module:
+    try:
+        created = net(num_classes, in_channels)
+    except Exception as error:  # the code of others raises anything
+        raise UserError(f"{name}({num_classes}, {in_channels}) can't make a net ({reason(error)})", field="net") from error
+    if not isinstance(created, nn.Module):
+        raise UserError(f"{name}({num_classes}, {in_channels}) returned a {type(created).__name__}, not a module", field="net")
+    return copy.deepcopy(created)
+
+
+def _checked(settings: Mapping[str, int]) -> Mapping[str, int]:
+    for name, value in settings.items():
+        if name not in LARGE:
+            raise UserError(
+                f"{name} is no setting of a net; {' and '.join(LARGE)} are; a recipe's settings go into kd.Recipe", field="net"
+            )
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{value!r} can't be a net's {name}; give 1 or more", field=name)
+    return settings
 
 
 def _source(create: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> str:

@@ -69,7 +69,7 @@ class Training:
             UserError: the loss is not finite.
         """
         for epoch in fit(self._trainer, self._score, use=self.job.recipe.use):
-            if epoch.is_best or self.job.recipe.use == "last":
+            if epoch.is_chosen(self.job.recipe.use):
                 self.on_val = epoch.val
             yield epoch.train
 

@@ -9,6 +9,7 @@ from kd.distillation.results import TrackedRun
 from kd.machine.memory import give_back_freed_memory
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import combination_metrics
+from kd.tracking.provenance import device_tag
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import run
 
@@ -28,6 +29,7 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     dataset, teacher = job.teacher.dataset, job.teacher
     tags = {
         **settings.tags,
+        "kd.device": device_tag(job.device),
         "kd.data": dataset.name,
         "kd.data_digest": dataset.digest,
         "kd.seed": str(job.seed),

@@ -1,6 +1,7 @@
 """Finished specialists, loaded from the tracking store to be combined."""
 
 from kd.distillation.combination import Member
+from kd.distillation.fits import check_fits
 from kd.distillation.results import TrackedRun
 from kd.errors import UserError
 from kd.specialists.kind import TaskKind
@@ -30,16 +31,7 @@ def _load_member(reference: str, workspace: Workspace) -> Member:
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"--specialists {reference}: a {facts['role']}, not a specialist; name runs of kd specialist")
-    if list(facts["classes"]) != list(workspace.dataset.classes):
-        raise UserError(
-            f"--specialists {reference}: trained on {facts['data']}, whose classes or their order are not those of "
-            f"{workspace.dataset.name}; name specialists of this data set"
-        )
-    if list(facts["image_shape"]) != list(workspace.dataset.image_shape):
-        raise UserError(
-            f"--specialists {reference}: its images are {facts['image_shape']}, not {list(workspace.dataset.image_shape)} "
-            "(channels, height, width); name specialists of such images"
-        )
+    check_fits(f"--specialists {reference}", facts["classes"], facts["image_shape"], facts["data_digest"], workspace.dataset)
     return Member(
         name=tracking.run_name(loaded.run_id),
         model=loaded.module.to(workspace.device),

@@ -10,17 +10,21 @@ import kd
 from kd.tracking import store as tracking
 
 
-def provenance(device: torch.device) -> dict[str, str]:
-    """Return the tags that every run has: git commit, whether the tree was dirty, device, versions."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+def provenance() -> dict[str, str]:
+    """Return the tags that every run has: git commit, whether the tree was dirty, versions."""
     return {
         "kd.git_commit": _git("rev-parse", "HEAD") or "none",
         "kd.git_dirty": {"": "false", None: "unknown"}.get(_git("status", "--porcelain"), "true"),
-        "kd.device": f"{device} ({name}, {torch.get_num_threads()} threads)",
         "kd.version": kd.__version__,
         "kd.python": platform.python_version(),
         **{f"kd.{package}": version for package, version in tracking.versions().items()},
     }
+
+
+def device_tag(device: torch.device) -> str:
+    """Return a device as the text of a tag: its name, the processor's, and the number of threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return f"{device} ({name}, {torch.get_num_threads()} threads)"
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,9 +1,9 @@
 """Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
-from collections.abc import Sequence
 
 from kd.data.dataset import Dataset
+from kd.distillation.fits import check_fits
 from kd.distillation.job import Job
 from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
@@ -17,7 +17,6 @@ from kd.tracking.workspace import Workspace
 log = logging.getLogger("kd")
 
 AUTO = "auto"
-MAX_NAMES_SHOWN = 4
 
 
 def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Teacher:
@@ -86,22 +85,7 @@ def _load_all(references: str, flag: str, workspace: Workspace) -> list[store.Lo
 
 
 def _check_fits(loaded: store.LoadedModel, reference: str, dataset: Dataset) -> None:
-    classes, shape = loaded.metadata["classes"], loaded.metadata["image_shape"]
     if loaded.metadata["kind"] != TaskKind.ALL:
         raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes")
-    if list(classes) != list(dataset.classes):
-        raise UserError(
-            f"{reference}: its classes ({_few(classes)}) are not those of {dataset.name} "
-            f"({_few(dataset.classes)}); name a teacher of this data set"
-        )
-    if list(shape) != list(dataset.image_shape):
-        raise UserError(
-            f"{reference}: its images are {shape} and those of {dataset.name} "
-            f"{list(dataset.image_shape)} (channels, height, width); name a teacher of such images"
-        )
-    if loaded.metadata["data_digest"] != dataset.digest:
-        log.warning("%s was trained on another split: it may have seen images of val or test", reference)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
+    facts = loaded.metadata
+    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], dataset)

@@ -5,11 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from kd.distillation.as_teacher import Teaching, teacher_of
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
-from kd.distillation.teacher import Teacher, as_teacher
 from kd.distillation.tracker import tracked_by
 from kd.tracking.provenance import provenance
 from kd.tracking.run_settings import RunSettings
@@ -30,9 +28,7 @@ class Track:
         """Return the run's id."""
         return self.run.id
 
-    def summarise(
-        self, teacher: Teacher | Trained, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()
-    ) -> None:
+    def summarise(self, teacher: Teaching, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()) -> None:
         """Write the run's note, metrics and figures, as a command does at its end.
 
         Args:
@@ -40,7 +36,7 @@ class Track:
             distilled: students and specialists of all seeds, one or more, with their controls.
             combinations: one per seed; none where there are no specialists.
         """
-        guide = as_teacher(teacher, None, torch.device("cpu"))
+        guide = teacher_of(teacher, None)
         summarise(self.run, f"{self.run.name} on {guide.dataset.name}", guide, distilled, combinations)
 
 
@@ -61,7 +57,7 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
         UserError: the tracking store can't be used, or the folder can't be written to.
     """
     folder = writable(Path(output_dir).expanduser())
-    tags = {"kd.command": "track", **provenance(torch.device("cpu"))}
+    tags = {"kd.command": "track", **provenance()}
     tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as))
     with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):
         yield Track(opened)

@@ -13,6 +13,7 @@ from kd.machine.progress import Progress
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint
 from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
+from kd.tracking.provenance import device_tag
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.training.fit import FitState
@@ -81,6 +82,7 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
 def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
     return {
         **settings.tags,
+        "kd.device": device_tag(job.device),
         "kd.data": job.dataset.name,
         "kd.data_digest": job.dataset.digest,
         **({"kd.teacher": job.teacher.run_id} if job.teacher else {}),
@@ -94,8 +96,6 @@ def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
 def _trainer(job: Job, tracked: Run) -> Trainer:
     trainer, start = create_trainer(job)
     if job.start is not None:
-        if start == "random":
-            log.info("%s: the generalist's net is another one: starting from random weights", job.name)
         tracked.log_tags({"kd.start": start})
     return trainer
 

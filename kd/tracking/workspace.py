@@ -11,7 +11,7 @@ from kd.data.dataset import Dataset
 from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
-from kd.tracking.provenance import provenance
+from kd.tracking.provenance import device_tag, provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,8 @@ def open_workspace(command: str, dataset: Dataset, device: str, output_dir: str,
         "kd.command": command,
         "kd.data": dataset.name,
         "kd.data_digest": dataset.digest,
-        **provenance(on),
+        **provenance(),
+        "kd.device": device_tag(on),
     }
     return Workspace(command, dataset, on, writable(Path(output_dir)), tags, resume)
 

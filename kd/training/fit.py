@@ -37,6 +37,10 @@ class ScoredEpoch(Generic[Score]):
         """Return the epoch's number, from 1."""
         return self.train.number
 
+    def is_chosen(self, use: Use) -> bool:
+        """Return whether its weights would be used if the training ended with it."""
+        return self.is_best or use == "last"
+
 
 @dataclass(eq=False)
 class FitState(Generic[Score]):
@@ -47,10 +51,9 @@ class FitState(Generic[Score]):
     seconds: float = 0.0
     """Time that training and scoring have taken so far."""
 
-    @property
-    def best_epoch(self) -> int:
-        """Return the number of the best epoch on val, from 1; 0: there is none yet."""
-        return max((epoch.number for epoch in self.history if epoch.is_best), default=0)
+    def chosen_epoch(self, use: Use) -> int:
+        """Return the number of the epoch whose weights are used, from 1; 0: there is none yet."""
+        return max((epoch.number for epoch in self.history if epoch.is_chosen(use)), default=0)
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs."""
@@ -104,5 +107,5 @@ def fit(
         state.history.append(scored)
         state.seconds += time.perf_counter() - began
         yield scored
-    if use == "best":
+    if state.chosen_epoch(use) < len(state.history):
         trainer.model.load_state_dict(state.best_weights)

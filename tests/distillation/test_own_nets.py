@@ -1,18 +1,23 @@
 """Nets and teachers of one's own: where each training starts, and what is refused before the first epoch."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import kd
 from kd.data.dataset import Dataset
+from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.results import Trained
+from kd.distillation.targets import LiveTargets
 from kd.errors import UserError
+from kd.evaluation.predict import predict_images
 from kd.nets.registry import Net
 
 ONE = kd.Recipe(epochs=1, batch_size=30)
@@ -113,7 +118,7 @@ def test_a_net_with_another_number_of_outputs_is_refused_before_the_first_epoch(
     error = refusal(lambda: kd.train(Watched(9), tiny_digits, ONE))
     assert str(error) == told.format("teacher")
     assert error.field == "net"
-    assert str(refusal(lambda: kd.distil(teacher, Watched(9), tiny_digits, ONE))) == told.format("control of student")
+    assert str(refusal(lambda: kd.distil(teacher, Watched(9), tiny_digits, ONE))) == told.format("student")
     assert Watched.in_training == [False]  # one image was tried
     kd.train(Watched(10), tiny_digits, ONE)
     assert True in Watched.in_training
@@ -134,7 +139,7 @@ def test_a_specialists_net_is_asked_for_one_more_class(teacher: kd.Teacher, tiny
 
     for kind in ("dustbin", "own", "full"):
         kd.specialise(teacher, [(3, 5, 8)], net, tiny_digits, ONE, kind=kind, views=1, control=False)
-    assert asked == [4, 3, 10]
+    assert asked == [4, 4, 3, 3, 10, 10]  # each is tried on one image first
     refusal(lambda: kd.specialise(teacher, [(3, 5, 8)], Watched(3), tiny_digits, ONE, views=1))
 
 
@@ -216,3 +221,181 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], told: str, field:
 def test_targets_of_no_views_or_of_shifts_beyond_an_image_are_refused(teacher: kd.Teacher) -> None:
     assert str(refusal(lambda: kd.cached_targets(teacher, views=0))) == "0 views can't be cached; give 1 or more"
     assert str(refusal(lambda: kd.cached_targets(teacher, shift_px=8))) == "8: images of 8 px can only be shifted by fewer"
+
+
+def with_classes(dataset: Dataset, names: str, digest: str = "1" * 32) -> Dataset:
+    return dataclasses.replace(dataset, classes=tuple(names), digest=digest)
+
+
+@pytest.mark.parametrize("form", ["teacher", "trained", "saved"])
+def test_a_teacher_of_classes_in_another_order_or_of_other_images_is_refused(
+    form: str, teacher: kd.Teacher, tiny_digits: Dataset, tmp_path: Path
+) -> None:
+    trained = kd.train(flat(10), tiny_digits, ONE)
+    forms: dict[str, Teaching] = {
+        "teacher": teacher,
+        "trained": trained,
+        "saved": kd.load(kd.save(trained, tmp_path / "net.pt2")),
+    }
+    teaching = forms[form]
+    error = refusal(lambda: kd.distil(teaching, flat, with_classes(tiny_digits, "1023456789"), ONE))
+    assert str(error) == (
+        "the teacher: its classes (0, 1, 2, 3, ...) are not those of digits (1, 0, 2, 3, ...); name one of this data set"
+    )
+    assert error.field == "teacher"
+    train = kd.Split(tiny_digits.train.images.repeat(1, 1, 2, 2), tiny_digits.train.labels, tiny_digits.train.index)
+    error = refusal(lambda: kd.distil(teaching, flat, dataclasses.replace(tiny_digits, train=train), ONE))
+    assert str(error) == (
+        "the teacher: its images are [1, 8, 8] and those of digits [1, 16, 16] (channels, height, width); "
+        "name one of such images"
+    )
+    assert error.field == "teacher"
+
+
+def test_a_teacher_of_another_split_is_warned_of_and_scored_anew(
+    tiny_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    caplog.set_level(logging.WARNING, logger="kd")
+    trained = kd.train(flat(10), tiny_digits, ONE)
+    same_images, others = dataclasses.replace(tiny_digits), dataclasses.replace(tiny_digits, digest="1" * 32)
+    cpu = torch.device("cpu")
+    assert as_teacher(trained, same_images, cpu).trained is trained
+    assert as_teacher(as_teacher(trained, None, cpu), same_images, cpu).trained is trained
+    assert caplog.messages == []
+    assert as_teacher(trained, others, cpu).trained is None
+    assert "the teacher was trained on another split: it may have seen images of val or test" in caplog.messages
+
+
+@pytest.mark.parametrize("form", ["saved net", "combination", "saved combination", "combined model"])
+def test_a_loaded_model_and_a_combination_teach_with_the_logarithm_of_their_probabilities(
+    form: str, tiny_digits: Dataset, tmp_path: Path
+) -> None:
+    trained = kd.train(flat(10), tiny_digits, ONE)
+    specialists = kd.specialise(trained, [(3, 5, 8)], flat, None, ONE, views=1, control=False)
+    combination = kd.combine(trained, specialists)
+    known: dict[str, tuple[Teaching, Tensor]] = {
+        "saved net": (kd.load(kd.save(trained, tmp_path / "net.pt2")), trained.test_logits.softmax(dim=1)),
+        "combination": (combination, combination.test_probabilities),
+        "saved combination": (kd.load(kd.save(combination, tmp_path / "net.pt2")), combination.test_probabilities),
+        "combined model": (combination.model, combination.test_probabilities),
+    }
+    teaching, expected = known[form]
+    guide = as_teacher(teaching, tiny_digits, torch.device("cpu"))
+    torch.testing.assert_close(guide.test_logits.softmax(dim=1), expected)
+    student = kd.distil(teaching, flat, tiny_digits, ONE, views=1, control=False)
+    assert student.teacher_agreement is not None
+
+
+def test_what_can_not_teach_is_refused(tiny_digits: Dataset) -> None:
+    error = refusal(lambda: kd.distil("teacher.pt2", flat, tiny_digits, ONE))  # type: ignore[arg-type]
+    assert str(error).startswith("a str can't teach; give what kd.train")
+    assert error.field == "teacher"
+
+
+def test_specialists_that_can_not_be_combined_are_refused_before_any_prediction(tiny_digits: Dataset) -> None:
+    teacher = kd.Teacher(kd.Classifier(Watched(10), tiny_digits.mean, tiny_digits.std), tiny_digits)
+    [one] = kd.specialise(teacher, [(3, 5, 8)], flat, None, ONE, views=1, control=False)
+    other = dataclasses.replace(one, model=flat(4), dataset=dataclasses.replace(tiny_digits, digest="1" * 32))
+    for specialists, told in (
+        ([one, one], f"{one.name} is given twice; give each specialist once"),
+        ([one, other], f"{one.name} is of another data set than the first; give those of one"),
+    ):
+        error = refusal(lambda specialists=specialists: kd.combine(teacher, specialists))  # type: ignore[misc]
+        assert (str(error), error.field) == (told, "specialists")
+    error = refusal(lambda: kd.combine(teacher, [one], correction="fitted"))  # type: ignore[arg-type]
+    assert (str(error), error.field) == ("'fitted' is no correction; give one of none, paper, fit", "correction")
+    assert Watched.in_training == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "told", "field"),
+    [
+        ("all", [(1, 2)], "'all' is no kind of specialist; give one of dustbin, own, full", "kind"),
+        ("dust", 3, "'dust' is no kind of specialist; give one of dustbin, own, full", "kind"),
+        ("own", 3, "3 are not groups; give a sequence of groups of class numbers", "groups"),
+        ("own", [1, 2], "1 is not a group; give a sequence of class numbers", "groups"),
+        ("own", ["12"], "'12' is not a group; give a sequence of class numbers", "groups"),
+        ("own", [(1, 1)], "(1, 1) is not a group; give two or more different class numbers below 10, not all", "groups"),
+    ],
+)
+def test_a_kind_or_groups_that_are_none_are_refused(
+    kind: str, groups: list[Any], told: str, field: str, teacher: kd.Teacher
+) -> None:
+    error = refusal(lambda: kd.specialise(teacher, groups, flat, None, ONE, kind=kind))
+    assert (str(error), error.field) == (told, field)
+
+
+def test_groups_may_be_of_numpys_numbers(teacher: kd.Teacher) -> None:
+    [one] = kd.specialise(teacher, np.array([[8, 3]]), flat, None, ONE, views=1, control=False)  # type: ignore[arg-type]
+    assert one.task.group == (3, 8)
+    assert {type(number) for number in one.task.group} == {int}
+
+
+def test_prediction_leaves_each_modules_mode_as_it_was(teacher: kd.Teacher, tiny_digits: Dataset) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Dropout()).eval(), Watched(10))
+    modes = [module.training for module in model.modules()]
+    Watched.in_training.clear()
+    predict_images(model, tiny_digits.val.images.float())
+    assert set(Watched.in_training) == {False}
+    assert [module.training for module in model.modules()] == modes == [True, True, False, False, True, True]
+    assert torch.equal(kd.predict(teacher, tiny_digits.val), kd.predict(teacher.model, tiny_digits.val))
+    error = refusal(lambda: kd.predict("net.pt2", tiny_digits.val))  # type: ignore[arg-type]
+    assert str(error) == "a str predicts nothing; give a module, or what holds one as its model"
+
+
+def test_a_trained_model_is_ready_to_answer(tiny_digits: Dataset) -> None:
+    assert not any(module.training for module in kd.train(flat, tiny_digits, ONE).model.modules())
+
+
+def test_logits_and_labels_of_other_images_are_not_scored() -> None:
+    error = refusal(lambda: kd.score(torch.zeros(2, 3), torch.zeros(1, dtype=torch.int64)))
+    assert str(error) == "2 rows of logits and 1 labels can't be scored; give as many of both"
+
+
+def broken(num_classes: int, in_channels: int) -> nn.Module:
+    raise AttributeError(f"no net of {num_classes} and {in_channels}")
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "told"),
+    [
+        (broken, {}, "broken(10, 1) can't make a net (no net of 10 and 1)"),
+        (lambda _classes, _channels: None, {}, "<lambda>(10, 1) returned a NoneType, not a module"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 10).requires_grad_(requires_grad=False)),
+            {},
+            "Sequential has no param",
+        ),
+        ("resnet", {"epochs": 3}, "epochs is no setting of a net; depth and width are; a recipe's settings go into kd.Recipe"),
+        ("resnet", {"width": 0}, "0 can't be a net's width; give 1 or more"),
+    ],
+)
+def test_a_net_that_can_not_be_trained_is_refused_before_the_teacher_is_asked(
+    net: Net, settings: dict[str, Any], told: str, teacher: kd.Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kd.distillation.distil.teacher_targets", None)
+    assert str(refusal(lambda: kd.distil(teacher, net, None, ONE, **settings))).startswith(told)
+    if not settings and net is not broken:
+        refusal(lambda: kd.specialise(teacher, [(1, 2)], net, None, ONE))
+
+
+@pytest.mark.parametrize(("of_recipe", "given", "seen"), [(1, None, 1), (0, None, 4), (1, 0, 0), (3, 2, 2)])
+def test_the_views_of_a_recipe_are_seen_where_none_are_given(
+    of_recipe: int, given: int | None, seen: int, teacher: kd.Teacher
+) -> None:
+    recipe = dataclasses.replace(ONE, views=of_recipe)
+    assert kd.distil(teacher, flat, None, recipe, views=given, control=False).recipe.views == seen
+
+
+def test_live_targets_of_another_model_and_what_is_no_targets_are_refused(teacher: kd.Teacher) -> None:
+    kd.distil(teacher, flat, None, ONE, targets=LiveTargets(teacher.model), control=False)
+    for targets in (LiveTargets(flat(10)), torch.zeros(1)):
+        error = refusal(lambda targets=targets: kd.distil(teacher, flat, None, ONE, targets=targets))  # type: ignore[misc]
+        assert "not this teacher's targets" in str(error)
+
+
+def test_a_warm_start_from_another_net_is_said_to_be_none(teacher: kd.Teacher, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="kd")
+    kd.specialise(teacher, [(1, 2)], "resnet", None, ONE, warm_start=True, control=False, width=1)
+    assert any(told.endswith("the generalist's net is another one: starting from random weights") for told in caplog.messages)

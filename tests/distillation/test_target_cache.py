@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-import os
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator

@@ -88,6 +88,7 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     for (one, _), child in zip(pairs, children, strict=False):
         assert child.data.metrics["test_accuracy"] == one.test.accuracy
         assert child.data.metrics["chosen_epoch"] == one.chosen_epoch
+        assert child.data.tags["kd.device"].startswith(str(next(one.model.parameters()).device))
         assert len(client.get_metric_history(child.info.run_id, "val_accuracy")) == RECIPE.epochs
     for child in children[1:]:
         assert child.data.tags["kd.teacher"] == teacher.run_id

@@ -86,7 +86,7 @@ def test_the_weights_of_the_best_epoch_on_val_are_used(values: list[float], best
     epochs = list(fit(training, judge, state=state))
     assert [epoch.number for epoch in epochs] == [1, 2, 3]
     assert [epoch.val.value for epoch in epochs] == values
-    assert state.best_epoch == best
+    assert state.chosen_epoch("best") == best
     assert not any(same(one, other) for place, one in enumerate(judge.seen) for other in judge.seen[:place])
     assert same(weights(training.model), judge.seen[best - 1])
 
@@ -113,7 +113,7 @@ def test_the_best_weights_are_those_that_were_scored_whatever_is_trained_after(t
 
 
 def test_a_training_that_has_not_begun_has_no_best_epoch() -> None:
-    assert FitState[Told]().best_epoch == 0
+    assert FitState[Told]().chosen_epoch("best") == 0
 
 
 @pytest.mark.parametrize("use", ["best", "last"])
@@ -138,7 +138,7 @@ def test_a_training_resumed_after_any_epoch_ends_as_the_one_never_stopped(
     told = list(fit(resumed, on_val(tiny_digits), use=use, state=state))
     assert [epoch.number for epoch in told] == list(range(stop + 1, 5))
     assert [lasting(epoch) for epoch in state.history] == [lasting(epoch) for epoch in all_of_it.history]
-    assert state.best_epoch == all_of_it.best_epoch
+    assert state.chosen_epoch("best") == all_of_it.chosen_epoch("best")
     assert same(state.best_weights, all_of_it.best_weights)
     assert same(weights(resumed.model), weights(whole.model))
 
@@ -157,7 +157,7 @@ def test_a_resumed_training_is_measured_by_the_best_epoch_of_before(tiny_digits:
     judge = Judge([4, 5])
     assert first.is_best
     assert [epoch.is_best for epoch in fit(stopped, judge, state=begun)] == [False, False]
-    assert begun.best_epoch == 1
+    assert begun.chosen_epoch("best") == 1
     assert same(weights(stopped.model), begun.best_weights)
     assert not any(same(begun.best_weights, seen) for seen in judge.seen)
 

@@ -1,0 +1,71 @@
+"""Whether a net that was trained elsewhere is of a data set, and takes its images."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from kd.data.dataset import Dataset
+from kd.errors import UserError, reason
+from kd.evaluation.predict import predict
+
+log = logging.getLogger("kd")
+
+MAX_NAMES_SHOWN = 4
+
+
+def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what it is wanted for
+    reference: str,
+    classes: Sequence[str],
+    image_shape: Sequence[int],
+    digest: str,
+    dataset: Dataset,
+    field: str | None = None,
+) -> None:
+    """Refuse a net of other classes or images than a data set's, and warn of one that may have seen its val or test.
+
+    Args:
+        reference: the net's name, for messages.
+        classes: the data set's classes with which it was trained.
+        image_shape: (C, H, W) of its images.
+        digest: digest of the data set with which it was trained.
+        dataset: the data set for which it is wanted.
+        field: the setting that named it.
+
+    Raises:
+        UserError: it is of other classes, of another order of them, or of another image shape.
+    """
+    if list(classes) != list(dataset.classes):
+        raise UserError(
+            f"{reference}: its classes ({_few(classes)}) are not those of {dataset.name} ({_few(dataset.classes)}); "
+            "name one of this data set",
+            field=field,
+        )
+    if list(image_shape) != list(dataset.image_shape):
+        raise UserError(
+            f"{reference}: its images are {list(image_shape)} and those of {dataset.name} {list(dataset.image_shape)} "
+            "(channels, height, width); name one of such images",
+            field=field,
+        )
+    if digest != dataset.digest:
+        log.warning("%s was trained on another split: it may have seen images of val or test", reference)
+
+
+def answer_shape(  # noqa: PLR0913, PLR0917 - a trial, and its message
+    model: nn.Module, dataset: Dataset, device: torch.device, told: str, advice: str, field: str
+) -> tuple[int, ...]:
+    """Try a module on one image, on its device, and return the shape of its answer.
+
+    Raises:
+        UserError: it can't take the image: ``told``, the images' shape, the reason and ``advice`` in one line.
+    """
+    image = dataset.val.select(torch.arange(1)).to(device)
+    try:
+        return tuple(predict(model, image).shape)
+    except Exception as error:  # the code of others raises anything
+        raise UserError(f"{told} of shape {dataset.image_shape} ({reason(error)}); {advice}", field=field) from error
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (", ..." if len(names) > MAX_NAMES_SHOWN else "")

@@ -14,7 +14,6 @@ again. Both are used here, but they are not enough:
 import copy
 import logging
 import time
-import warnings
 
 import optuna
 from optuna.storages import fail_stale_trials
@@ -22,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd.machine.processes import is_gone
 from kd.search.attributes import END, STOPPED, WORKER
+from kd.search.experimental import experimental
 from kd.search.state import all_trials, earlier_tries, is_given_up, stopped_tries
 from kd.tracking import store as tracking
 
@@ -36,8 +36,7 @@ REPAIR_SECONDS = 15.0
 OWNERLESS_SECONDS = 60.0
 """How long a trial may be without the name of its worker, which writes it into the trial at once."""
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+with experimental():
     _retry = RetryCallback()
 
 
@@ -71,8 +70,7 @@ class Repair:
         Args:
             stopped: as in :meth:`repair`.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with experimental():
             fail_stale_trials(self._study)  # those of other machines, by their heartbeats
         lost = [trial for trial in all_trials(self._study) if trial.state == TrialState.RUNNING and self._is_lost(trial)]
         for trial in lost:

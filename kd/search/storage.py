@@ -1,6 +1,5 @@
 """The database in which a study is kept: never MLflow's own, never one that workers can't share."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kd.config import TuneConfig
 from kd.errors import UserError, reason
+from kd.search.experimental import experimental
 from kd.tracking import store as tracking
 
 HEARTBEAT_SECONDS = 60
@@ -31,8 +31,7 @@ def opened(url: str) -> Iterator[RDBStorage]:
     _check_database(url)
     shared = {"connect_args": {"timeout": LOCKED_SECONDS}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are experimental to Optuna
+    with experimental():
         storage = RDBStorage(url, shared, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
     try:
         yield storage

@@ -1,4 +1,4 @@
-"""What Eq. 5 costs beside the nets whose answers it combines: 10,000 images of CIFAR's shape, three specialists.
+"""The cost of Eq. 5 beside the nets whose answers it combines: 10,000 images of CIFAR's shape, three specialists.
 
 Random images for the nets; for Eq. 5 random logits as far apart as those of trained nets. ``python benchmarks/combine.py``
 """

@@ -24,16 +24,16 @@ IMAGE_SHAPE = (3, 32, 32)
 RANDOM = "random"
 AUGMENTATION = Augmentation(shift_px=4, flip=True, seed=0)
 Net = tuple[int, int]
-"""Blocks a stage, width."""
+"""Blocks per stage, width."""
 
 
 def parse(description: str | None, *, data: str = "", **more: tuple[str, str]) -> argparse.Namespace:
     """Return the arguments that all benchmarks take, with memory set as the commands set it.
 
     Args:
-        description: the benchmark's.
-        data: the data set that it takes where none is told; empty: it takes none.
-        more: flags of its own, each with its help and default.
+        description: description of the benchmark.
+        data: the data set that it takes unless another is named; empty: it takes none.
+        more: flags of the benchmark, each with its help and default.
     """
     keep_freed_memory()
     parser = argparse.ArgumentParser(description=description)
@@ -48,14 +48,14 @@ def parse(description: str | None, *, data: str = "", **more: tuple[str, str]) -
 
 
 def synthetic_split(images: int) -> Split:
-    """Return random images of CIFAR's shape: what is in them costs no time."""
+    """Return random images of CIFAR's shape: their contents cost no time."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
     return Split(pixels, torch.arange(images) % CLASSES, torch.arange(images))
 
 
 def training_images(arguments: argparse.Namespace, images: int) -> Split:
-    """Return so many images of the data set asked for, or of its training split what there is, from all its classes."""
+    """Return ``images`` training images of the data set asked for, from all its classes, or fewer where it has fewer."""
     if arguments.data == RANDOM:
         return synthetic_split(images)
     try:
@@ -72,7 +72,7 @@ def classes_of(split: Split) -> int:
 
 
 def create_net(net: Net, classes: int = CLASSES, channels: int = IMAGE_SHAPE[0]) -> Classifier:
-    """Return a classifier of so many blocks a stage and such a width."""
+    """Return a classifier of the blocks per stage and the width of ``net``."""
     torch.manual_seed(0)
     return Classifier(ResNet(classes, channels, *net), [0.5] * channels, [0.25] * channels)
 
@@ -83,19 +83,19 @@ def create_net_for(split: Split, net: Net) -> Classifier:
 
 
 def create_trainer(net: Classifier, split: Split, objective: Objective, *, views: int = 0) -> Trainer:
-    """Return what trains a net for as long as it is asked to."""
+    """Return the trainer of a net, for any number of epochs."""
     recipe = Recipe(epochs=10_000, batch_size=128, lr=1e-3, weight_decay=5e-4, seed=0, views=views)
     return Trainer(net, split, objective, recipe, AUGMENTATION)
 
 
 def epoch_seconds(net: Net, split: Split, objective: Objective, *, views: int = 0) -> Callable[[], float]:
-    """Return what trains a net for one more epoch, and tells how long that took."""
+    """Return a function that trains a net for one more epoch, and returns the seconds that it took."""
     epochs = create_trainer(create_net_for(split, net), split, objective, views=views).epochs()
     return lambda: next(epochs).seconds
 
 
 def alternate(measured: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Measure all in turn, round after round, and return what each gave; the first round warms up and is left out."""
+    """Measure all in turn, round after round, and return the values of each; the first round warms up and is left out."""
     taken: dict[str, list[float]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, measure in measured.items():
@@ -106,7 +106,7 @@ def alternate(measured: dict[str, Callable[[], float]], rounds: int) -> dict[str
 
 
 def spread(values: Sequence[float]) -> str:
-    """Tell the median of some values, with the smallest and the largest."""
+    """Return the median of some values, with the smallest and the largest, as text."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 

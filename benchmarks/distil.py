@@ -1,4 +1,4 @@
-"""What a distilled epoch costs: beside a plain one, with the teacher's logits kept, and with a live teacher.
+"""The cost of a distilled epoch, with cached targets and with a live teacher, beside a plain one.
 
 Random images of CIFAR's shape, or those of ``--data``, batches of 128; students on all classes. The three are measured in
 turn, after the filling, which is done once. ``python benchmarks/distil.py``
@@ -46,7 +46,7 @@ def task_of(split: Split) -> Task:
 
 
 def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float]:
-    """Return a teacher's kept logits, and the seconds a view that they took."""
+    """Return a teacher's cached logits, and the seconds per view that they took."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         targets = cached_targets(

@@ -1,4 +1,4 @@
-"""How much memory each command takes at most, the largest of its processes counted.
+"""The peak memory of each command, in the largest of its processes.
 
 ``python benchmarks/memory.py --data folder --data-root DIR``; one epoch each, since a second one takes no more. All share a
 folder: ``pipeline``, the first, trains the generalist itself, and those that follow find it (but ``teacher``, which always
@@ -70,8 +70,8 @@ def main() -> None:
     peaks = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            told = arguments_of(name, folder, short=arguments.short)
-            peaks[name] = peak_megabytes(name, [*told, *data], folder)
+            own = arguments_of(name, folder, short=arguments.short)
+            peaks[name] = peak_megabytes(name, [*own, *data], folder)
     rows = [[f"kd {name}", f"{peak:,.0f}"] for name, peak in peaks.items()]
     show(f"Peak memory on {arguments.data}", ["command", "MB"], rows)
     write_json(arguments.json, {"peak_megabytes": peaks})

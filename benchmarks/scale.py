@@ -1,4 +1,4 @@
-"""How the cost grows with images, classes, width, trials and workers, and where it stops being linear.
+"""The growth of cost with images, classes, width, trials and workers, and where it stops being linear.
 
 Each line has the cost of one unit, which is the same at every size for as long as the cost is linear. Random images of CIFAR's
 shape; trials that train nothing, in a study on sqlite. ``python benchmarks/scale.py``
@@ -43,16 +43,16 @@ BENT = 0.25
 """Where a unit's cost differs by more than this share from that at the smallest size, the cost is no longer linear."""
 GROUP_SIZE = 5
 START_SECONDS = 300.0
-"""After which those that wait for others to be ready give up."""
+"""Time after which processes that wait for others to be ready give up."""
 LAST_TRIALS = 20
-"""The trials whose cost is that of a study of so many."""
+"""Number of last trials whose cost stands for a study of a size."""
 TO_GFLOP = 6e-9
-"""From the multiply-adds of a forward pass: each two operations, and a backward pass costs two forward ones."""
+"""GFLOP of a step per multiply-add of a forward pass: two operations each, and a backward pass costs two forward ones."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far each axis is followed."""
+    """The sizes at which each axis is measured."""
 
     rounds: int
     images: Sequence[int]
@@ -61,7 +61,7 @@ class Sizes:
     trials: Sequence[int]
     workers: Sequence[int]
     epoch: int
-    """Images of an epoch where something else grows."""
+    """Images per epoch where something else grows."""
 
 
 FULL = Sizes(3, (512, 2048, 8192, 32768), (10, 50, 100, 200), (8, 16, 32, 64), (50, 100, 200, 400), (1, 2), 1280)
@@ -70,7 +70,7 @@ SHORT = Sizes(1, (64, 128), (10, 20), (4, 8), (4, 8), (1, 2), 64)
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows, the unit whose cost is told, and that cost at each size, in seconds, as often as it was measured."""
+    """Something that grows, the unit of cost, and the seconds per unit at each size, one per measurement."""
 
     name: str
     unit: str
@@ -83,7 +83,7 @@ class Axis:
 
 
 def per_unit(measured: Mapping[int, Callable[[], float]], units: Callable[[int], float], rounds: int) -> dict[int, list[float]]:
-    """Measure all sizes in turn, and return what a unit costs at each."""
+    """Measure all sizes in turn, and return the cost of a unit at each."""
     taken = alternate({str(size): measure for size, measure in measured.items()}, rounds)
     return {size: [seconds / units(size) for seconds in taken[str(size)]] for size in measured}
 
@@ -113,7 +113,7 @@ def combination_axis(sizes: Sizes) -> Axis:
 
 
 def solving(classes: int) -> Callable[[], float]:
-    """Return what solves Eq. 5 for a batch of random answers, and tells how long that took."""
+    """Return a function that solves Eq. 5 for a batch of random answers, and returns the seconds that it took."""
     generator = torch.Generator().manual_seed(0)
     specialists = classes // GROUP_SIZE
     member = torch.zeros(specialists, classes, dtype=torch.bool)
@@ -175,8 +175,8 @@ def workers_axis(sizes: Sizes) -> Axis:
         barrier, results = context.Barrier(workers, timeout=START_SECONDS), []
         for _ in range(workers):
             result, sender = context.Pipe(duplex=False)
-            told = (sizes.epoch, sizes.rounds, barrier, sender)
-            context.Process(target=train_beside_others, args=told, daemon=True).start()
+            work = (sizes.epoch, sizes.rounds, barrier, sender)
+            context.Process(target=train_beside_others, args=work, daemon=True).start()
             sender.close()  # so that a process that dies is the end of its pipe
             results.append(result)
         costs[workers] = [seconds / sizes.epoch for result in results for seconds in result.recv()]
@@ -184,7 +184,7 @@ def workers_axis(sizes: Sizes) -> Axis:
 
 
 def train_beside_others(images: int, rounds: int, barrier: "Barrier", result: Connection) -> None:
-    """Train in a process of its own, together with the others, and tell how long each epoch took."""
+    """Train in a process of its own, together with the others, and send the seconds of each epoch."""
     torch.set_num_threads(1)
     epoch = epoch_seconds(NET, synthetic_split(images), hard_objective())
     epoch()
@@ -202,7 +202,7 @@ def main() -> None:
         for axis in axes
         for size, costs in axis.costs.items()
     ]
-    show("Cost of a unit: median (smallest to largest)", ["what grows", "size", "unit", "ms a unit"], rows)
+    show("Cost of a unit: median (smallest to largest)", ["what grows", "size", "unit", "ms per unit"], rows)
     print()
     for axis in axes:
         bend, last = axis.bend(), max(axis.costs)

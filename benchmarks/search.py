@@ -1,4 +1,4 @@
-"""What a search saves: a study of two workers with kept targets and pruning, against a plain loop with a live teacher.
+"""The time that a search saves: a study of two workers with cached targets and pruning, against a loop with a live teacher.
 
 Both try the same number of temperatures and alphas on the digits, with nets of one width, so that no draw is dearer than
 another. The loop trains each with a live teacher, to the end, in one process of two threads. Wall time from start to end,
@@ -14,12 +14,12 @@ import time
 from common import parse, show, write_json
 
 THREADS = "2"
-"""Of each arm: the study's are divided among its workers."""
+"""Threads of each arm; those of the study are divided among its workers."""
 SHORT = ["--epochs", "2", "--teacher-epochs", "1", "--teacher-width", "4"]
 
 
 def seconds_of(*arguments: str, folder: str) -> float:
-    """Run kd in a folder, and return how long that took."""
+    """Run kd in a folder, and return the seconds that it took."""
     started = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": THREADS, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     subprocess.run([sys.executable, "-m", "kd", *arguments], cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as search, tempfile.TemporaryDirectory() as loop:
         fast = seconds_of(*common, "--workers", "2", folder=search)
         slow = seconds_of(*common, "--workers", "1", "--views", "0", "--pruner", "none", folder=loop)
-    head = ["trials", "two workers, kept targets, pruned (s)", "one, live teacher, unpruned (s)", "ratio"]
+    head = ["trials", "two workers, cached targets, pruned (s)", "one, live teacher, unpruned (s)", "ratio"]
     show(f"A study on {arguments.data}", head, [[str(trials), f"{fast:.1f}", f"{slow:.1f}", f"{slow / fast:.2f}"]])
     write_json(arguments.json, {"speedup": slow / fast})
 

@@ -1,4 +1,4 @@
-"""How long a command takes to begin, and what tracking costs it later: ``python benchmarks/startup.py``.
+"""The time that a command takes to begin, and the cost of tracking later: ``python benchmarks/startup.py``.
 
 Each start is that of a process of its own, in a folder of its own. A first step is over when the first backward pass is.
 """

@@ -43,7 +43,7 @@ def main() -> None:
         share = [speed * gflop / product for speed, product in zip(speeds, taken["product"], strict=True)]
         shares[name] = statistics.median(share)
         rows.append([name, f"{1000 * gflop:.0f}", spread(speeds), spread(taken["product"]), spread(share)])
-    head = ["net (blocks a stage, width)", "MFLOP an image", "images/s", "product, GFLOP/s", "share"]
+    head = ["net (blocks per stage, width)", "MFLOP per image", "images/s", "product, GFLOP/s", "share"]
     show(f"A training step: median (smallest to largest) of {rounds}", head, rows)
     write_json(arguments.json, {"share_of_gemm": shares})
 

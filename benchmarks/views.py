@@ -1,4 +1,4 @@
-"""How many kept views of each image are enough: a student's accuracy on val against their number, and a live teacher's.
+"""The number of cached views per image that is enough: a student's accuracy on val by number, beside a live teacher's.
 
 ``python benchmarks/views.py --data folder --data-root DIR --teacher RUN_ID``: the runs are those of the tracking store in
 use; without a teacher one is trained first. Each student sees the same number of images, in two processes of one thread. A
@@ -39,11 +39,11 @@ SHORT = {"epochs": 2, "width": 4, "depth": 1}
 
 @dataclass(frozen=True)
 class Study:
-    """What all students share."""
+    """The setting that all students share."""
 
     config: StudentConfig
     images: int
-    """Of the training split, at most."""
+    """Images of the training split, at most."""
 
 
 def val_accuracy(study: Study, views: int, seed: int) -> float:
@@ -54,7 +54,7 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     dataset = workspace.dataset
     guide = load_teacher(config.teacher, "--teacher", workspace)
     split = some_images(study, dataset)
-    targets = LiveTargets(guide.model) if views == LIVE else kept_targets(study, workspace, guide, split)
+    targets = LiveTargets(guide.model) if views == LIVE else cached(study, workspace, guide, split)
     torch.manual_seed(seed)
     net = ResNet(dataset.num_classes, dataset.image_shape[0], config.depth, config.width)
     trainer = Trainer(
@@ -75,7 +75,7 @@ def some_images(study: Study, dataset: Dataset) -> Split:
     return dataset.train.select(rows[: study.images])
 
 
-def kept_targets(study: Study, workspace: Workspace, guide: Teacher, split: Split) -> CachedTargets:
+def cached(study: Study, workspace: Workspace, guide: Teacher, split: Split) -> CachedTargets:
     """Return the teacher's logits for most views: all are of one file, and a student of fewer looks at the first ones."""
     return cached_targets(
         guide.model,
@@ -93,7 +93,7 @@ def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[
     """Return the accuracies of all students, by their number of views; the seeds are the same for each."""
     workspace = prepare("views", study.config)
     guide = load_teacher(study.config.teacher, "--teacher", workspace)
-    kept_targets(study, workspace, guide, some_images(study, workspace.dataset))
+    cached(study, workspace, guide, some_images(study, workspace.dataset))
     tasks = [(study, number, seed) for seed in range(seeds) for number in views]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         accuracies = list(pool.map(val_accuracy, *zip(*tasks, strict=True)))
@@ -110,25 +110,25 @@ def main() -> None:
         data="digits",
         teacher=("RUN_ID or models:/NAME@ALIAS", ""),
         images=("training images of each student, at most", "10000"),
-        views=("numbers of kept views, beside a live teacher's", "1,2,4,8,16"),
+        views=("numbers of cached views, beside a live teacher's", "1,2,4,8,16"),
         epochs=("epochs of each student", "32"),
         seeds=("students of each number of views", "3"),
     )
-    kept, seeds = (
+    views, seeds = (
         ([1], 1) if arguments.short else ([int(number) for number in arguments.views.split(",")], int(arguments.seeds))
     )
     recipe = SHORT if arguments.short else {"epochs": int(arguments.epochs), "batch_size": 128, "lr": 0.2}
-    if recipe["epochs"] <= max(kept):
-        raise SystemExit(f"--epochs {recipe['epochs']}: give more than {max(kept)}, the most views")
+    if recipe["epochs"] <= max(views):
+        raise SystemExit(f"--epochs {recipe['epochs']}: give more than {max(views)}, the most views")
     data = {"data": arguments.data, "data_root": str(arguments.data_root.resolve())}
     file = arguments.json and arguments.json.resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
         guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
-        study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(kept)}), int(arguments.images))
-        tell(study, measure(study, (*kept, LIVE), seeds), file)
+        study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
+        print_table(study, measure(study, (*views, LIVE), seeds), file)
 
 
-def tell(study: Study, taken: dict[int, list[float]], file: Path | None) -> None:
+def print_table(study: Study, taken: dict[int, list[float]], file: Path | None) -> None:
     """Print the table, and write the figures to a file, if one is named."""
     rows = [
         [

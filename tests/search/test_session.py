@@ -1,7 +1,6 @@
 """What ``kd tune`` refuses before it begins."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from kd.commands import tune
 @pytest.fixture
 def _no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the fork server of this process to the tests."""
-    monkeypatch.setattr(tune, "fork_server", nullcontext)
+    monkeypatch.setattr(tune, "start_fork_server", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 A worker with an interpreter of its own would load torch, MLflow and Optuna for about 6 s of a core, and the command itself
 can't be forked: it has threads and locks as soon as it has trained. So the fork server is started first of all, and loads
-them on one core while the command does the same on another. It reaps the workers, and a worker learns through a pipe that
-its command is gone.
+them on one core while the command does the same on another. It reaps the workers and ends with the command, and a worker
+learns through a pipe that its command is gone.
 
 What ``multiprocessing`` leaves to be done: the terminal sends Ctrl-C to all processes at once, but workers shall be stopped
 by their command alone, which closes their trials. So they are started with those signals blocked.
@@ -13,12 +13,10 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, TypeVar
-
-import psutil
 
 from kd.errors import UserError
 from kd.machine.signals import STOP_SIGNALS
@@ -28,24 +26,18 @@ if TYPE_CHECKING:
 
 _FORKS = sys.platform == "linux"
 """Elsewhere libraries are not made to be forked: each worker has an interpreter of its own."""
-_PRELOADED = ["kd.search.workers.worker", "torch._dynamo", "torch.export._trace", "sqlalchemy.orm"]
-"""The last three are loaded by libraries only when the first optimizer is made, a model loaded or a store opened."""
+_PRELOADED = ["kd.search.workers.preload"]
 _CAN_BLOCK = hasattr(signal, "pthread_sigmask")
 
 T = TypeVar("T")
 
 
-@contextmanager
-def fork_server() -> Iterator[None]:
-    """Have a fork server, which loads libraries meanwhile; to be entered before this process loads the same."""
-    try:
-        if _FORKS:
-            _context().set_forkserver_preload(_PRELOADED)
-            with _signals_blocked():
-                forkserver.ensure_running()
-        yield
-    finally:
-        _kill_fork_server()
+def start_fork_server() -> None:
+    """Have a fork server, which loads libraries from now on: to be called before this process loads the same."""
+    if _FORKS:
+        _context().set_forkserver_preload(_PRELOADED)
+        with _signals_blocked():
+            forkserver.ensure_running()
 
 
 def start_process(target: Callable[[T], None], argument: T) -> BaseProcess:
@@ -58,10 +50,9 @@ def start_process(target: Callable[[T], None], argument: T) -> BaseProcess:
     try:
         with _signals_blocked():
             process.start()
-    except (OSError, EOFError) as error:  # EOFError: it was the fork server that had no room for another
-        raise UserError(
-            f"no further worker can be started ({error or 'the fork server ended'}); give fewer --workers"
-        ) from None
+    except (OSError, EOFError) as error:
+        reason = "the fork server could not fork" if isinstance(error, EOFError) else error
+        raise UserError(f"no further worker can be started ({reason}); give fewer --workers") from None
     return process
 
 
@@ -83,14 +74,6 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _kill_fork_server() -> None:
-    """End the fork server now: after a command that is refused at once it would load libraries for some seconds more."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if any("multiprocessing.forkserver" in part for part in child.cmdline()):
-                child.kill()
 
 
 def _context() -> "ForkServerContext | SpawnContext":

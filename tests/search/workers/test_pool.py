@@ -17,7 +17,7 @@ import psutil
 
 from kd.errors import UserError
 from kd.search.workers import fork_server as fork_server_module
-from kd.search.workers.fork_server import fork_server, let_through
+from kd.search.workers.fork_server import let_through, start_fork_server
 
 
 def work(order):
@@ -59,7 +59,8 @@ if __name__ == "__main__":
         begun.append(number)
         return number, codes.pop(0)
 
-    with fork_server(), WorkerPool(3, order) as pool:
+    start_fork_server()
+    with WorkerPool(3, order) as pool:
         pool.start(0)
         pool.start(-2)
         assert begun == []

@@ -54,7 +54,7 @@ SYSTEM_METRICS_SECONDS = "5"
 
 
 PROCESS = "kd.process"
-"""Tag: the process that has the run open, as :func:`kd.machine.processes.myself` tells it, in JSON."""
+"""Tag: the process that has the run open, as :func:`kd.machine.processes.myself` returns it, in JSON."""
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def free_texts(figure: Figure) -> list[Text]:
 
 def overlap(a: Bbox, b: Bbox) -> bool:
     wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    return bool(wide > 2 and high > 2)  # pixels: a line's box is higher than its letters
+    return bool(wide > 1.5 and high > 1.5)
 
 
 # Text that every figure shares

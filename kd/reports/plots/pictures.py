@@ -143,20 +143,16 @@ def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
     for (kind, rows), count, line in zip(kinds, counts, lines, strict=True):
         shown = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
         some = f", {count} of them shown" if count < len(rows) else ""
+        heading = figure.add_subplot(grid[top, :])
+        heading.set_axis_off()
         text = f"{kind}: {len(rows):,} of n = {len(labels):,} images{some}" if count else f"no image was {kind}"
-        _heading(figure.add_subplot(grid[top, 0]), text if count else f"{text} (n = {len(labels):,} images)")
+        heading.text(0, 0, text if count else f"{text} (n = {len(labels):,} images)", fontsize=11, color=INK)
         for tile, row in enumerate(shown):
             axes = figure.add_subplot(grid[top + 1 + tile // TILES_PER_ROW, tile % TILES_PER_ROW])
             show_image(axes, images[row])
             _before_and_after(axes, names[before[row]], names[after[row]], mended=kind == "mended")
         top += 1 + line
     return figure
-
-
-def _heading(axes: Axes, text: str) -> None:
-    """Write a line that begins in the first cell: one that spans the row widens all gaps in Matplotlib before 3.11."""
-    axes.set_axis_off()
-    axes.text(0, 0, text, fontsize=11, color=INK).set_in_layout(False)
 
 
 def _before_and_after(axes: Axes, before: str, after: str, *, mended: bool) -> None:

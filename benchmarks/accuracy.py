@@ -23,14 +23,14 @@ from torch import nn
 from kd.cli import parse
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
-from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import Job, create_trainer, fit_job
+from kd.distillation.plan import distillation_jobs
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import score
 from kd.flags import error_line
-from kd.jobs import distillation, teacher_job, teacher_targets
+from kd.from_config import distillation, teacher_job, teacher_targets
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
 from kd.reports.plots.style import INK, looks, new_figure, tidy

@@ -27,7 +27,7 @@ from common import (
 
 from kd.data.dataset import Split
 from kd.distillation.objectives import hard_objective, soft_objective
-from kd.distillation.target_cache import cached_targets
+from kd.distillation.target_cache import targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets
 from kd.distillation.task import Task
 from kd.specialists.kind import TaskKind
@@ -49,7 +49,7 @@ def filled(teacher: torch.nn.Module, split: Split) -> tuple[CachedTargets, float
     """Return a teacher's cached logits, and the seconds per view that they took."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        targets = cached_targets(
+        targets = targets_from_file(
             teacher,
             split,
             AUGMENTATION,

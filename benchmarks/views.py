@@ -19,13 +19,13 @@ from kd.commands.teacher import teacher
 from kd.config import StudentConfig, TeacherConfig
 from kd.data.dataset import Dataset, Split
 from kd.distillation.objectives import soft_objective
-from kd.distillation.target_cache import cached_targets
+from kd.distillation.target_cache import targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets
 from kd.distillation.task import whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import score
-from kd.jobs import prepare
+from kd.from_config import prepare
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.tracking.teachers import load_teacher
@@ -52,7 +52,7 @@ def val_accuracy(study: Study, views: int, seed: int) -> float:
     torch.set_num_threads(1)
     workspace = prepare("views", config)
     dataset = workspace.dataset
-    guide = load_teacher(config.teacher, "--teacher", workspace)
+    guide = load_teacher(config.teacher, workspace)
     split = some_images(study, dataset)
     targets = LiveTargets(guide.model) if views == LIVE else cached(study, workspace, guide, split)
     torch.manual_seed(seed)
@@ -77,7 +77,7 @@ def some_images(study: Study, dataset: Dataset) -> Split:
 
 def cached(study: Study, workspace: Workspace, guide: Teacher, split: Split) -> CachedTargets:
     """Return the teacher's logits for most views: all are of one file, and a student of fewer looks at the first ones."""
-    return cached_targets(
+    return targets_from_file(
         guide.model,
         split,
         workspace.dataset.augmentation(study.config.data_seed),
@@ -92,7 +92,7 @@ def cached(study: Study, workspace: Workspace, guide: Teacher, split: Split) -> 
 def measure(study: Study, views: tuple[int, ...], seeds: int) -> dict[int, list[float]]:
     """Return the accuracies of all students, by their number of views; the seeds are the same for each."""
     workspace = prepare("views", study.config)
-    guide = load_teacher(study.config.teacher, "--teacher", workspace)
+    guide = load_teacher(study.config.teacher, workspace)
     cached(study, workspace, guide, some_images(study, workspace.dataset))
     tasks = [(study, number, seed) for seed in range(seeds) for number in views]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:

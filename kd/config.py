@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from kd.data.source import DataName
+from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
+from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
 from kd.errors import UserError, reason
 from kd.nets.names import LARGE, SMALL, NetName
 from kd.specialists.kind import Correction
@@ -87,9 +88,9 @@ class ImagesConfig(Config):
         "data", description="folder of the data set's files; for --data folder it holds one folder of images per class"
     )
     image_px: int = Field(
-        32, ge=8, le=512, description="side of the square to which images of --data folder are resized, in pixels"
+        IMAGE_PX, ge=8, le=512, description="side of the square to which images of --data folder are resized, in pixels"
     )
-    val_fraction: float = Field(0.1, gt=0, lt=0.9, description="share of the training images set aside for validation")
+    val_fraction: float = Field(VAL_FRACTION, gt=0, lt=0.9, description="share of the training images set aside for validation")
     data_seed: Seed = Field(0, description="seed of the split and of the augmented views")
 
 
@@ -182,10 +183,9 @@ def with_teacher_fields(config: type[ConfigT]) -> type[ConfigT]:
 class StudentConfig(NetAndRecipe, TrainingConfig):
     """Distil the generalist into one small net on all classes: ``kd student``."""
 
-    temperature: Rate = Field(4.0, description="temperature T of the soft targets")
-    alpha: Fraction = Field(0.9, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
-    # What benchmarks/views.py says: one view costs 3.5 % points on CIFAR-10; two to eight can't be told from a live teacher.
-    views: int = Field(4, ge=0, description="augmented views whose teacher logits are cached; 0: a live teacher")
+    temperature: Rate = Field(TEMPERATURE, description="temperature T of the soft targets")
+    alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
+    views: int = Field(VIEWS, ge=0, description="augmented views whose teacher logits are cached; 0: a live teacher")
     control: bool = Field(default=True, description="also train the same net on hard targets only, for comparison")
     seeds: Count = Field(1, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same")
     teacher: str = Field("auto", description="auto (reuse the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS")
@@ -200,9 +200,10 @@ class CombinationOptions(Config):
     """How specialists are combined with the generalist (Eq. 5)."""
 
     dustbin_correction: Correction = Field(
-        "fit", description="shift of the dustbin's logit: log of the oversampling (paper), none, or one number fitted on val"
+        CORRECTION,
+        description="shift of the dustbin's logit: log of the oversampling (paper), none, or one number fitted on val",
     )
-    top_n: Count = Field(1, description="classes of the generalist's ranking that call their specialists (Eq. 5)")
+    top_n: Count = Field(TOP_N, description="classes of the generalist's ranking that call their specialists (Eq. 5)")
     register_as: Switch[str] = Field(
         "", description="name in the model registry for the combined model; empty: it is not registered"
     )
@@ -223,7 +224,9 @@ class SpecialistConfig(CombinationOptions, StudentConfig):
     init: Literal["random", "generalist"] = Field(
         "random", description="weights to start from: random, or the generalist's where the nets match (the paper)"
     )
-    own_fraction: float = Field(0.5, gt=0, le=1, description="share of a dustbin specialist's epoch from its own classes")
+    own_fraction: float = Field(
+        OWN_FRACTION, gt=0, le=1, description="share of a dustbin specialist's epoch from its own classes"
+    )
 
 
 class CombineConfig(CombinationOptions, DataConfig):

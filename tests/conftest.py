@@ -57,9 +57,10 @@ def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_is_heard() -> None:
-    """Hear SIGINT even in a job that a shell put into the background: what is started here would inherit its deafness."""
+def _signals_are_heard() -> None:
+    """Hear SIGINT in a job that a shell put into the background, and SIGHUP under nohup: what is started here inherits it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

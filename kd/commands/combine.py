@@ -4,7 +4,7 @@ from kd.commands.parent import finish, parent_run
 from kd.config import CombineConfig
 from kd.distillation.combination import Combination, CombinationJob
 from kd.distillation.tracker import carry_out_combination
-from kd.jobs import check_top_n, prepare
+from kd.from_config import check_top_n, prepare
 from kd.tracking.members import load_members
 from kd.tracking.teachers import load_teacher
 
@@ -13,7 +13,7 @@ def combine(config: CombineConfig) -> Combination:
     """Combine a finished generalist and finished specialists."""
     workspace = prepare("combine", config)
     members = load_members(config.specialists, workspace)
-    teacher = load_teacher(config.generalist, "--generalist", workspace)
+    teacher = load_teacher(config.generalist, workspace, field="generalist")
     check_top_n(config.top_n, workspace)
     job = CombinationJob(
         "combined", teacher, members, config.dustbin_correction, config.top_n, workspace.device, seed=config.data_seed

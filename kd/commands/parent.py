@@ -11,7 +11,7 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.jobs import find_teacher, teacher_targets
+from kd.from_config import find_teacher, teacher_targets
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise

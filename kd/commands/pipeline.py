@@ -4,7 +4,7 @@ from kd.commands.parent import finish, guided_by_teacher
 from kd.commands.specialist import train_specialists
 from kd.commands.student import train_students
 from kd.config import PipelineConfig
-from kd.jobs import check_group_settings, prepare
+from kd.from_config import check_group_settings, prepare
 
 
 def pipeline(config: PipelineConfig) -> None:

@@ -8,7 +8,7 @@ from kd.distillation.combination import Combination, CombinationJob, as_member
 from kd.distillation.results import Trained
 from kd.distillation.specialise import specialise_group
 from kd.distillation.tracker import carry_out_combination
-from kd.jobs import check_group_settings, distillation, groups_of, prepare, specialist_kind
+from kd.from_config import check_group_settings, distillation, groups_of, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
 
 

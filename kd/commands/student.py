@@ -2,9 +2,9 @@
 
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.config import StudentConfig
-from kd.distillation.distil import distil_task
+from kd.distillation.plan import distil_task
 from kd.distillation.results import Trained
-from kd.jobs import distillation, prepare
+from kd.from_config import distillation, prepare
 
 
 def student(config: StudentConfig) -> None:

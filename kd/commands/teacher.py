@@ -3,7 +3,7 @@
 from kd.config import TeacherConfig
 from kd.distillation.results import Trained
 from kd.distillation.tracker import carry_out, tracked_by
-from kd.jobs import prepare, teacher_job, teacher_tracker
+from kd.from_config import prepare, teacher_job, teacher_tracker
 
 
 def teacher(config: TeacherConfig) -> Trained:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kd.data.source import VAL_FRACTION
 from kd.data.views import Augmentation
 
 
@@ -65,7 +66,7 @@ class Dataset:
         *,
         name: str = "arrays",
         flip: bool = False,
-        val_fraction: float = 0.1,
+        val_fraction: float = VAL_FRACTION,
         seed: int = 0,
     ) -> "Dataset":
         """Return a data set made of arrays, cut into splits as a folder of images is.

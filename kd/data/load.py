@@ -7,14 +7,14 @@ from kd.data.bundled import TORCHVISION_SETS, load_digits_source, load_torchvisi
 from kd.data.cut import cut_dataset
 from kd.data.dataset import Dataset
 from kd.data.folder import load_folder_source
-from kd.data.source import DataName, Source
+from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.errors import UserError
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 
 
 def load_dataset(
-    name: str, root: str | Path = "data", *, image_px: int = 32, val_fraction: float = 0.1, seed: int = 0
+    name: str, root: str | Path = "data", *, image_px: int = IMAGE_PX, val_fraction: float = VAL_FRACTION, seed: int = 0
 ) -> Dataset:
     """Load a data set by name; val is cut from train, and so is test where the data set has none.
 

@@ -1,12 +1,16 @@
 """Raw labelled images, before they are cut into splits."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "mnist", "folder"]
+IMAGE_PX: Final = 32
+"""Side of the square to which a folder's images are resized, unless another is given."""
+VAL_FRACTION: Final = 0.1
+"""Share of each class's training images that becomes val, unless another is given."""
 
 
 @dataclass(frozen=True, eq=False)

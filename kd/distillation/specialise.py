@@ -8,16 +8,17 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
-from kd.distillation.distil import (
+from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N
+from kd.distillation.job import check_net
+from kd.distillation.plan import (
     Distillation,
     check_recipe,
     check_temperature,
     checked_targets,
     distil_task,
-    distillation,
+    plan_distillation,
     targets_seen,
 )
-from kd.distillation.job import check_net
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import specialist_task, task_classes
@@ -73,10 +74,10 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     recipe: Recipe | None = None,
     *,
     kind: TaskKind | str = TaskKind.DUSTBIN,
-    own_fraction: float = 0.5,
+    own_fraction: float = OWN_FRACTION,
     warm_start: bool = False,
-    temperature: float = 4.0,
-    alpha: float = 0.9,
+    temperature: float = TEMPERATURE,
+    alpha: float = ALPHA,
     views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
@@ -112,7 +113,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     task_kind = _checked_kind(kind)
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
-    how = distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
+    how = plan_distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
     checked = [_checked(group, guide.dataset) for group in _sequence(groups)]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
@@ -159,8 +160,8 @@ def combine(  # noqa: PLR0913 - what is combined, and how
     teacher: Teaching,
     specialists: Sequence[Trained],
     *,
-    correction: Correction = "fit",
-    top_n: int = 1,
+    correction: Correction = CORRECTION,
+    top_n: int = TOP_N,
     name: str = "combined",
     device: str = "auto",
 ) -> Combination:
@@ -196,6 +197,8 @@ def _check_specialists(specialists: Sequence[Trained]) -> None:
         raise UserError("none to combine with the generalist; give one or more", field="specialists")
     seen: list[nn.Module] = []
     for specialist in specialists:
+        if not isinstance(specialist, Trained):
+            raise UserError(f"{specialist!r} is no specialist; give what kd.specialise returned", field="specialists")
         if specialist.model in seen:
             raise UserError(f"{specialist.name} is given twice; give each specialist once", field="specialists")
         if specialist.dataset.digest != specialists[0].dataset.digest:

@@ -123,7 +123,7 @@ class _TargetsFile:
         return None if logits is None else torch.from_numpy(logits)
 
 
-def cached_targets(  # noqa: PLR0913 - what decides the key, and where to compute and store
+def targets_from_file(  # noqa: PLR0913 - what decides the key, and where to compute and store
     model: nn.Module,
     split: Split,
     augmentation: Augmentation,
@@ -195,7 +195,7 @@ def computed_targets(  # noqa: PLR0913 - who computes what, where and how
     device: torch.device | str,
     progress: bool = False,
 ) -> CachedTargets:
-    """Return the same logits as :func:`cached_targets`, in memory alone.
+    """Return the same logits as :func:`targets_from_file`, in memory alone.
 
     Raises:
         UserError: a logit is not finite or too large for float16.

@@ -51,7 +51,7 @@ class CachedTargets:
             raise ValueError(f"{logits.shape[1]} rows of logits can't belong to {len(index)} images")
         row_of = torch.full((int(index.max()) + 1,), -1)  # by Split.index; -1 has no row
         row_of[index.cpu()] = torch.arange(len(index))
-        self.views, _, self.num_classes = logits.shape
+        self.views = len(logits)
         self._tables = {torch.device("cpu"): (logits, row_of)}
 
     def __call__(self, batch: Batch) -> Tensor:

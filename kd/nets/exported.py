@@ -3,7 +3,8 @@
 import io
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -102,6 +103,14 @@ def _text(path: Path, name: str) -> str:
         return archive.read(found[0]).decode() if found else ""
 
 
+@contextmanager
+def quiet_reading() -> Iterator[None]:
+    """Silence what torch before 2.14 warns of at each program that it reads: its own buffers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+        yield
+
+
 def read_program(path: Path) -> nn.Module:
     """Read a program.
 
@@ -109,7 +118,8 @@ def read_program(path: Path) -> nn.Module:
         UserError: torch can't read it.
     """
     try:
-        return torch.export.load(path).module()
+        with quiet_reading():
+            return torch.export.load(path).module()
     except Exception as error:  # another version's archive makes torch raise nearly anything
         raise _unreadable(path, error) from error
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from kd.config import TuneConfig
 from kd.data.dataset import Split
 from kd.distillation.combination import Member, Parts, dustbin_shifts
-from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import Job, create_trainer
+from kd.distillation.plan import distillation_jobs
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import Task, specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
-from kd.jobs import distillation, specialist_kind
+from kd.from_config import distillation, specialist_kind
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.groups import describe_group

@@ -9,7 +9,7 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.errors import UserError
-from kd.jobs import check_group_settings, check_top_n, prepare
+from kd.from_config import check_group_settings, check_top_n, prepare
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import opened
@@ -58,7 +58,10 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
 def _check(config: TuneConfig, workspace: Workspace) -> None:
     """Refuse what would fail later, before any study or run is made."""
     if config.register_as:
-        raise UserError("--register: a search registers nothing; kd specialist --config best.yaml --register NAME does")
+        raise UserError(
+            f"{config.register_as}: a search registers nothing; kd specialist --config best.yaml --register NAME does",
+            field="register_as",
+        )
     if config.objective == "student":
         check_top_n(config.top_n, workspace)
     else:

@@ -10,7 +10,7 @@ from kd.config import TuneConfig
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.jobs import find_teacher, groups_of, teacher_targets
+from kd.from_config import find_teacher, groups_of, teacher_targets
 from kd.search.attributes import SHARED
 from kd.search.candidate import Guide
 from kd.search.session import Session
@@ -59,7 +59,7 @@ def find_guide(session: Session, parent: tracking.Run) -> Guide:
 
 def load_guide(config: TuneConfig, workspace: Workspace, groups: Mapping[str, list[int]]) -> Guide:
     """Load what the leader found; the configuration names the teacher's run."""
-    teacher = load_teacher(config.teacher, "--teacher", workspace)
+    teacher = load_teacher(config.teacher, workspace)
     return Guide(workspace, teacher, teacher_targets(config, workspace, teacher), _numbered(groups))
 
 
@@ -71,7 +71,7 @@ def check_named_teacher(session: Session) -> None:
     """
     kept, named = read_shared(session.study), session.config.teacher
     if kept is not None and named not in {AUTO, kept.teacher}:
-        _check_same_teacher(session.study, weights_digest(load_teacher(named, "--teacher", session.workspace).model))
+        _check_same_teacher(session.study, weights_digest(load_teacher(named, session.workspace).model))
 
 
 def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:
@@ -85,7 +85,7 @@ def _check_same_teacher(study: optuna.Study, digest: str) -> None:
     kept = read_shared(study)
     if kept is not None and kept.teacher_digest != digest:
         raise UserError(
-            f"--study-name {study.study_name}: its trials had another teacher, run {kept.teacher}; give another name"
+            f"{study.study_name}: its trials had another teacher, run {kept.teacher}; give another name", field="study_name"
         )
 
 

@@ -93,14 +93,14 @@ def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
         name, form = _name_and_form(item, config)
         if item not in DEFAULT_SPACE.split(";"):
             if name in given:
-                raise UserError(f"--search {item}: {name} is given twice; give it once")
+                raise UserError(f"{item}: {name} is given twice; give it once", field="search")
             given.add(name)
         if form == "fixed":
             axes.pop(name, None)
         else:
             axes[name] = _axis(item, name, form, config)
     if not axes:
-        raise UserError("--search: every field is fixed, nothing is left to search")
+        raise UserError("every field is fixed, nothing is left to search", field="search")
     return tuple(axes[name] for name in sorted(axes))
 
 
@@ -124,16 +124,16 @@ def first_points(config: TuneConfig, space: Sequence[Axis]) -> tuple[dict[str, d
 def _name_and_form(item: str, config: TuneConfig) -> tuple[str, str]:
     name, equals, form = (part.strip() for part in item.partition("="))
     if not equals:
-        raise UserError(f"--search {item}: expected {_FORMS}")
+        raise UserError(f"{item}: expected {_FORMS}", field="search")
     name = name.replace("-", "_")
     known = searchable(config)
     if name in known:
         return name, form
     if name in SpecialistConfig.model_fields:
-        raise UserError(f"--search {item}: {name} is the same for all trials; search {', '.join(known)}")
+        raise UserError(f"{item}: {name} is the same for all trials; search {', '.join(known)}", field="search")
     alike = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {alike[0]}?" if alike else f"search {', '.join(known)}"
-    raise UserError(f"--search {item}: no field {name!r}; {advice}")
+    raise UserError(f"{item}: no field {name!r}; {advice}", field="search")
 
 
 def _axis(item: str, name: str, form: str, config: TuneConfig) -> Axis:
@@ -143,7 +143,7 @@ def _axis(item: str, name: str, form: str, config: TuneConfig) -> Axis:
         return Axis(name, "cat", choices=_choices(item, name, rest, config))
     allowed = _kinds(getattr(config, name))
     if kind not in allowed:
-        raise UserError(f"--search {item}: {name} takes {' or '.join([*allowed, 'cat'])}; the forms are {_FORMS}")
+        raise UserError(f"{item}: {name} takes {' or '.join([*allowed, 'cat'])}; the forms are {_FORMS}", field="search")
     return _range(item, name, kind, rest.split(":"), config)
 
 
@@ -157,7 +157,7 @@ def _kinds(value: Value) -> tuple[Kind, ...]:
 def _choices(item: str, name: str, text: str, config: TuneConfig) -> tuple[Value, ...]:
     choices = tuple(_checked(item, name, choice, config) for choice in re.split(r"\s*,\s*", text.strip()))
     if len(set(choices)) < max(2, len(choices)):
-        raise UserError(f"--search {item}: expected two different choices or more")
+        raise UserError(f"{item}: expected two different choices or more", field="search")
     return choices
 
 
@@ -165,12 +165,12 @@ def _range(item: str, name: str, kind: Kind, texts: Sequence[str], config: TuneC
     """Return an axis with two bounds, and with a step where a third text is given."""
     with_step = kind in {"int", "float"} and len(texts) == 3  # noqa: PLR2004 - low, high, step
     if len(texts) != 2 and not with_step:  # noqa: PLR2004 - low, high
-        raise UserError(f"--search {item}: expected {_FORMS}")
+        raise UserError(f"{item}: expected {_FORMS}", field="search")
     low, high = (float(_checked(item, name, text, config)) for text in texts[:2])
     if not low < high:
-        raise UserError(f"--search {item}: {texts[0]} is not below {texts[1]}")
+        raise UserError(f"{item}: {texts[0]} is not below {texts[1]}", field="search")
     if kind in {"log", "intlog"} and low <= 0:
-        raise UserError(f"--search {item}: a log scale starts above 0")
+        raise UserError(f"{item}: a log scale starts above 0", field="search")
     return Axis(name, kind, low, high, _step(item, texts[2], low, high, whole=kind == "int") if with_step else None)
 
 
@@ -179,7 +179,7 @@ def _checked(item: str, name: str, text: str, config: TuneConfig) -> Value:
     try:
         value: Value = getattr(type(config).parse({name: text}), name)
     except UserError as error:
-        raise UserError(f"--search {item}: {name} {error}") from None
+        raise UserError(f"{item}: {name} {error}", field="search") from None
     return value
 
 
@@ -187,9 +187,11 @@ def _step(item: str, text: str, low: float, high: float, *, whole: bool) -> floa
     try:
         step = float(text)
     except ValueError:
-        raise UserError(f"--search {item}: the step {text!r} is not a number") from None
+        raise UserError(f"{item}: the step {text!r} is not a number", field="search") from None
     if not 0 < step <= high - low or (whole and step != int(step)):
-        raise UserError(f"--search {item}: the step {text} is not {'a whole number ' if whole else ''}in (0, {high - low:g}]")
+        raise UserError(
+            f"{item}: the step {text} is not {'a whole number ' if whole else ''}in (0, {high - low:g}]", field="search"
+        )
     if not math.isclose((high - low) / step, round((high - low) / step), abs_tol=_TOLERANCE):
-        raise UserError(f"--search {item}: steps of {text} from {low:g} do not end at {high:g}")
+        raise UserError(f"{item}: steps of {text} from {low:g} do not end at {high:g}", field="search")
     return step

@@ -44,21 +44,25 @@ def _check_database(url: str) -> None:
     try:
         address = make_url(url)
     except ArgumentError:
-        raise UserError(f"--storage {url}: expected a database such as sqlite:///optuna.db or postgresql://...") from None
-    shown = f"--storage {address.render_as_string()}"
+        raise UserError(
+            f"{url}: expected a database such as sqlite:///optuna.db or postgresql://...", field="storage"
+        ) from None
+    shown = address.render_as_string()
     if address.get_backend_name() == "sqlite" and address.database in {None, "", ":memory:"}:
-        raise UserError(f"{shown}: workers can't share what is in memory; name a file, as in sqlite:///optuna.db")
+        raise UserError(
+            f"{shown}: workers can't share what is in memory; name a file, as in sqlite:///optuna.db", field="storage"
+        )
     if _same_database(address, tracking.tracking_uri()):
-        raise UserError(f"{shown}: that is MLflow's own database; give the study another one")
+        raise UserError(f"{shown}: that is MLflow's own database; give the study another one", field="storage")
     try:
         engine = sqlalchemy.create_engine(address)
         tables = set(sqlalchemy.inspect(engine).get_table_names())
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         asked = "is the server up, its driver there, the folder too?"
-        raise UserError(f"{shown}: can't be used ({reason(error)}); {asked}") from None
+        raise UserError(f"{shown}: can't be used ({reason(error)}); {asked}", field="storage") from None
     if {"experiments", "runs"} <= tables:
-        raise UserError(f"{shown}: that is a database of MLflow's; give the study another one")
+        raise UserError(f"{shown}: that is a database of MLflow's; give the study another one", field="storage")
 
 
 def _same_database(address: URL, uri: str) -> bool:

@@ -71,7 +71,7 @@ def open_study(
             _check_identity(name, present, facts)
             return study
         if study.directions != directions or study.get_trials(states=_BEGUN):
-            raise UserError(f"--study-name {name}: a study that kd did not make; give another name") from None
+            raise UserError(f"{name}: a study that kd did not make; give another name", field="study_name") from None
     for label, point in points.items():
         study.enqueue_trial(dict(point), user_attrs={POINT: label}, skip_if_exists=True)
     study.set_user_attr(IDENTITY, dict(facts))
@@ -91,4 +91,4 @@ def _check_identity(name: str, present: Mapping[str, str], facts: Mapping[str, s
     differing = [fact for fact in {**present, **facts} if present.get(fact) != facts.get(fact)]
     if differing:
         told = "; ".join(f"its {fact} is {present.get(fact)}, not {facts.get(fact)}" for fact in differing[:3])
-        raise UserError(f"--study-name {name}: the study is of something else ({told}); give another name")
+        raise UserError(f"{name}: the study is of something else ({told}); give another name", field="study_name")

@@ -17,12 +17,12 @@ def load_members(references: str, workspace: Workspace) -> list[Member]:
     """
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
-        raise UserError("--specialists: none is named; give RUN_ID,RUN_ID,... of finished specialists")
+        raise UserError(f"{references!r} names none; give RUN_ID,RUN_ID,... of finished specialists", field="specialists")
     members = [_load_member(name, workspace) for name in names]
     runs = [member.run_id for member in members]
     for number, run_id in enumerate(runs):
         if run_id in runs[:number]:
-            raise UserError(f"--specialists: {run_id} is named twice; name each specialist once")
+            raise UserError(f"{run_id} is named twice; name each specialist once", field="specialists")
     return members
 
 
@@ -30,8 +30,8 @@ def _load_member(reference: str, workspace: Workspace) -> Member:
     loaded = tracking.load_model(reference)
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
-        raise UserError(f"--specialists {reference}: a {facts['role']}, not a specialist; name runs of kd specialist")
-    check_fits(f"--specialists {reference}", facts["classes"], facts["image_shape"], facts["data_digest"], workspace.dataset)
+        raise UserError(f"{reference}: a {facts['role']}, not a specialist; name runs of kd specialist", field="specialists")
+    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], workspace.dataset, field="specialists")
     return Member(
         name=tracking.run_name(loaded.run_id),
         model=loaded.module.to(workspace.device),

@@ -37,7 +37,7 @@ from kd.training.checkpoints import UNREADABLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
-from kd.nets.exported import EXAMPLE_IMAGES, Exported
+from kd.nets.exported import EXAMPLE_IMAGES, Exported, quiet_reading
 
 log = logging.getLogger("kd")
 if not log.level:
@@ -62,7 +62,6 @@ class LoadedModel:
     """A model from the tracking store, with the facts that kd logged beside it."""
 
     module: nn.Module
-    uri: str
     run_id: str
     metadata: dict[str, Any]
 
@@ -416,11 +415,12 @@ def load_model(reference: str) -> LoadedModel:
         if "classes" not in metadata:
             raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
         try:
-            program = mlflow.pytorch.load_model(path)
+            with quiet_reading():
+                program = mlflow.pytorch.load_model(path)
         except (MlflowException, *UNREADABLE) as error:
             raise UserError(f"{reference}: its model can't be read ({reason(error)}); name another run") from None
         module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
-    return LoadedModel(module, uri, info.run_id, metadata)
+    return LoadedModel(module, info.run_id, metadata)
 
 
 def _model_run(run_id: str) -> str:

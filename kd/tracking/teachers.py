@@ -28,7 +28,7 @@ def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Te
     reused = store.find_finished(job.fingerprint())
     if reused:
         try:
-            found = load_teacher(reused, "--teacher", workspace, origin="reused")
+            found = load_teacher(reused, workspace, origin="reused")
         except UserError as error:  # for example, its files were deleted
             log.warning("teacher: run %s would do but can't be used (%s): training another one", reused, error)
         else:
@@ -46,24 +46,24 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if reference != AUTO:
-        _load_all(reference, "--teacher", workspace)
+        _load_all(reference, workspace, "teacher")
 
 
-def load_teacher(references: str, flag: str, workspace: Workspace, origin: str = "named") -> Teacher:
+def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher", origin: str = "named") -> Teacher:
     """Load a finished model of all classes; several, with commas between, are an ensemble.
 
     An ensemble answers with the mean of its members' probabilities (paper, section 4).
 
     Args:
         references: RUN_ID or models:/NAME@ALIAS, or several.
-        flag: the flag that named them, for messages.
         workspace: data, device and folders of the command.
+        field: the setting that named them.
         origin: how it was obtained: named or reused.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    loaded = _load_all(references, flag, workspace)
+    loaded = _load_all(references, workspace, field)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
     run = TrackedRun(
@@ -72,20 +72,20 @@ def load_teacher(references: str, flag: str, workspace: Workspace, origin: str =
     return Teacher(model, workspace.dataset, origin, run)
 
 
-def _load_all(references: str, flag: str, workspace: Workspace) -> list[store.LoadedModel]:
+def _load_all(references: str, workspace: Workspace, field: str) -> list[store.LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
-        raise UserError(f"{flag} {references!r}: names no run; give RUN_ID or models:/NAME@ALIAS")
+        raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)
     loaded = []
     for name in names:
         model = store.load_model(name)
-        _check_fits(model, f"{flag} {name}", workspace.dataset)
+        _check_fits(model, name, workspace.dataset, field)
         loaded.append(model)
     return loaded
 
 
-def _check_fits(loaded: store.LoadedModel, reference: str, dataset: Dataset) -> None:
+def _check_fits(loaded: store.LoadedModel, reference: str, dataset: Dataset, field: str) -> None:
     if loaded.metadata["kind"] != TaskKind.ALL:
-        raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes")
+        raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes", field=field)
     facts = loaded.metadata
-    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], dataset)
+    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], dataset, field=field)

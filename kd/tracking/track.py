@@ -46,7 +46,7 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
 
     A run of this name is opened, with one run below it for each training and each combination: params, metrics, figures,
     the checkpoint and the model. ``MLFLOW_TRACKING_URI`` names the store. A stopped training resumes from its last
-    finished epoch when the same one is asked for again.
+    finished epoch when the same one is asked for again. What another thread trains meanwhile is not tracked.
 
     Args:
         name: name of the run.

@@ -13,12 +13,12 @@ from torch import Tensor
 from kd.config import StudentConfig
 from kd.data.batches import Batch
 from kd.data.dataset import Dataset
-from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import Job, create_trainer
+from kd.distillation.plan import distillation_jobs
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
 from kd.distillation.task import specialist_task
 from kd.distillation.teacher import Teacher
-from kd.jobs import distillation, teacher_targets
+from kd.from_config import distillation, teacher_targets
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.specialists.kind import TaskKind
@@ -118,10 +118,10 @@ import os, sys
 from kd.specialists.kind import TaskKind
 from kd.machine.memory import give_back_freed_memory
 from kd.config import StudentConfig
-from kd.jobs import teacher_targets
+from kd.from_config import teacher_targets
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
-from kd.jobs import prepare
+from kd.from_config import prepare
 from kd.distillation.teacher import Teacher
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")

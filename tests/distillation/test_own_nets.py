@@ -374,7 +374,7 @@ def broken(num_classes: int, in_channels: int) -> nn.Module:
 def test_a_net_that_can_not_be_trained_is_refused_before_the_teacher_is_asked(
     net: Net, settings: dict[str, Any], told: str, teacher: kd.Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kd.distillation.distil.teacher_targets", None)
+    monkeypatch.setattr("kd.distillation.plan.obtain_targets", None)
     assert str(refusal(lambda: kd.distil(teacher, net, None, ONE, **settings))).startswith(told)
     if not settings and net is not broken:
         refusal(lambda: kd.specialise(teacher, [(1, 2)], net, None, ONE))

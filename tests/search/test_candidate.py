@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from kd.config import TuneConfig
-from kd.distillation.distil import distillation_jobs
 from kd.distillation.job import create_trainer
+from kd.distillation.plan import distillation_jobs
 from kd.distillation.task import specialist_task
 from kd.evaluation.predict import predict
-from kd.jobs import distillation
+from kd.from_config import distillation
 from kd.search.candidate import Candidate, Guide
 from kd.specialists.combined import CombinedModel, Specialist
 from kd.specialists.dustbin import fit_correction, group_labels

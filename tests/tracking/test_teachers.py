@@ -13,7 +13,7 @@ from kd.config import StudentConfig, TeacherConfig
 from kd.data.views import Augmentation
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
-from kd.jobs import find_teacher, prepare, teacher_job, teacher_tracker
+from kd.from_config import find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
 from kd.tracking.teachers import load_teacher
 
@@ -41,7 +41,7 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     [model] = tmp_path.glob("mlruns/**/model.pt2")
     model.write_bytes(model.read_bytes()[:1000])
     with pytest.raises(UserError, match=rf"^{first.run_id}: its model can't be read \(.*\); name another run$"):
-        load_teacher(first.run_id, "--teacher", workspace)
+        load_teacher(first.run_id, workspace)
     with tracking.run("student", output_dir=tmp_path, tags={}):
         again = find_teacher(config, workspace)
     assert again.run_id != first.run_id

@@ -23,7 +23,7 @@ from mlflow.entities import Run
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
 from kd.evaluation.predict import EVAL_BATCH_SIZE
-from kd.jobs import find_teacher, prepare
+from kd.from_config import find_teacher, prepare
 
 EPOCHS = 16
 TEACHER = ["--width", "4", "--depth", "1", "--epochs", f"{EPOCHS}"]

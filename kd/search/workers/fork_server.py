@@ -52,7 +52,7 @@ def start_process(target: Callable[[T], None], argument: T) -> BaseProcess:
             process.start()
     except (OSError, EOFError) as error:
         reason = "the fork server could not fork" if isinstance(error, EOFError) else error
-        raise UserError(f"no further worker can be started ({reason}); give fewer --workers") from None
+        raise UserError(f"no further worker can be started ({reason}); give fewer workers") from None
     return process
 
 

@@ -15,7 +15,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from kd.config import TuneConfig
 from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
 from kd.flags import error_line
-from kd.jobs import prepare
+from kd.from_config import prepare
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import ask_to_stop, check_stop, note_signals
 from kd.search.sampling import create_pruner, create_sampler

@@ -4,9 +4,8 @@ import logging
 
 from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
 from kd.data.load import load_dataset
-from kd.distillation.distil import Distillation, targets_seen
-from kd.distillation.distil import teacher_job as training_alone
 from kd.distillation.job import Job
+from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -73,7 +72,7 @@ def net(config: TeacherConfig | StudentConfig) -> NetSpec:
 
 def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
     """Return the training of a generalist."""
-    return training_alone(net(config), workspace.dataset, recipe(config), workspace.device)
+    return hard_targets_job(net(config), workspace.dataset, recipe(config), workspace.device)
 
 
 def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracker:
@@ -92,7 +91,7 @@ def find_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if config.teacher != teachers.AUTO:
-        return teachers.load_teacher(config.teacher, "--teacher", workspace)
+        return teachers.load_teacher(config.teacher, workspace)
     own = config.teacher_config()
     return teachers.reuse_or_train(teacher_job(own, workspace), teacher_tracker(own, workspace), workspace)
 

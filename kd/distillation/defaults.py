@@ -1,0 +1,19 @@
+"""Defaults of a distillation, for the library and the command line alike; known without torch."""
+
+from typing import Final
+
+from kd.specialists.kind import Correction
+
+TEMPERATURE: Final = 4.0
+"""T of the soft targets."""
+ALPHA: Final = 0.9
+"""Weight of the soft term."""
+VIEWS: Final = 4
+"""Augmented views per image: on CIFAR-10 one costs 3.5 points, two to eight can't be told from a live teacher
+(``benchmarks/views.py``)."""
+OWN_FRACTION: Final = 0.5
+"""Share of a specialist's epoch from its own classes (paper, section 5.2)."""
+CORRECTION: Final[Correction] = "fit"
+"""How the shift of the dustbin's logit is found."""
+TOP_N: Final = 1
+"""Classes of the generalist's ranking that call their specialists (Eq. 5)."""

@@ -1,0 +1,256 @@
+"""How a distillation is put together: its choices, the teacher's targets, and the trainings of control and student."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kd.data.dataset import Dataset
+from kd.distillation.defaults import ALPHA, TEMPERATURE, VIEWS
+from kd.distillation.job import Job
+from kd.distillation.objectives import hard_objective, soft_objective
+from kd.distillation.results import Trained
+from kd.distillation.target_cache import agrees, computed_targets, targets_from_file
+from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
+from kd.distillation.task import Task, whole_task
+from kd.distillation.teacher import Teacher
+from kd.distillation.tracker import carry_out
+from kd.errors import UserError
+from kd.machine.memory import give_back_freed_memory
+from kd.nets.names import SMALL
+from kd.nets.registry import Net, NetSpec, net_spec
+from kd.specialists.kind import TaskKind
+from kd.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """The choices of a distillation: the net, its recipe, and the weight and temperature of the soft targets."""
+
+    net: NetSpec
+    recipe: Recipe
+    device: torch.device
+    temperature: float = TEMPERATURE
+    alpha: float = ALPHA
+    control: bool = True
+    """Whether the same net is first trained on hard targets alone, for comparison."""
+
+
+def plan_distillation(  # noqa: PLR0913 - as distil
+    net: Net,
+    recipe: Recipe | None,
+    device: torch.device,
+    *,
+    views: int | None,
+    temperature: float,
+    alpha: float,
+    control: bool,
+    **settings: int,
+) -> Distillation:
+    """Return the choices of a distillation from the arguments of :func:`distil`.
+
+    Raises:
+        UserError: no such net, or a temperature or alpha out of bounds.
+    """
+    check_temperature(temperature)
+    if not 0 <= alpha <= 1:
+        raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
+    recipe = recipe or Recipe()
+    seen = (recipe.views or VIEWS) if views is None else views
+    return Distillation(net_spec(net, settings, SMALL), replace(recipe, views=seen), device, temperature, alpha, control)
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not above 0.
+
+    Raises:
+        UserError: it is 0, negative, or not a number.
+    """
+    if not temperature > 0:
+        raise UserError(f"{temperature}: expected a temperature above 0", field="temperature")
+
+
+def hard_targets_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:
+    """Return the training of a net on all classes and hard targets alone.
+
+    Raises:
+        UserError: the recipe does not fit the images.
+    """
+    check_recipe(recipe, dataset)
+    return Job(
+        name=name,
+        label=name,
+        role="teacher",
+        dataset=dataset,
+        task=whole_task(dataset),
+        net=net,
+        recipe=recipe,
+        objective=hard_objective(recipe.label_smoothing),
+        device=device,
+    )
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a recipe that does not fit the images.
+
+    Raises:
+        UserError: a batch is larger than the training split, or a shift than an image.
+    """
+    if recipe.batch_size > len(dataset.train):
+        raise UserError(f"{recipe.batch_size}: the training split has only {len(dataset.train)} images", field="batch_size")
+    check_shift(recipe.shift_px, dataset)
+
+
+def check_shift(shift_px: int, dataset: Dataset) -> None:
+    """Refuse a shift of images by their whole height or more.
+
+    Raises:
+        UserError: it is not smaller than an image, or negative.
+    """
+    smallest_px = min(dataset.image_shape[1:])
+    if not 0 <= shift_px < smallest_px:
+        raise UserError(f"{shift_px}: images of {smallest_px} px can only be shifted by fewer", field="shift_px")
+
+
+def obtain_targets(
+    teacher: Teacher, views: int, device: torch.device, *, shift_px: int = 0, folder: Path | None = None
+) -> TeacherTargets:
+    """Return the teacher's logits for the training images, in some of the views that students see.
+
+    Args:
+        teacher: on the device.
+        views: how many views; 0: a live teacher.
+        device: where they are computed.
+        shift_px: the students' largest shift, as in their recipe.
+        folder: holds them in a file; None: they are in memory alone.
+
+    Raises:
+        UserError: the logits are not finite, or the file can't be used.
+    """
+    dataset = teacher.dataset
+    if views == 0:
+        return LiveTargets(teacher.model)
+    augmentation = dataset.augmentation(dataset.seed, shift_px)
+    if folder is None:
+        targets = computed_targets(teacher.model, dataset.train, augmentation, views, device=device, progress=True)
+    else:
+        targets = targets_from_file(
+            teacher.model,
+            dataset.train,
+            augmentation,
+            views=views,
+            data_digest=dataset.digest,
+            split_name="train",
+            root=folder,
+            device=device,
+            progress=True,
+        )
+    give_back_freed_memory()
+    return targets
+
+
+def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None) -> TeacherTargets:
+    """Return the teacher's logits in the views that the students of a distillation see; see :func:`obtain_targets`."""
+    # Epoch e sees view e mod views: with fewer epochs than views, no epoch would see the rest.
+    views = min(how.recipe.views, how.recipe.epochs)
+    return obtain_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
+
+
+def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation) -> TeacherTargets:
+    """Return targets, which must be this teacher's, in all views that the students of a distillation see.
+
+    Raises:
+        UserError: they are another teacher's, or in fewer views.
+    """
+    if isinstance(targets, LiveTargets) and targets.model is teacher.model:
+        return targets
+    if not isinstance(targets, CachedTargets):
+        raise UserError(
+            f"{type(targets).__name__}: not this teacher's targets; give those of kd.cached_targets", field="targets"
+        )
+    epochs, dataset = how.recipe.epochs, teacher.dataset
+    if targets.views < min(how.recipe.views or epochs, epochs):  # a recipe of 0 views shows a new one each epoch
+        raise UserError(
+            f"{how.recipe.views} views are seen, and the targets have {targets.views}; give as many as they have", field="views"
+        )
+    augmentation = dataset.augmentation(dataset.seed, how.recipe.shift_px)
+    if not agrees(targets, teacher.model, dataset.train, augmentation, how.device):
+        raise UserError(
+            "the targets are not this teacher's logits for these images in these views; "
+            "give those of kd.cached_targets with this teacher, data set and shift_px",
+            field="targets",
+        )
+    return targets
+
+
+def distillation_jobs(  # noqa: PLR0913 - as above
+    how: Distillation,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    task: Task,
+    *,
+    label: str,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> tuple[Job, Job]:
+    """Return the trainings of the control and of the distilled net, alike but for the soft targets.
+
+    Args:
+        how: net, recipe, temperature and alpha.
+        teacher: the teacher.
+        targets: its logits on the training images.
+        task: the classes and images to learn.
+        label: name of the net, the same for every seed.
+        suffix: end of the trainings' names.
+        start: a net whose weights both start from, where the nets match; None: the seed draws their weights.
+
+    Raises:
+        UserError: the recipe does not fit the images.
+    """
+    check_recipe(how.recipe, teacher.dataset)
+    hard = Job(
+        name=f"control of {label}{suffix}",
+        label=label,
+        role="control",
+        dataset=teacher.dataset,
+        task=task,
+        net=how.net,
+        recipe=how.recipe,
+        objective=hard_objective(how.recipe.label_smoothing),
+        device=how.device,
+        teacher=teacher,
+        start=start,
+    )
+    soft = replace(
+        hard,
+        name=f"{label}{suffix}",
+        role="student" if task.kind == TaskKind.ALL else "specialist",
+        objective=soft_objective(
+            task, targets, temperature=how.temperature, alpha=how.alpha, label_smoothing=how.recipe.label_smoothing
+        ),
+        temperature=how.temperature,
+        alpha=how.alpha,
+    )
+    return hard, soft
+
+
+def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called
+    how: Distillation,
+    teacher: Teacher,
+    targets: TeacherTargets,
+    task: Task,
+    *,
+    label: str,
+    suffix: str = "",
+    start: nn.Module | None = None,
+) -> Trained:
+    """Train the control, then the distilled net.
+
+    The arguments are those of :func:`distillation_jobs`.
+
+    Raises:
+        UserError: a loss is not finite.
+    """
+    hard, soft = distillation_jobs(how, teacher, targets, task, label=label, suffix=suffix, start=start)
+    return carry_out(soft, carry_out(hard) if how.control else None)

@@ -1,4 +1,4 @@
-"""Distillation as the commands do it: kept targets are those of the very images that a student sees."""
+"""Distillation as the commands do it: cached targets are those of the very images that a student sees."""
 
 import platform
 import subprocess
@@ -49,7 +49,7 @@ def distilled(
     own: bool = False,
     targets: TeacherTargets | None = None,
 ) -> Job:
-    """Return the training of a student, or of a specialist, with its kept targets or with those given."""
+    """Return the training of a student, or of a specialist, with its cached targets or with those given."""
     config, guide = seen_by(teacher, changed or {})
     task = specialist_task(guide.dataset, (3, 7), TaskKind.DUSTBIN, 0.5) if own else guide.task
     targets = targets or teacher_targets(config, workspace, guide)
@@ -85,7 +85,7 @@ class Compared:
 
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("changed", [{}, {"data_seed": 5}, {"seed": 5, "views": 3}])
-def test_a_student_has_the_kept_targets_of_the_images_that_it_sees_in_every_step(
+def test_a_student_has_the_cached_targets_of_the_images_that_it_sees_in_every_step(
     teacher: Teacher, workspace: Workspace, changed: dict[str, int], *, own: bool
 ) -> None:
     config, guide = seen_by(teacher, changed)

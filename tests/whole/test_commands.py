@@ -187,7 +187,7 @@ class served:  # noqa: N801 - reads as what it does
         self._process.wait(30)
 
 
-def test_kept_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path: Path) -> None:
+def test_cached_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path: Path) -> None:
     shutil.copytree(done.folder / "targets", tmp_path / "targets")
     listed = place.kd("targets", "--list")
     kept = list((tmp_path / "targets").glob("*.targets"))

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 import kd
-from kd.errors import EXIT_BAD_INPUT, UserError
+from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 from kd.flags import error_line, flags
+from kd.machine.failure import failure_line
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import check_stop, end_at_signals, exit_code, leave, note_signals
+from kd.machine.terminal import guard_terminal, shown
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -160,6 +162,7 @@ def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``kd`` and exit: 0 done, 2 bad input, 1 a failed run, 128 and the signal's number when stopped."""
     end_at_signals()
+    guard_terminal()
     log_to_terminal()
     group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
     group = click.version_option(kd.__version__, prog_name="kd")(group)
@@ -172,13 +175,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:
-        _exit(f"kd: {error.format_message()}", EXIT_BAD_INPUT)
+        _exit(shown(error.format_message()), EXIT_BAD_INPUT)
     except UserError as error:
-        _exit(f"kd: {error_line(error)}", EXIT_BAD_INPUT)
+        _exit(shown(error_line(error)), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         leave("kd: stopped; run the same command again to resume", exit_code())
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person sees one line
+        _exit(failure_line(error), EXIT_FAILED)
 
 
-def _exit(message: str, code: int) -> None:
-    click.echo(message, err=True)
+def _exit(line: str, code: int) -> None:
+    click.echo(f"kd: {line}", err=True)
     sys.exit(code)

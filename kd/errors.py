@@ -1,7 +1,8 @@
-"""The one error that a user's mistake raises, why any error was raised in one line, and the codes with which kd exits."""
+"""The errors that are told in one line, why any other error was raised, and the codes with which kd exits."""
 
 import signal
 
+EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -18,6 +19,10 @@ class UserError(Exception):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class RunError(Exception):
+    """A failure that is nobody's bad input, described in one line. The command line exits with 1."""
 
 
 def reason(error: BaseException) -> str:

@@ -7,6 +7,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from kd.machine.text import printable
+
 log = logging.getLogger("kd")
 
 
@@ -27,7 +29,7 @@ class Progress:
         self._name = name
         self._epochs = epochs
         self._bar = tqdm(
-            desc=name, total=epochs, initial=done, unit="epoch", dynamic_ncols=True, disable=not sys.stderr.isatty()
+            desc=printable(name), total=epochs, initial=done, unit="epoch", dynamic_ncols=True, disable=not sys.stderr.isatty()
         )
 
     def __enter__(self) -> Self:

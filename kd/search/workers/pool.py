@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
-from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, RunError, UserError
 from kd.search.workers.fork_server import start_process
 from kd.search.workers.work_order import WorkOrder
 from kd.search.workers.worker import work
@@ -51,7 +51,8 @@ class WorkerPool:
         """Give up the places of workers that ended, and return the numbers of the signals that killed any of them.
 
         Raises:
-            UserError: a worker gave up over an error, which it told on the terminal.
+            UserError: a worker gave up over bad input, which it told on the terminal.
+            RunError: a worker failed over something else, which it told too.
         """
         killed = []
         for number, process in self._workers.items():
@@ -84,7 +85,7 @@ def _killed_by(number: int, process: BaseProcess) -> int:
 
     Raises:
         UserError: it gave up over bad input.
-        RuntimeError: it failed.
+        RunError: it failed.
     """
     code = process.exitcode or 0
     if code < 0:
@@ -98,5 +99,5 @@ def _killed_by(number: int, process: BaseProcess) -> int:
     if code == EXIT_BAD_INPUT:
         raise UserError(f"worker {number} gave up: see above")
     if code != 0:
-        raise RuntimeError(f"worker {number} failed with exit code {code}: see above")
+        raise RunError(f"worker {number} failed with exit code {code}: see above")
     return 0

@@ -13,11 +13,13 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 
 from kd.config import TuneConfig
-from kd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED, UserError
+from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_TERMINATED, UserError
 from kd.flags import error_line
 from kd.from_config import prepare
+from kd.machine.failure import failure_line
 from kd.machine.progress import log_to_terminal
 from kd.machine.signals import ask_to_stop, check_stop, note_signals
+from kd.machine.terminal import guard_terminal
 from kd.search.sampling import create_pruner, create_sampler
 from kd.search.shared import load_guide
 from kd.search.space import parse_space
@@ -38,6 +40,7 @@ def work(order: WorkOrder) -> None:
     """Run trials as ordered, and exit: 0 when nothing is left, 1 or 2 after an error, 143 when stopped."""
     os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
     os.environ.pop("MLFLOW_RUN_ID", None)  # a worker's first run would take it for its own
+    guard_terminal()
     if not log.handlers:
         log_to_terminal()
     try:
@@ -50,6 +53,9 @@ def work(order: WorkOrder) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(EXIT_TERMINATED)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person sees one line
+        log.error("kd: a worker failed: %s", failure_line(error))  # noqa: TRY400 - the line says where the traceback is
+        sys.exit(EXIT_FAILED)
 
 
 def _stop_with_the_command() -> None:

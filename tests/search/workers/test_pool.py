@@ -15,7 +15,7 @@ import signal, sys, time
 
 import psutil
 
-from kd.errors import UserError
+from kd.errors import RunError, UserError
 from kd.search.workers import fork_server as fork_server_module
 from kd.search.workers.fork_server import let_through, start_fork_server
 
@@ -43,7 +43,7 @@ def error_of(code):
     wait_for(pool, 0)
     try:
         pool.reap()
-    except (UserError, RuntimeError) as error:
+    except (UserError, RunError) as error:
         return type(error), str(error)
 
 
@@ -77,7 +77,7 @@ if __name__ == "__main__":
         assert pool.alive() == 0
         assert pool.reap() == []
         assert error_of(2) == (UserError, "worker 0 gave up: see above")
-        assert error_of(1) == (RuntimeError, "worker 0 failed with exit code 1: see above")
+        assert error_of(1) == (RunError, "worker 0 failed with exit code 1: see above")
         codes[:] = [0, 0]
         pool.start(1)
         [orphan] = pool._processes()

@@ -1,6 +1,5 @@
 """The best trial of a study, its configuration, and ``best.yaml``, from which a command trains it again."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -10,8 +9,6 @@ from optuna.trial import FrozenTrial, TrialState
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.machine.files import write_whole
 from kd.search.state import all_trials
-from kd.specialists.clustering import Group
-from kd.specialists.groups import parse_groups
 
 BEST_FILE = "best.yaml"
 _HEAD = "# study "
@@ -46,13 +43,6 @@ def command_settings(config: TuneConfig, groups: str) -> dict[str, object]:
 def command_name(config: TuneConfig) -> str:
     """Return the command that trains what the study searched."""
     return "student" if config.objective == "student" else "specialist"
-
-
-def groups_text(groups: Sequence[Group], classes: Sequence[str]) -> str:
-    """Return groups in the form of ``--groups``: by number, or by name where the numbers would be read as names."""
-    numbers = ";".join(",".join(map(str, group)) for group in groups)
-    names = ";".join(",".join(classes[number] for number in group) for group in groups)
-    return numbers if not groups or parse_groups(numbers, classes) == tuple(groups) else names
 
 
 def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir: Path) -> Path | None:

@@ -10,7 +10,7 @@ import optuna
 from kd.errors import UserError
 from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS
-from kd.search.best import best_trial, groups_text
+from kd.search.best import best_trial
 from kd.search.candidate import Guide
 from kd.search.final import compare
 from kd.search.progress import StudyProgress
@@ -22,6 +22,7 @@ from kd.search.storage import without_password
 from kd.search.time_limit import TimeLimit, set_time_limit
 from kd.search.workers.pool import WorkerPool
 from kd.search.workers.work_order import work_order
+from kd.specialists.groups import groups_text
 from kd.tracking import store as tracking
 
 log = logging.getLogger("kd")

@@ -1,6 +1,7 @@
 """Class groups of specialists as a user names them: given, fixed for a data set, or ``auto``."""
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from kd.errors import UserError
+from kd.machine.text import listed, nfc, printable
 from kd.specialists.clustering import MIN_CLASSES, MIN_GROUP_SIZE, Group, auto_groups, check_auto, usual_count
 
 MAX_NAME_LENGTH = 32
@@ -16,7 +18,10 @@ MAX_NAME_LENGTH = 32
 MAX_CLASS_NAME_LENGTH = 20
 
 
-MAX_NAMES_LISTED = 12
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
+"""A class's number; longer ones are text, since Python refuses to read thousands of digits."""
+_NAME = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,;]*)\s*(?:([,;])|\Z)')
+"""A name as JSON writes it, or any text without comma and semicolon; then the sign that ends it."""
 
 
 # The classes of each fixed group look alike or are of one kind. A class in no group is left to the generalist.
@@ -81,48 +86,100 @@ def parse_groups(text: str, classes: Sequence[str]) -> tuple[Group, ...]:
     """Return the groups that ``"0,1;2,3"`` or ``"cat,dog;ship,truck"`` names, in the order given.
 
     Numbers and names may be mixed, and groups may overlap. Where a data set's classes are themselves numbers and differ from
-    their places (folders 1 to 9, say), the name goes first: "7" is the class named 7.
+    their places (folders 1 to 9, say), the name goes first: 7 is the class named 7. A name in double quotes, with escapes as
+    in JSON, is always a name, and may have commas, semicolons and blanks at its ends.
 
     Raises:
         UserError: an unknown class, an empty group, one of a single class or of all, a class or a group given twice.
     """
-    groups = tuple(_parse_group(part.strip(), text, classes) for part in text.split(";"))
+    names = [*classes]
+    groups = tuple(_group(words, text, names) for words in _words(text))
     for number, group in enumerate(groups):
         if group in groups[:number]:
             raise _bad_groups(text, f"group {describe_group(group, classes)} is given twice; give it once")
     return groups
 
 
-def _parse_group(part: str, text: str, classes: Sequence[str]) -> Group:
-    names = [name.strip() for name in part.split(",") if name.strip()]
-    if not names:
+def groups_text(groups: Sequence[Group], classes: Sequence[str]) -> str:
+    """Return groups as text from which :func:`parse_groups` makes the same groups.
+
+    That is by number; by name where numbers would be read as names; and by name in quotes where a name has a comma, say.
+    """
+    forms = (str, lambda number: classes[number], lambda number: json.dumps(classes[number]))
+    texts = [";".join(",".join(map(form, group)) for group in groups) for form in forms]
+    return next((text for text in texts if _reads_as(text, groups, classes)), texts[-1])
+
+
+def _reads_as(text: str, groups: Sequence[Group], classes: Sequence[str]) -> bool:
+    return [[_number_of(word, classes) for word in words] for words in _words(text)] == [
+        list(group) for group in groups or [()]
+    ]
+
+
+def _words(text: str) -> list[list[str]]:
+    """Return the names of each group as they were typed, without blanks around them; a name in quotes keeps its quotes."""
+    groups: list[list[str]] = [[]]
+    for match in _NAME.finditer(text):
+        groups[-1] += filter(None, [match[1].strip()])
+        if match[2] == ";":
+            groups.append([])
+    return groups
+
+
+def _group(words: Sequence[str], text: str, classes: list[str]) -> Group:
+    if not words:
         raise _bad_groups(text, "a group is empty; name two classes or more in each, with a semicolon between groups")
-    numbers = [_class_number(name, text, classes) for name in names]
+    shown = f"'{printable(','.join(words))}'"
+    numbers = [_class_number(word, text, classes) for word in words]
     for place, number in enumerate(numbers):
         if number in numbers[:place]:
-            raise _bad_groups(text, f"group {part!r} has class {classes[number]} twice; name each class once")
+            raise _bad_groups(text, f"group {shown} has class {printable(classes[number])} twice; name each class once")
     if len(numbers) < MIN_GROUP_SIZE:
-        raise _bad_groups(text, f"group {part!r} has one class; give each group two or more")
+        raise _bad_groups(text, f"group {shown} has one class; give each group two or more")
     if len(numbers) == len(classes):
-        raise _bad_groups(text, f"group {part!r} is all {len(classes)} classes; a specialist needs some left out")
+        raise _bad_groups(text, f"group {shown} is all {len(classes)} classes; a specialist needs some left out")
     return tuple(sorted(numbers))
 
 
-def _class_number(name: str, text: str, classes: Sequence[str]) -> int:
-    if name in classes:
-        return list(classes).index(name)
-    if re.fullmatch(r"-?[0-9]+", name):
-        if 0 <= int(name) < len(classes):
-            return int(name)
-        raise _bad_groups(text, f"class {name} is out of range; classes are numbered 0 to {len(classes) - 1}")
-    alike = difflib.get_close_matches(name, classes, n=3)
-    listed = ", ".join(classes[:MAX_NAMES_LISTED]) + (", ..." if len(classes) > MAX_NAMES_LISTED else "")
-    advice = f"did you mean {' or '.join(alike)}?" if alike else f"the classes are {listed}"
-    raise _bad_groups(text, f"unknown class {name!r}; {advice}")
+def _class_number(word: str, text: str, classes: list[str]) -> int:
+    number = _number_of(word, classes)
+    if number is not None:
+        return number
+    if _NUMBER.fullmatch(word):
+        raise _bad_groups(text, f"class {word} is out of range; classes are numbered 0 to {len(classes) - 1}")
+    alike = difflib.get_close_matches(nfc(word), map(nfc, classes), n=3)
+    advice = f"did you mean {printable(' or '.join(alike))}?" if alike else f"the classes are {listed(classes)}"
+    raise _bad_groups(text, f"unknown class '{printable(word)}'; {advice}")
+
+
+def _number_of(word: str, classes: Sequence[str]) -> int | None:
+    """Return the class that a word means: a name in quotes, a name as it is or as kd shows it, or a number."""
+    quoted = _unquoted(word)
+    if quoted in classes:
+        return classes.index(str(quoted))
+    for form in (str, _plain, lambda name: _plain(printable(name))):
+        forms = [form(name) for name in classes]
+        if form(word) in forms:
+            return forms.index(form(word))
+    number = int(word) if _NUMBER.fullmatch(word) else -1
+    return number if 0 <= number < len(classes) else None
+
+
+def _plain(name: str) -> str:
+    return nfc(name).strip()
+
+
+def _unquoted(word: str) -> str | None:
+    """Return the name that a word in quotes stands for; None: it is no such word."""
+    try:
+        name = json.loads(word, strict=False) if word.startswith('"') else None
+    except ValueError:
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _bad_groups(spec: str, reason: str) -> UserError:
-    return UserError(f"{' '.join(spec.split()) or repr('')}: {reason}", field="groups")
+    return UserError(f"{printable(' '.join(spec.split())) or repr('')}: {reason}", field="groups")
 
 
 def fixed_groups(dataset: str, classes: Sequence[str]) -> tuple[Group, ...]:
@@ -139,7 +196,7 @@ def fixed_groups(dataset: str, classes: Sequence[str]) -> tuple[Group, ...]:
 
 def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
     """Return M and K of auto, auto:M or auto:MxK."""
-    match = re.fullmatch(r"\s*auto\s*(?::\s*([0-9]+)\s*(?:x\s*([0-9]+))?)?\s*", spec)
+    match = re.fullmatch(r"\s*auto\s*(?::\s*([0-9]{1,9})\s*(?:x\s*([0-9]{1,9}))?)?\s*", spec)
     if not match:
         raise _bad_groups(spec, "expected auto, auto:M (M groups) or auto:MxK (M groups of K classes)")
     count, size = (None if number is None else int(number) for number in match.groups())
@@ -149,7 +206,7 @@ def _parse_auto(spec: str, classes: int) -> tuple[int | None, int | None]:
 
 def describe_group(group: Group, classes: Sequence[str]) -> str:
     """Return a short name for runs and files, such as ``cat-dog-horse`` or ``apple-bear+18``; two groups can share one."""
-    names = [re.sub(r"[^\w.]+", "_", classes[number])[:MAX_CLASS_NAME_LENGTH] for number in group]
+    names = [re.sub(r"[^\w.]+", "_", nfc(classes[number]))[:MAX_CLASS_NAME_LENGTH] for number in group]
     shown = len(names)
     while shown > 1 and len(_joined(names, shown)) > MAX_NAME_LENGTH:
         shown -= 1

@@ -1,4 +1,4 @@
-"""The best trial as a configuration: ``best.yaml``, and groups in the form of ``--groups``."""
+"""The best trial as a configuration: ``best.yaml``."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from kd.config import SpecialistConfig, TuneConfig
-from kd.search.best import groups_text, write_best
+from kd.search.best import write_best
 from kd.search.storage import opened
 from kd.search.study import open_study
+from kd.specialists.groups import groups_text, parse_groups
 
 ALPHA: dict[str, BaseDistribution] = {"alpha": FloatDistribution(0, 1)}
 
@@ -27,6 +28,14 @@ def test_the_best_of_each_study_is_kept_in_one_folder(url: str, tmp_path: Path) 
     assert kept == {"best.yaml": 0.3, "best-second.yaml": 0.2}
 
 
-def test_groups_are_told_by_number_or_by_name_where_numbers_are_names() -> None:
-    assert groups_text([(0, 2), (1, 2)], ["cat", "dog", "ship", "truck"]) == "0,2;1,2"
-    assert groups_text([(0, 2)], ["1", "2", "3", "4"]) == "1,3"
+def test_groups_of_classes_with_odd_names_come_back_from_the_file(url: str, tmp_path: Path) -> None:
+    classes = ["1", "2", "3", 'a, "b"; c', "\u202ecafe\u0301\n", " 2"]
+    groups = [(0, 1), (1, 3, 5), (2, 4)]
+    with opened(url) as storage:
+        study = open_study(storage, "odd", {}, {}, pareto=False)
+        study.add_trial(optuna.create_trial(value=0.5, params={"alpha": 0.5}, distributions=ALPHA))
+        config = TuneConfig.parse({"objective": "specialist"})
+        path = write_best(config, study, groups_text(groups, classes), tmp_path)
+    assert path is not None
+    read = SpecialistConfig.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert parse_groups(read.groups, classes) == tuple(groups)

@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kd.errors import UserError
+from kd.machine.text import printable
 from kd.specialists.clustering import Group, auto_groups, covariance
-from kd.specialists.groups import check_groups, describe_group, fixed_groups, given_groups, parse_groups, resolve_groups
+from kd.specialists.groups import (
+    check_groups,
+    describe_group,
+    fixed_groups,
+    given_groups,
+    groups_text,
+    parse_groups,
+    resolve_groups,
+)
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -48,11 +57,46 @@ def test_a_class_whose_name_is_a_number_goes_by_its_name() -> None:
     assert parse_groups("0,3", ("1", "2", "3", "4")) == ((0, 2),)  # no class is named 0: the first
 
 
+def test_a_name_is_the_same_composed_and_decomposed_and_with_blanks_around_it() -> None:
+    classes = ("cafe\u0301", "thé", " eau ", "lait")
+    assert parse_groups("café,the\u0301;eau,lait", classes) == ((0, 1), (2, 3))
+    assert parse_groups("cafe\u0301,thé;eau,lait", classes) == ((0, 1), (2, 3))
+
+
+def test_a_name_in_quotes_may_have_commas_and_a_name_can_be_typed_as_it_is_shown() -> None:
+    classes = ("a,b", "c;d", 'e"f', "g\nh", "1")
+    assert parse_groups('"a,b","c;d"; "e\\"f" ,g\\nh; e"f, "1"', classes) == ((0, 1), (2, 3), (2, 4))
+
+
+def test_a_class_that_is_named_with_quotes_is_that_class() -> None:
+    assert parse_groups('"a",b', ('"a"', "b", "c")) == ((0, 1),)
+    assert parse_groups('"a,b', ('"a', "b", "c")) == ((0, 1),)
+
+
+def test_groups_are_told_by_number_or_by_name_where_numbers_are_names() -> None:
+    assert groups_text([(0, 2), (1, 2)], ["cat", "dog", "ship", "truck"]) == "0,2;1,2"
+    assert groups_text([(0, 2)], ["1", "2", "3", "4"]) == "1,3"
+    assert groups_text([(0, 1), (2, 3)], [*"123456789"]) == "1,2;3,4"
+    assert groups_text([(0, 1), (2, 3)], ["1", "0,1", "2", "3"]) == '"1","0,1";"2","3"'
+    assert groups_text([], ["cat", "dog"]) == ""
+
+
+@given(st.data())
+def test_groups_of_any_names_come_back_as_they_were(data: st.DataObject) -> None:
+    texts = st.text(max_size=6) | st.sampled_from(["0", "1", "2", "-1", "00", "a,b", '"', '"0"', "\\", "é", "e\u0301", ""])
+    classes = data.draw(st.lists(texts, min_size=3, max_size=8, unique=True))
+    numbers = st.frozensets(st.integers(0, len(classes) - 1), min_size=2, max_size=len(classes) - 1).map(sorted).map(tuple)
+    groups = data.draw(st.lists(numbers, min_size=1, max_size=4, unique=True))
+    assert parse_groups(groups_text(groups, classes), classes) == tuple(groups)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("cat,dgo", "unknown class 'dgo'; did you mean dog"),
         ("cat,unicorn", "unknown class 'unicorn'; the classes are airplane"),
+        ("cat,\x1b[2J", r"unknown class '\\x1b\[2J'"),
+        ("9" * 5000 + ",1", "unknown class '999"),
         ("1,10", "class 10 is out of range; classes are numbered 0 to 9"),
         ("-1,3", "class -1 is out of range"),
         ("", "a group is empty"),
@@ -69,7 +113,7 @@ def test_a_bad_group_is_told_in_one_line(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parse_groups(text, CIFAR10)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{text.strip() or repr('')}: ")
+    assert str(caught.value).startswith(f"{printable(text.strip()) or repr('')}: ")
     assert caught.value.field == "groups"
 
 

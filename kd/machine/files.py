@@ -54,6 +54,12 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     _remove_left_over(path)
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _remove_left_over(path: Path) -> None:
     """Remove what killed processes left beside a file: parts so old that nobody can be writing them."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.{'?' * 8}.tmp"):

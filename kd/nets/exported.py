@@ -2,10 +2,9 @@
 
 import io
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -14,7 +13,9 @@ from torch.export import Dim
 
 from kd.errors import UserError, reason
 from kd.machine.files import write_whole
+from kd.nets.archive import open_archive
 from kd.nets.log_probabilities import log_probabilities
+from kd.nets.program import Program
 
 EXAMPLE_IMAGES = 2
 """Images in the example that is exported with: a single one would freeze the batch dimension at 1."""
@@ -23,7 +24,7 @@ EXAMPLE_IMAGES = 2
 class Exported(nn.Module):
     """A model loaded back from pt2: always in evaluation mode, its weights under the names of training."""
 
-    def __init__(self, program: nn.Module, *, logarithm: bool) -> None:
+    def __init__(self, program: Program, *, logarithm: bool) -> None:
         super().__init__()
         self.program = program
         self._logarithm = logarithm
@@ -77,52 +78,41 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # at each export on the CPU
         torch.export.save(program, buffer, extra_files=dict(texts))
+    try:
+        with open_archive(buffer) as archive:
+            archive.program()
+    except ValueError as error:
+        raise UserError(f"the net can't be exported, since it could not be read again ({reason(error)})") from error
     return buffer
 
 
 def read_text(path: Path, name: str) -> str:
-    """Return a text beside a program without running any of it; empty where there is none of that name.
+    """Return a text beside a program; empty where there is none of that name.
 
     Raises:
         UserError: there is no such file, it is no archive, or it is damaged.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
-    try:
-        return _text(path, name)
-    except Exception as error:  # damaged bytes make zipfile raise nearly anything
-        raise _unreadable(path, error) from error
+    with _reading(path), open_archive(path) as archive:
+        return archive.text(name)
 
 
-def _text(path: Path, name: str) -> str:
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch itself checks no checksum
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
-        found = [entry for entry in archive.namelist() if entry.endswith(f"/extra/{name}")]
-        return archive.read(found[0]).decode() if found else ""
+def read_program(path: Path) -> Program:
+    """Read a program as data: nothing in the file is run, unpickled or evaluated.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or the program has a part that kd does not run.
+    """
+    with _reading(path), open_archive(path) as archive:
+        return archive.program()
 
 
 @contextmanager
-def quiet_reading() -> Iterator[None]:
-    """Silence what torch before 2.14 warns of at each program that it reads: its own buffers."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
-        yield
-
-
-def read_program(path: Path) -> nn.Module:
-    """Read a program.
-
-    Raises:
-        UserError: torch can't read it.
-    """
+def _reading(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
     try:
-        with quiet_reading():
-            return torch.export.load(path).module()
-    except Exception as error:  # another version's archive makes torch raise nearly anything
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save")
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # damaged bytes make zipfile, json and torch raise nearly anything
+        raise UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save") from error

@@ -6,6 +6,7 @@ from kd.distillation.results import TrackedRun
 from kd.errors import UserError
 from kd.specialists.kind import TaskKind
 from kd.tracking import store as tracking
+from kd.tracking.models import load_model
 from kd.tracking.workspace import Workspace
 
 
@@ -27,7 +28,7 @@ def load_members(references: str, workspace: Workspace) -> list[Member]:
 
 
 def _load_member(reference: str, workspace: Workspace) -> Member:
-    loaded = tracking.load_model(reference)
+    loaded = load_model(reference)
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"{reference}: a {facts['role']}, not a specialist; name runs of kd specialist", field="specialists")

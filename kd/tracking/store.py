@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -24,20 +25,20 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, get_model_info
+from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from kd.errors import UserError, reason
+from kd.machine.files import file_digest
 from kd.machine.locks import wait_for
 from kd.machine.processes import is_gone, myself
 from kd.machine.signals import check_stop
-from kd.training.checkpoints import UNREADABLE
+from kd.nets.exported import EXAMPLE_IMAGES, read_program
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
-from kd.nets.exported import EXAMPLE_IMAGES, Exported, quiet_reading
 
 log = logging.getLogger("kd")
 if not log.level:
@@ -48,6 +49,8 @@ CHAMPION = "champion"
 
 
 MODEL_NAME = "model"
+MODEL_FILE = "data/model.pt2"
+"""The program and its weights, below the folder of a logged model."""
 
 
 SYSTEM_METRICS_SECONDS = "5"
@@ -57,13 +60,22 @@ PROCESS = "kd.process"
 """Tag: the process that has the run open, as :func:`kd.machine.processes.myself` returns it, in JSON."""
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model from the tracking store, with the facts that kd logged beside it."""
+MODEL_DIGEST = "kd.model_sha256"
+"""Tag: SHA-256 of the model's file, which must be that of the file when it is loaded."""
 
-    module: nn.Module
+
+_REGISTRY = "models:/"
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """The files of a model, as they lie in the store: not one of them is trusted."""
+
+    folder: Path
     run_id: str
-    metadata: dict[str, Any]
+    """The run that logged it, from the store's database; empty where the store knows none."""
+    sha256: str | None
+    """Digest that its file must have; None: the model was logged before kd wrote one."""
 
 
 class Run:
@@ -196,8 +208,10 @@ class Run:
         target = self.output_dir / "models" / f"{self.files_name}.pt2"
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            path = mlflow.artifacts.download_artifacts(f"{location}/data/model.pt2", dst_path=folder)
-            Path(path).replace(target)
+            path = Path(mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder))
+            read_program(path)  # refuses now what could not be loaded later
+            self.log_tags({MODEL_DIGEST: file_digest(path)})
+            path.replace(target)
 
 
 def _version(package: str) -> str:
@@ -392,37 +406,42 @@ def run_name(run_id: str) -> str:
     return str(mlflow.get_run(run_id).info.run_name)
 
 
-def load_model(reference: str) -> LoadedModel:
-    """Load the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``), on the CPU.
+def fetch_model(reference: str, folder: Path) -> FetchedModel:
+    """Fetch the files of the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``); nothing is run.
 
-    A command's parent run stands for the model that the command was run for. A model that gives probabilities, such as a
-    combined one, gives their logarithms here, which are logits too.
+    A command's parent run stands for the model that the command was run for.
 
     Raises:
-        UserError: there is no such run or model, or kd did not log it.
+        UserError: there is no such run or model.
     """
     _quiet()
-    with tempfile.TemporaryDirectory() as folder:  # MLflow leaves a folder of its own behind
-        try:
-            uri = reference if ":/" in reference else f"runs:/{_model_run(reference)}/{MODEL_NAME}"
-            path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
-            info = get_model_info(path)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise UserError(
-                f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
-            ) from None
-        metadata = info.metadata or {}
-        if "classes" not in metadata:
-            raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
-        try:
-            with quiet_reading():
-                program = mlflow.pytorch.load_model(path)
-        except (MlflowException, *UNREADABLE) as error:
-            raise UserError(f"{reference}: its model can't be read ({reason(error)}); name another run") from None
-        module = Exported(program, logarithm=metadata["outputs"] == "probabilities")
-    return LoadedModel(module, info.run_id, metadata)
+    try:
+        run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
+        uri = reference if reference.startswith(_REGISTRY) else f"runs:/{run_id}/{MODEL_NAME}"
+        path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        digest = mlflow.get_run(run_id).data.tags.get(MODEL_DIGEST) if run_id else None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(
+            f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
+        ) from None
+    return FetchedModel(Path(path), run_id, digest)
 
 
 def _model_run(run_id: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        raise UserError(f"{run_id}: neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS")
     run = mlflow.get_run(run_id)
     return str(run.data.tags.get("kd.model_run", run_id))
+
+
+def _registered_run(reference: str) -> str:
+    """Return the run that logged a model of the registry; empty where the model has none."""
+    client, name = mlflow.MlflowClient(), reference.removeprefix(_REGISTRY)
+    if "@" in name:
+        version = client.get_model_version_by_alias(*name.rsplit("@", 1))
+    elif "/" in name:
+        model, number = name.rsplit("/", 1)
+        version = client.get_latest_versions(model)[0] if number == "latest" else client.get_model_version(model, number)
+    else:
+        return str(client.get_logged_model(name).source_run_id or "")
+    return str(version.run_id or "")

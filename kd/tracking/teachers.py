@@ -11,6 +11,7 @@ from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.specialists.kind import TaskKind
 from kd.tracking import store
+from kd.tracking.models import LoadedModel, load_model
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
 
@@ -72,19 +73,19 @@ def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher
     return Teacher(model, workspace.dataset, origin, run)
 
 
-def _load_all(references: str, workspace: Workspace, field: str) -> list[store.LoadedModel]:
+def _load_all(references: str, workspace: Workspace, field: str) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)
     loaded = []
     for name in names:
-        model = store.load_model(name)
+        model = load_model(name)
         _check_fits(model, name, workspace.dataset, field)
         loaded.append(model)
     return loaded
 
 
-def _check_fits(loaded: store.LoadedModel, reference: str, dataset: Dataset, field: str) -> None:
+def _check_fits(loaded: LoadedModel, reference: str, dataset: Dataset, field: str) -> None:
     if loaded.metadata["kind"] != TaskKind.ALL:
         raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes", field=field)
     facts = loaded.metadata

@@ -114,7 +114,8 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
 def load(path: str | Path) -> SavedModel:
     """Load a model that :func:`save` wrote, on the CPU.
 
-    Load only files that you trust: reading a program can run what is in it.
+    The file is read as data: its program may have only operators that compute on tensors, and nothing in it is unpickled,
+    compiled or evaluated.
 
     Args:
         path: the file.

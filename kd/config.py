@@ -4,6 +4,7 @@ The command line's flags (:mod:`kd.cli`), MLproject's parameters (:mod:`kd.mlpro
 from these fields, and a test fails where they part.
 """
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -11,8 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
-from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
+from kd.distillation.defaults import ALPHA, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
 from kd.errors import UserError, reason
+from kd.machine.text import listed, printable
 from kd.nets.names import LARGE, SMALL, NetName
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
@@ -20,14 +22,21 @@ from kd.training.recipe import OptimizerName, Recipe, Use
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound="Config")
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BatchSize = Annotated[int, Field(ge=2)]  # batch norm has no variance over one image
 _SWITCH = "decides no result"
 Switch = Annotated[T, _SWITCH]
 """A field that decides no result: a flag and a parameter of MLproject as every field is, but no MLflow param."""
+
+MAX_TOLD = 200
+"""Characters of a refused value that are shown at most."""
+MAX_SETTINGS_BYTES = 2**20
+MAX_WORKERS = 1024
+MAX_SEEDS = 10_000
+MAX_STUDY_NAME = 200
 
 TEACHER_PREFIX = "teacher_"
 DEFAULT_SPACE = "temperature=log:1:20;alpha=float:0:1;width=int:4:32:4"
@@ -49,17 +58,17 @@ class Config(BaseModel):
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field is not None and not isinstance(field.default, bool):
                 raise UserError(f"{canonical(value)}: expected a value, not yes or no", field=name)
+            if isinstance(value, str) and not _is_text(value):
+                raise UserError(f"{_told(value)}: expected text, which has no such characters", field=name)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_url=False, include_input=False)[0]
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
-                known = ", ".join(cls.model_fields)
-                raise UserError(f"unknown setting {name!r}: choose one of {known}") from None
+                raise UserError(_unknown(name, list(cls.model_fields))) from None
             expected = first["msg"][0].lower() + first["msg"][1:]
-            value = " ".join(str(values.get(name)).split())
-            raise UserError(f"{value}: {expected}", field=name) from None
+            raise UserError(f"{_told(values.get(name))}: {expected}", field=name) from None
 
     @classmethod
     def switches(cls) -> set[str]:
@@ -78,6 +87,29 @@ class Config(BaseModel):
     def restricted_to(self, other: type["Config"]) -> dict[str, Any]:
         """Return the values of the fields that ``other`` has as well."""
         return {name: getattr(self, name) for name in other.model_fields if name in type(self).model_fields}
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a value can be a name or a path: a NUL, or half a character, is in neither."""
+    try:
+        value.encode("utf-8", "surrogateescape")  # the bytes of a path that is not UTF-8 are text
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
+def _told(value: object) -> str:
+    """Return a value that is refused, as it is shown: in one line, not too long, and not what is inside of it."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'mapping'}"
+    text = printable(" ".join(str(value).split()))
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}... ({len(text):,} characters)"
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    alike = difflib.get_close_matches(name, known, n=3)
+    advice = f"did you mean {' or '.join(alike)}?" if alike else f"choose one of {listed(known)}; --help shows them"
+    return f"unknown setting {_told(name)!r}: {advice}"
 
 
 class ImagesConfig(Config):
@@ -131,8 +163,8 @@ class TrainingConfig(DataConfig):
     compile: bool = Field(Recipe.compile, description="train with torch.compile; on a CPU it costs more time than it saves")
 
 
-Depth = Annotated[Count, Field(description="residual blocks per stage")]
-Width = Annotated[Count, Field(description="channels of the first stage")]
+Depth = Annotated[Count, Field(le=1000, description="residual blocks per stage")]
+Width = Annotated[Count, Field(le=2**20, description="channels of the first stage")]
 
 
 class NetAndRecipe(Config):
@@ -144,7 +176,9 @@ class NetAndRecipe(Config):
     epochs: Count = Field(Recipe.epochs, description="passes over the training images")
     batch_size: BatchSize = Field(Recipe.batch_size, description="images per step")
     lr: Rate = Field(Recipe.lr, description="peak learning rate")
-    weight_decay: float = Field(Recipe.weight_decay, ge=0, description="L2 penalty on the weights (not on norms and biases)")
+    weight_decay: float = Field(
+        Recipe.weight_decay, ge=0, le=1e6, description="L2 penalty on the weights (not on norms and biases)"
+    )
     label_smoothing: float = Field(
         Recipe.label_smoothing, ge=0, lt=1, description="share of each hard target that is spread over all classes"
     )
@@ -183,11 +217,13 @@ def with_teacher_fields(config: type[ConfigT]) -> type[ConfigT]:
 class StudentConfig(NetAndRecipe, TrainingConfig):
     """Distil the generalist into one small net on all classes: ``kd student``."""
 
-    temperature: Rate = Field(TEMPERATURE, description="temperature T of the soft targets")
+    temperature: float = Field(TEMPERATURE, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
     alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
-    views: int = Field(VIEWS, ge=0, description="augmented views whose teacher logits are cached; 0: a live teacher")
+    views: int = Field(VIEWS, ge=0, lt=2**31, description="augmented views whose teacher logits are cached; 0: a live teacher")
     control: bool = Field(default=True, description="also train the same net on hard targets only, for comparison")
-    seeds: Count = Field(1, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same")
+    seeds: int = Field(
+        1, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same"
+    )
     teacher: str = Field("auto", description="auto (reuse the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS")
 
     def teacher_config(self) -> TeacherConfig:
@@ -262,7 +298,9 @@ class TuneConfig(SpecialistConfig):
     )
     trials: Count = Field(40, description="number of trials in the study, over all workers and machines")
     timeout: Switch[float] = Field(0.0, ge=0, description="seconds after which no new trial begins; 0: no limit")
-    workers: Switch[Count] = Field(1, description="worker processes on this machine; its cores are divided among them")
+    workers: Switch[Count] = Field(
+        1, le=MAX_WORKERS, description="worker processes on this machine; its cores are divided among them"
+    )
     pruner: Literal["median", "halving", "hyperband", "none"] = Field(
         "median", description="what stops a trial early by its val accuracy after each epoch"
     )
@@ -270,23 +308,44 @@ class TuneConfig(SpecialistConfig):
     storage: Switch[str] = Field(
         "sqlite:///optuna.db", description="the study's database, never MLflow's; postgresql://... for several machines"
     )
-    study_name: str = Field("auto", description="study to begin or resume; auto: a name made of all that its trials share")
-    final_seeds: int = Field(
-        3, ge=0, description="seeds with which the winner is trained again and scored on test; 0: it is not"
+    study_name: str = Field(
+        "auto",
+        min_length=1,
+        max_length=MAX_STUDY_NAME,
+        description="study to begin or resume; auto: a name made of all that its trials share",
     )
+    final_seeds: Seeds = Field(3, description="seeds with which the winner is trained again and scored on test; 0: it is not")
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Reads all values of YAML as text, as flags are: no tag, date, number of base 60 or code has a meaning of its own."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load_settings(path: str) -> dict[str, Any]:
-    """Read a YAML file of settings, as ``--config`` takes it: a flat mapping of field names to values.
+    """Read a YAML file of settings, as ``--config`` takes it: a flat mapping of field names to values, as text.
 
     Raises :class:`~kd.errors.UserError` where the file is missing or is not such a mapping.
     """
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).expanduser().absolute().open("rb") as file:
+            content = file.read(MAX_SETTINGS_BYTES + 1)
+    except (OSError, RuntimeError) as error:  # there is no such user's home
         raise UserError(f"{path}: can't be read ({reason(error)}); give a YAML file of settings", field="config") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})", field="config") from None
-    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
+    if len(content) > MAX_SETTINGS_BYTES:
+        raise UserError(f"{path}: longer than {MAX_SETTINGS_BYTES:,} bytes; give a YAML file of settings", field="config")
+    try:
+        settings = yaml.load(content, Loader=_TextLoader)  # noqa: S506 - it makes text, lists and mappings, nothing else
+    except RecursionError:
+        raise UserError(f"{path}: no valid YAML (nested too deeply)", field="config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no valid YAML ({_told(error)})", field="config") from None
+    if not isinstance(settings, dict):
         raise UserError(f"{path}: expected lines such as 'temperature: 4'", field="config")
     return settings

@@ -133,7 +133,7 @@ def test_a_yes_or_no_can_be_typed_in_every_way(typed: list[str], expected: bool,
         (["teacher", "--config", "absent.yaml"], "--config absent.yaml: can't be read"),
         (["teacher", "--config", "broken.yaml"], "--config broken.yaml: no valid YAML"),
         (["teacher", "--config", "list.yaml"], "--config list.yaml: expected lines such as"),
-        (["teacher", "--config", "unknown.yaml"], "unknown setting 'epochz': choose one of data, "),
+        (["teacher", "--config", "unknown.yaml"], "unknown setting 'epochz': did you mean epochs?"),
         (["teacher", "--config", "bad.yaml"], "--epochs 0: input should be greater than or equal to 1"),
     ],
 )

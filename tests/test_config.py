@@ -1,6 +1,7 @@
 """Configurations: bounds, and the one text form that flags, files and params share."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,11 @@ def test_every_field_is_described_and_good_by_default(config: type[Config]) -> N
 
 
 ANY_TRAINING: list[tuple[str, list[object], list[object]]] = [
-    ("depth", [0, -1, 1.5, "x", "", None], [1, "2", 50]),
+    ("depth", [0, -1, 1.5, "x", "", None, 1001], [1, "2", 50]),
     ("width", [0, -16], [1]),
-    ("epochs", [0, "1e3"], [1]),
+    ("epochs", [0, "1e3", 2**31, "0x_", 10**30], [1]),
     ("batch_size", [1, 0], [2]),
-    ("lr", [0, -0.1, "nan", "inf"], ["1e-3", 5]),
+    ("lr", [0, -0.1, "nan", "inf", "1e300"], ["1e-3", 5]),
     ("weight_decay", [-1e-9, "nan"], [0, "5e-4"]),
     ("seed", [-1, 2**31], [0, 2**31 - 1]),
     ("data_seed", [-1, 2**31], [0, 2**31 - 1]),
@@ -118,11 +119,11 @@ ANY_TRAINING: list[tuple[str, list[object], list[object]]] = [
 ]
 OF_A_NET = [row for row in ANY_TRAINING if row[0] in NetAndRecipe.model_fields]
 STUDENTS: list[tuple[str, list[object], list[object]]] = [
-    ("temperature", [0, -4, "inf"], [0.01, 20]),
+    ("temperature", [0, -4, "inf", "1e300"], [0.01, 20, 1000000]),
     ("alpha", [-0.1, 1.5, "nan"], [0, 1]),
-    ("views", [-1, 0.5], [0, 1, 64]),
+    ("views", [-1, 0.5, 2**31], [0, 1, 64]),
     ("control", ["maybe"], [False, "true"]),
-    ("seeds", [0], [1, 10]),
+    ("seeds", [0, 10001], [1, 10]),
     *[(f"teacher_{name}", bad, good) for name, bad, good in OF_A_NET],
 ]
 SPECIALISTS: list[tuple[str, list[object], list[object]]] = [
@@ -162,10 +163,59 @@ def test_a_refusal_tells_the_bound() -> None:
 
 
 def test_an_unknown_setting_is_told_with_those_that_are_known() -> None:
-    message = refusal(TeacherConfig, {"epochz": 3})
-    assert "'epochz'" in message
-    assert "epochs" in message.partition("choose one of")[2].split(", ")
-    assert "'temperature'" in refusal(TeacherConfig, {"temperature": 4})  # a teacher has no teacher
+    assert refusal(TeacherConfig, {"epochz": 3}) == "unknown setting 'epochz': did you mean epochs?"
+    message = refusal(TeacherConfig, {"temperature": 4})  # a teacher has no teacher
+    assert message.startswith("unknown setting 'temperature': choose one of data, data_root, ")
+    assert message.endswith(f", ... ({len(TeacherConfig.model_fields)} in all); --help shows them")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("epochs: 0x_", "0x_: input should be a valid integer"),
+        ("epochs: !!bool maybe", "maybe: input should be a valid integer"),
+        ("epochs: 2024-01-01", "2024-01-01: input should be a valid integer"),
+        ("epochs: 1:2:3", "1:2:3: input should be a valid integer"),  # 3,723 in YAML 1.1
+        (f"epochs: {'9' * 4301}", f"{'9' * 200}... (4,301 characters): unable to parse input string as an integer"),
+        ("epochs: {a: 1}", "a mapping: input should be a valid integer"),
+        ("data_root: [a]", "a list: input should be a valid string"),
+        ("epochs:", ": input should be a valid integer"),
+        ('data_root: "a\\0b"', "a\\x00b: expected text"),
+        ('data_root: "\\uD800"', "\\ud800: expected text"),
+        ("4: epochs", "unknown setting '4': choose one of"),
+        ("<<: {epochs: 3}", "unknown setting '<<': choose one of"),
+    ],
+    ids=count(),
+)
+def test_a_value_that_yaml_would_read_in_a_way_of_its_own_is_refused_in_one_line(
+    content: str, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content, encoding="utf-8")
+    message = refusal(TeacherConfig, load_settings(str(path)))
+    assert message.startswith(told)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_settings_is_read_as_flags_are(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("seed: 010\nlr: 1e-3\nresume: no\ndata_root: café\n", encoding=encoding)
+    assert load_settings(str(path)) == {"seed": "010", "lr": "1e-3", "resume": "no", "data_root": "café"}
+    assert TeacherConfig.parse(load_settings(str(path))) == TeacherConfig(seed=10, lr=0.001, resume=False, data_root="café")
+
+
+def test_a_file_of_settings_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "settings.yaml").write_text("epochs: 3")
+    assert load_settings("~/settings.yaml") == {"epochs": "3"}
+    with pytest.raises(UserError, match=rf"\(No such file or directory: {tmp_path}/absent.yaml\)"):
+        load_settings("~/absent.yaml")
+
+
+@pytest.mark.parametrize(("name", "bad"), [("workers", 10**9), ("study_name", ""), ("study_name", "x" * 201)])
+def test_bounds_of_a_search(name: str, bad: object) -> None:
+    assert refused(TuneConfig, {name: bad}).field == name
 
 
 def test_a_refusal_of_a_value_of_many_lines_is_one_line() -> None:
@@ -236,9 +286,14 @@ def test_every_batch_size_is_told() -> None:
         (b"", "expected lines such as"),
         (b"- epochs", "expected lines such as"),
         (b"4", "expected lines such as"),
-        (b"4: epochs", "expected lines such as"),
-        (b"\xff\xfe\x00", "can't be read"),
-        (b"!!python/object/apply:os.getcwd []", "no valid YAML"),
+        (b"\xff\xfe\x00", "no valid YAML"),
+        (b"\xfc", "no valid YAML"),
+        (b"!!python/object/apply:os.getcwd []", "expected lines such as"),
+        (b"[" * 5000, "no valid YAML (nested too deeply)"),
+        (b"epochs: 1\nlr: 2\nepochs: 3", "no valid YAML (epochs is set twice in"),
+        (b"? [a]\n: b", "no valid YAML"),
+        (b"a: &a [*b]", "no valid YAML"),
+        (b"#" * (2**20 + 1), "longer than 1,048,576 bytes"),
     ],
 )
 def test_a_bad_file_of_settings_is_told_in_one_line(content: bytes, told: str, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from kd.specialists.kind import Correction
 
 TEMPERATURE: Final = 4.0
 """T of the soft targets."""
+MAX_TEMPERATURE: Final = 1e6
+"""Its square is a factor of the loss, which has to stay a number."""
 ALPHA: Final = 0.9
 """Weight of the soft term."""
 VIEWS: Final = 4

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kd.data.dataset import Dataset
-from kd.distillation.defaults import ALPHA, TEMPERATURE, VIEWS
+from kd.distillation.defaults import ALPHA, MAX_TEMPERATURE, TEMPERATURE, VIEWS
 from kd.distillation.job import Job
 from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
@@ -62,13 +62,15 @@ def plan_distillation(  # noqa: PLR0913 - as distil
 
 
 def check_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not above 0.
+    """Refuse a temperature that is not above 0, or whose square is too large a factor.
 
     Raises:
-        UserError: it is 0, negative, or not a number.
+        UserError: it is 0, negative, above 1,000,000, or not a number.
     """
-    if not temperature > 0:
-        raise UserError(f"{temperature}: expected a temperature above 0", field="temperature")
+    if not 0 < temperature <= MAX_TEMPERATURE:
+        raise UserError(
+            f"{temperature}: expected a temperature above 0, and no more than {MAX_TEMPERATURE:,.0f}", field="temperature"
+        )
 
 
 def hard_targets_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: torch.device, *, name: str = "teacher") -> Job:

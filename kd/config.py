@@ -314,7 +314,9 @@ class TuneConfig(SpecialistConfig):
         max_length=MAX_STUDY_NAME,
         description="study to begin or resume; auto: a name made of all that its trials share",
     )
-    final_seeds: Seeds = Field(3, description="seeds with which the winner is trained again and scored on test; 0: it is not")
+    final_seeds: int = Field(
+        3, ge=0, le=MAX_SEEDS, description="seeds with which the winner is trained again and scored on test; 0: it is not"
+    )
 
 
 class _TextLoader(yaml.BaseLoader):

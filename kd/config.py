@@ -224,7 +224,10 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     seeds: int = Field(
         1, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same"
     )
-    teacher: str = Field("auto", description="auto (reuse the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS")
+    teacher: str = Field(
+        "auto",
+        description="auto (reuse the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS; several, with commas: an ensemble",
+    )
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

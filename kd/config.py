@@ -226,7 +226,7 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     )
     teacher: str = Field(
         "auto",
-        description="auto (the newest matching run, or train one), RUN_ID, models:/NAME@ALIAS; several, with commas: an ensemble",
+        description="auto (newest matching run, or train one), RUN_ID, models:/NAME@ALIAS; several, with commas: an ensemble",
     )
 
     def teacher_config(self) -> TeacherConfig:

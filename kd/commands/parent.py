@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kd.commands.answer import answer_lines
 from kd.config import CombinationOptions, DataConfig, StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
@@ -63,9 +64,15 @@ def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
         yield config.model_copy(update={"seed": seed}), f" seed {seed}" if config.seeds > 1 else ""
 
 
-def finish(
-    parent: Run, workspace: Workspace, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]
+def finish(  # noqa: PLR0913, PLR0917 - the run, and all that came out of it
+    parent: Run,
+    workspace: Workspace,
+    teacher: Teacher,
+    distilled: Sequence[Trained],
+    combinations: Sequence[Combination],
+    config: StudentConfig | None = None,
 ) -> None:
-    """Write the parent's note, metrics and figures."""
+    """Write the parent's note, metrics and figures, and say what came out."""
     summarise(parent, f"{workspace.command} on {workspace.dataset.name}", teacher, distilled, combinations)
-    log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
+    for line in answer_lines(parent, teacher, distilled, combinations, config):
+        log.info("%s", line)

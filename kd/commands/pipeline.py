@@ -14,4 +14,4 @@ def pipeline(config: PipelineConfig) -> None:
     with guided_by_teacher("pipeline", config, workspace) as guided:
         students = train_students(config, guided)
         specialists, combinations = train_specialists(config, guided)
-        finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations)
+        finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations, config)

@@ -17,7 +17,7 @@ def specialist(config: SpecialistConfig) -> None:
     workspace = prepare("specialist", config)
     check_group_settings(config, workspace)
     with guided_by_teacher("specialist", config, workspace) as guided:
-        finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided))
+        finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided), config)
 
 
 def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:

@@ -11,7 +11,7 @@ def student(config: StudentConfig) -> None:
     """Distil the generalist into one small net on all classes."""
     workspace = prepare("student", config)
     with guided_by_teacher("student", config, workspace) as guided:
-        finish(guided.parent, workspace, guided.teacher, train_students(config, guided), [])
+        finish(guided.parent, workspace, guided.teacher, train_students(config, guided), [], config)
 
 
 def train_students(config: StudentConfig, guided: Guided) -> list[Trained]:

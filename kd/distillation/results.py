@@ -1,6 +1,7 @@
 """Results: plain records that the library returns, and that tracking and reports read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ class TrackedRun:
     id: str
     link: str
     """A Markdown link, by the run's name."""
+    model_file: Path | None = None
+    """The model as a file on this machine; None: it was trained elsewhere or before."""
 
 
 class Tracked:

@@ -48,7 +48,8 @@ def lead(session: Session) -> None:
             _run_trials(session, pool, repair, progress)
         _check_some_completed(study, config.trials)
         progress.show(compare(config, study, guide, parent))
-    log.info("done: run %s of experiment %s; `mlflow ui` shows it", parent.id, parent.experiment_id)
+    log.info("run: %s", parent.id)
+    log.info("to see it: %s", parent.way_to_see)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from kd.distillation.combination import Combination, CombinationJob, combine_job
-from kd.distillation.results import TrackedRun
 from kd.machine.memory import give_back_freed_memory
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import combination_metrics
@@ -40,7 +39,7 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     with run(job.name, output_dir=settings.output_dir, tags=tags) as tracked:
         tracked.log_params({"dustbin_correction": job.correction, "top_n": str(job.top_n), "seed": str(job.seed)})
         tracked.log_dataset(dataset.name, dataset.digest, {"role": "combined"})
-        combination = replace(combine_job(job), run=TrackedRun(tracked.id, tracked.link))
+        combination = replace(combine_job(job), run=tracked.as_result())
         metrics = combination_metrics(combination)
         give_back_freed_memory()
         from kd.reports.combination_figures import combination_figures  # noqa: PLC0415 - matplotlib is a slow import

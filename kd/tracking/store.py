@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import tempfile
 import time
 import warnings
@@ -30,6 +31,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
+from kd.distillation.results import TrackedRun
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
 from kd.machine.locks import wait_for
@@ -93,6 +95,24 @@ class Run:
     def link(self) -> str:
         """Return a Markdown link that works in the notes that the UI shows."""
         return _link(self.name, self.experiment_id, self.id)
+
+    @property
+    def model_file(self) -> Path:
+        """Return where the run's model lies on this machine."""
+        return self.output_dir.absolute() / "models" / f"{self.files_name}.pt2"
+
+    @property
+    def way_to_see(self) -> str:
+        """Return the address of the run's page, after the command that shows it where no server does."""
+        page = f"/#/experiments/{self.experiment_id}/runs/{self.id}"
+        uri = tracking_uri()
+        if uri.startswith("http"):
+            return uri.rstrip("/") + page
+        return f"mlflow ui --backend-store-uri {shlex.quote(uri)}, then http://127.0.0.1:5000{page}"
+
+    def as_result(self) -> TrackedRun:
+        """Return the run as that of a result."""
+        return TrackedRun(self.id, self.link, self.model_file)
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
@@ -205,7 +225,7 @@ class Run:
 
     def _keep_model(self, model_id: str) -> None:
         location = mlflow.get_logged_model(model_id).artifact_location
-        target = self.output_dir / "models" / f"{self.files_name}.pt2"
+        target = self.model_file
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             path = Path(mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from kd.distillation.job import Job, create_trainer, fit_job, score_job, show_epoch
-from kd.distillation.results import TrackedRun, Trained
+from kd.distillation.results import Trained
 from kd.distillation.task import Task
 from kd.evaluation.scores import Scores
 from kd.machine.memory import give_back_freed_memory
@@ -43,7 +43,7 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
             if settings.resume:
                 _resume(job, tracked, checkpoint, trainer, state)
             _fit(job, tracked, checkpoint, trainer, state)
-            trained = replace(score_job(job, trainer.model, state, control), run=TrackedRun(tracked.id, tracked.link))
+            trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result())
             give_back_freed_memory()
             _log_figures(job, tracked, trained)
             model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))

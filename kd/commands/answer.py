@@ -1,0 +1,73 @@
+"""The last lines of a command: its answer with an interval, the model's file, the run, and what to try next."""
+
+from collections.abc import Sequence
+
+from kd.config import StudentConfig
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
+from kd.distillation.teacher import Teacher
+from kd.reports.changes import Change, combination_change, distillation_changes
+from kd.tracking.store import Run
+
+USUAL_TEMPERATURES = (1.0, 10.0)
+USUAL_ALPHAS = (0.1, 0.99)
+HARDLY_BETTER = 0.005
+"""A teacher that is better than the control by less than this has hardly anything to teach."""
+MAX_VERDICTS = 4
+
+
+def answer_lines(
+    parent: Run,
+    teacher: Teacher,
+    distilled: Sequence[Trained],
+    combinations: Sequence[Combination],
+    config: StudentConfig | None,
+) -> list[str]:
+    """Return what a command found, and where it lies, in a few lines.
+
+    Args:
+        parent: the command's run.
+        teacher: the teacher of all nets.
+        distilled: students and specialists of all seeds, with their controls.
+        combinations: one per seed; none where there are no specialists.
+        config: the settings of the distillation; None where nothing was distilled.
+    """
+    changes = distillation_changes(teacher, distilled)
+    combined = [combination_change(combinations)] if combinations else []
+    lines = [verdict_line(change) for change in [*combined, *changes][:MAX_VERDICTS]]
+    if len(combined) + len(changes) > MAX_VERDICTS:
+        lines.append(f"... and {len(combined) + len(changes) - MAX_VERDICTS} more in the run's note")
+    [answer] = combinations[:1] or distilled[:1]
+    if answer.run is not None and answer.run.model_file is not None:
+        lines.append(f"model: {answer.run.model_file}")
+    lines += [f"run: {parent.id}", f"to see it: {parent.way_to_see}"]
+    hint = "" if config is None else advice([*combined, *changes], config)
+    return [*lines, hint] if hint else lines
+
+
+def verdict_line(change: Change) -> str:
+    """Return a change in one line: the difference with its interval, the verdict, and what was compared."""
+    before, after = (f"{100 * share:.1f} %" for share in (change.before.mean, change.after.mean))
+    return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
+
+
+def advice(changes: Sequence[Change], config: StudentConfig) -> str:
+    """Return one line on what to try after a loss or a null result, from what was seen; empty where all changes are gains."""
+    missed = [change for change in changes if change.verdict != "gain"]
+    if not missed:
+        return ""
+    low, high = USUAL_TEMPERATURES
+    least, most = USUAL_ALPHAS
+    for change in missed:
+        if change.teacher is not None and change.teacher < change.before.mean + HARDLY_BETTER:
+            return (
+                f"next: the teacher ({100 * change.teacher:.1f} %) is hardly better than the control of {change.label} "
+                f"({100 * change.before.mean:.1f} %): try a better teacher (--teacher-epochs, --teacher-width) or a smaller net"
+            )
+    if not low <= config.temperature <= high:
+        return f"next: a temperature of {config.temperature:g} is unusual: try --temperature 4"
+    if not least <= config.alpha <= most:
+        return f"next: an alpha of {config.alpha:g} leaves hardly anything of one of the two targets: try --alpha 0.9"
+    if config.seeds == 1:
+        return "next: one seed shows large differences only: try --seeds 5"
+    return "next: kd tune searches temperature, alpha and width on val"

@@ -6,7 +6,7 @@ from kd.config import StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
-from kd.reports.changes import Change, combination_change, distillation_changes
+from kd.reports.changes import Change, combination_change, distillation_changes, verdict_line
 from kd.tracking.store import Run
 
 USUAL_TEMPERATURES = (1.0, 10.0)
@@ -43,12 +43,6 @@ def answer_lines(
     lines += [f"run: {parent.id}", f"to see it: {parent.way_to_see}"]
     hint = "" if config is None else advice([*combined, *changes], config)
     return [*lines, hint] if hint else lines
-
-
-def verdict_line(change: Change) -> str:
-    """Return a change in one line: the difference with its interval, the verdict, and what was compared."""
-    before, after = (f"{100 * share:.1f} %" for share in (change.before.mean, change.after.mean))
-    return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
 
 
 def advice(changes: Sequence[Change], config: StudentConfig) -> str:

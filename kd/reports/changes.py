@@ -44,6 +44,12 @@ def combination_change(combinations: Sequence[Combination]) -> Change:
     return _change("combined", [(combination.before, combination.after) for combination in combinations], "generalist", None)
 
 
+def verdict_line(change: Change) -> str:
+    """Return a change in one line: the difference with its interval, the verdict, and what was compared."""
+    before, after = (f"{100 * share:.1f} %" for share in (change.before.mean, change.after.mean))
+    return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
+
+
 def _change(
     label: str, seeds: Sequence[tuple[Tensor, Tensor]], beside: Literal["control", "generalist"], teacher: float | None
 ) -> Change:

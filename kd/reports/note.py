@@ -9,7 +9,8 @@ from kd.distillation.results import TrackedRun, Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, verdict, wilson_interval
-from kd.reports.changes import Change
+from kd.reports.changes import Change, verdict_line
+from kd.specialists.kind import TaskKind
 
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
@@ -19,6 +20,10 @@ COMBINED_TEXT = (
     "The combination answers with the distribution that minimises Eq. 5 of the paper, over the generalist and the "
     "specialists that its first answer calls."
 )
+
+
+REST_TEXT = "The rest of this summary is in `note.md`, among the artifacts."
+TABLE_HEAD_LINES = 2
 
 
 def note(  # noqa: PLR0913 - the nets, and the changes
@@ -33,8 +38,11 @@ def note(  # noqa: PLR0913 - the nets, and the changes
     """Return the summary of a run in Markdown."""
     dataset = teacher.dataset
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
+    changes = [*([combined] if combined is not None else []), *distillation]
     parts = [
         f"# {title}",
+        *(f"**{verdict_line(change)}**" for change in changes[:1]),
+        _answer(distilled, combinations),
         f"{sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
         "Everything was chosen on val; test was scored once.",
     ]
@@ -45,6 +53,34 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", distillation)]
     parts += ["## Models", _systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
+
+
+def shortened(markdown: str, limit: int) -> str:
+    """Return a note of at most ``limit`` characters: whole paragraphs and whole rows of tables, and a word about the rest."""
+    if len(markdown) <= limit:
+        return markdown
+    left = limit - len(REST_TEXT)
+    parts: list[str] = []
+    for part in markdown.split("\n\n"):
+        rows = _rows_that_fit(part, left)
+        if rows:
+            parts.append(rows)
+            left -= len(rows) + 2
+        if rows != part:
+            break
+    return "\n\n".join([*parts, REST_TEXT])
+
+
+def _rows_that_fit(part: str, left: int) -> str:
+    """Return a paragraph, or as many rows of a table as fit, its head and one row or more; empty where nothing fits."""
+    if len(part) + 2 <= left:
+        return part
+    rows = part.split("\n")
+    while len("\n".join(rows)) + 2 > left:
+        rows.pop()
+        if len(rows) <= TABLE_HEAD_LINES:
+            return ""
+    return "\n".join(rows) if part.startswith("|") else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -120,11 +156,21 @@ def _cover(combinations: Sequence[Combination]) -> str:
     return table(head, rows)
 
 
+def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
+    """Return where the model lies that the run was made for."""
+    [answer] = combinations[:1] or distilled[:1]
+    file = None if answer.run is None else answer.run.model_file
+    where = "" if file is None else f", in the file `models/{file.name}`"
+    return f"The model of this run: {_link(answer.run, answer.name)}{where}."
+
+
 def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
+    """Return all nets and combinations; what stands in one column can be compared, row by row of the same classes."""
+    whole, test = teacher.task, teacher.dataset.test
     rows = [
         [
             f"{_link(teacher.run, 'teacher')} ({teacher.origin})",
-            *_scores(teacher.task, teacher.test_logits),
+            *_scores(whole, teacher.test_logits),
             f"{teacher.parameters:,}",
             "",
         ]
@@ -143,24 +189,34 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
     rows += [
         [
             _link(combination.run, combination.name),
-            format_interval(wilson_interval(int(combination.after.sum()), len(combination.after)), signed=False),
+            _share(combination.after),
+            "",
             "",
             f"{combination.parameters:,}",
             "",
         ]
         for combination in combinations
     ]
-    return table(["model", "test accuracy (95 % interval)", "among its own classes", "parameters", "seconds"], rows)
+    over_all = f"test accuracy, all classes (n = {len(test):,})"
+    return table(["model", over_all, "test accuracy, own classes", "n", "parameters", "seconds"], rows)
 
 
 def _scores(task: Task, logits: Tensor) -> list[str]:
+    """Return the accuracy over all classes of a net that tells them apart, and the one among its own classes, with their n."""
     labels = task.test.labels
     own = task.own_correct(logits, labels)
-    correct = int((logits.argmax(dim=1) == labels).sum())
+    knows_all = task.kind in {TaskKind.ALL, TaskKind.FULL}
     return [
-        format_interval(wilson_interval(correct, len(labels)), signed=False),
-        "" if task.kind == "all" else format_interval(wilson_interval(int(own.sum()), len(own)), signed=False),
+        _share(logits.argmax(dim=1) == labels) if knows_all else "",
+        "" if task.kind == TaskKind.ALL else _share(own),
+        "" if task.kind == TaskKind.ALL else f"{len(own):,}",
     ]
+
+
+def _share(correct: Tensor) -> str:
+    """Return the share of images that are right, with its 95 % interval."""
+    interval = wilson_interval(int(correct.sum()), len(correct))
+    return f"{100 * interval.mean:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _link(run: TrackedRun | None, name: str) -> str:

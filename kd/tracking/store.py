@@ -38,6 +38,7 @@ from kd.machine.locks import wait_for
 from kd.machine.processes import is_gone, myself
 from kd.machine.signals import check_stop
 from kd.nets.exported import EXAMPLE_IMAGES, read_program
+from kd.reports.note import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -48,6 +49,10 @@ if not log.level:
 
 
 CHAMPION = "champion"
+
+
+MAX_NOTE = 8000
+"""Characters of a tag: MLflow cuts a longer one in the middle of a row."""
 
 
 MODEL_NAME = "model"
@@ -129,8 +134,9 @@ class Run:
         self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log_note(self, markdown: str) -> None:
-        """Set the note that the UI shows on the run's page."""
-        self.log_tags({"mlflow.note.content": markdown})
+        """Log a note as ``note.md``, and set it as the one that the UI shows on the run's page, where a longer one is cut."""
+        mlflow.log_text(markdown, "note.md", run_id=self.id)
+        self.log_tags({"mlflow.note.content": shortened(markdown, MAX_NOTE)})
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to a logged model where one is named."""

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from kd.commands.answer import advice, verdict_line
+from kd.commands.answer import advice
 from kd.config import StudentConfig
 from kd.evaluation.intervals import Interval
-from kd.reports.changes import Change
+from kd.reports.changes import Change, verdict_line
 
 LOSS = Change(
     label="student",

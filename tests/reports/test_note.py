@@ -1,0 +1,84 @@
+"""The note of a run: what stands in a column can be compared, and a long note is shortened between its rows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import kd
+from kd.data.dataset import Dataset
+from kd.distillation.as_teacher import teacher_of
+from kd.reports.changes import combination_change, distillation_changes
+from kd.reports.note import REST_TEXT, note, shortened, table
+
+RECIPE = kd.Recipe(epochs=1, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def written(tiny_digits: Dataset) -> str:
+    teacher = kd.train("resnet", tiny_digits, RECIPE, depth=1, width=2)
+    specialists = [
+        kd.specialise(teacher, [[0, 1]], "resnet", tiny_digits, RECIPE, kind=kind, width=2)[0] for kind in ("dustbin", "full")
+    ]
+    combination = kd.combine(teacher, specialists[:1])
+    return note(
+        "x",
+        teacher_of(teacher, None),
+        specialists,
+        combinations=[combination],
+        distillation=distillation_changes(teacher_of(teacher, None), specialists),
+        combined=combination_change([combination]),
+    )
+
+
+def rows(written: str) -> list[list[str]]:
+    """Return the cells of the table of models, its head first."""
+    lines = written.split("## Models\n\n")[1].split("\n")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("| ---")]
+
+
+def test_only_nets_that_tell_all_classes_apart_have_an_accuracy_over_all_classes(written: str) -> None:
+    head, *cells = rows(written)
+    assert head[:2] == ["model", "test accuracy, all classes (n = 40)"]
+    controls = [False, False], [True, True]  # each beside its net: one with a dustbin, one that tells all classes apart
+    assert [bool(row[1]) for row in cells] == [True, *controls[0], *controls[1], True]
+
+
+def test_accuracies_among_own_classes_have_their_number_of_images(written: str, tiny_digits: Dataset) -> None:
+    _, *cells = rows(written)
+    own = int((tiny_digits.test.labels < 2).sum())
+    assert [row[3] for row in cells] == ["", *4 * [str(own)], ""]
+    assert [bool(row[2]) for row in cells] == [False, *4 * [True], False]
+
+
+def test_the_first_lines_are_the_verdict_and_the_model(written: str) -> None:
+    _, verdict, model = written.split("\n\n")[:3]
+    assert verdict.startswith("**combined: ")
+    assert verdict.endswith("of the generalist)**")
+    assert model == "The model of this run: combined."
+
+
+paragraphs = st.one_of(
+    st.text("ab ", min_size=1, max_size=60),
+    st.integers(1, 30).map(lambda count: table(["head", "x"], [[f"row {number}", "y"] for number in range(count)])),
+)
+
+
+@given(st.lists(paragraphs, min_size=1, max_size=8), st.integers(len(REST_TEXT) + 10, 600))
+def test_a_shortened_note_keeps_whole_rows_up_to_the_limit(parts: list[str], limit: int) -> None:
+    whole = "\n\n".join(parts)
+    short = shortened(whole, limit)
+    if len(whole) <= limit:
+        assert short == whole
+    else:
+        *kept, last = short.split("\n")
+        assert len(short) <= limit
+        assert last == REST_TEXT
+        lines, all_lines = ([line for line in text if line] for text in (kept, whole.split("\n")))
+        assert lines == all_lines[: len(lines)]
+
+
+def test_a_table_is_cut_after_as_many_rows_as_fit() -> None:
+    whole = table(["a", "b"], [["1", "2"], ["3", "4"], ["5", "6"]]) + "\n\n" + "x" * 200
+    two_rows = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+    assert shortened(whole, len(two_rows) + 2 + len(REST_TEXT)) == f"{two_rows}\n\n{REST_TEXT}"
+    assert shortened(whole, len(two_rows) + 1 + len(REST_TEXT)) == f"{two_rows[:-10]}\n\n{REST_TEXT}"

@@ -209,9 +209,29 @@ def test_training_curves_of_any_length(epochs: list[dict[str, float]]) -> None:
     assert_readable(figure)
 
 
+@pytest.mark.parametrize(("first", "top"), [(3.1, 1.1), (2.9, None)])
+def test_a_first_loss_far_above_all_others_does_not_flatten_them(first: float, top: float | None) -> None:
+    epochs = [{"epoch": number, "train_loss": loss, "val_loss": 0.5} for number, loss in enumerate([first, 1.0, 0.9], start=1)]
+    loss = plots.training_curves(epochs, "x").axes[0]
+    if top is None:
+        assert loss.get_ylim()[1] > first
+    else:
+        assert loss.get_ylim()[1] == pytest.approx(top)
+        assert [text.get_text() for text in loss.texts] == ["epoch 1: 3.1"]
+
+
 def test_training_curves_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one epoch"):
         plots.training_curves([], "x")
+
+
+def test_a_long_label_of_a_difference_is_whole_on_two_lines() -> None:
+    label = "specialist 0 airplane-automobile-ship-truck+3 - control of the same net"
+    figure = plots.interval_forest([label, "student - control"], [Interval(0.01, -0.01, 0.03, 99)] * 2, "x")
+    shown = tick_labels(figure.axes[0], "y")
+    assert shown[0].replace("\n", " ") == label
+    assert shown[0].count("\n") == 1
+    assert_readable(figure)
 
 
 # Confusion

@@ -10,6 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from kd.reports.plots.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, Array, new_figure, tidy
 
 FEW_EPOCHS = 40
+LOSSES = ("train_loss", "val_loss", "train_soft_loss", "train_hard_loss")
+BAD_START = 3.0
+"""A first loss so many times as large as all others is left out of the axis, and told."""
+MIN_EPOCHS_TO_JUDGE = 3
 
 
 def training_curves(
@@ -44,6 +48,7 @@ def training_curves(
     }.items():
         _line(loss, epochs, key, look)
     loss.set_ylabel("loss (nats)")
+    _leave_out_a_bad_start(loss, epochs)
 
     _line(accuracy, epochs, "train_accuracy", (train, BLUE, "-"))
     _line(accuracy, epochs, "val_accuracy", (val, VERMILLION, "-"))
@@ -75,6 +80,18 @@ def _line(axes: Axes, epochs: Sequence[dict[str, float]], key: str, look: tuple[
     if np.isfinite(values).any():
         marker = "o" if len(epochs) <= FEW_EPOCHS else ""
         axes.plot(_column(epochs, "epoch"), values, style, color=colour, label=label, marker=marker, markersize=3)
+
+
+def _leave_out_a_bad_start(axes: Axes, epochs: Sequence[dict[str, float]]) -> None:
+    """End the axis above the losses of all epochs but the first, where the first one's would flatten the others."""
+    losses = np.stack([_column(epochs, key) for key in LOSSES])
+    losses = np.where(np.isfinite(losses), losses, 0)
+    if losses.shape[1] < MIN_EPOCHS_TO_JUDGE:
+        return
+    first, others = losses[:, 0].max(), losses[:, 1:].max()
+    if first > BAD_START * others > 0:
+        axes.set_ylim(0, 1.1 * others)
+        axes.text(0.02, 0.98, f"epoch 1: {first:.3g}", transform=axes.transAxes, va="top", fontsize=8.5, color=INK)
 
 
 def _column(epochs: Sequence[dict[str, float]], key: str) -> Array:

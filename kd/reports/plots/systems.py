@@ -1,5 +1,6 @@
 """Systems and differences beside each other, each with its interval."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -120,12 +121,18 @@ def _points(axes: Axes, values: Array, looks: Sequence[tuple[str, str, str]]) ->
 
 
 def _rows(axes: Axes, labels: Sequence[str], texts: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), [_shortened(label) for label in labels], fontsize=10)
+    axes.set_yticks(range(len(labels)), [_in_two_lines(label) for label in labels], fontsize=10)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     for row, text in enumerate(texts):
         axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9.5, color=INK)
     axes.hlines(range(len(labels)), 0, 1, LIGHT, linewidth=0.6, transform=axes.get_yaxis_transform(), zorder=0)
     tidy(axes, grid="x")
+
+
+def _in_two_lines(label: str) -> str:
+    """Return a label on one line where it fits, else on two: what differs between rows may stand at its end."""
+    lines = textwrap.wrap(plain(label), MAX_LABEL_LENGTH, max_lines=2, placeholder="…", break_long_words=True)
+    return "\n".join(lines)
 
 
 def _shortened(label: str) -> str:

@@ -124,6 +124,10 @@ class ImagesConfig(Config):
     )
     val_fraction: float = Field(VAL_FRACTION, gt=0, lt=0.9, description="share of the training images set aside for validation")
     data_seed: Seed = Field(0, description="seed of the split and of the augmented views")
+    # A switch: what it leaves out is seen in the data's digest.
+    skip_bad_images: Switch[bool] = Field(
+        default=False, description="leave out images of --data folder that can't be read, instead of refusing them"
+    )
 
 
 class OutputConfig(Config):

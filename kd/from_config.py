@@ -9,6 +9,7 @@ from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.machine.text import printable
 from kd.nets.registry import NetSpec, net_spec
 from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
@@ -35,6 +36,7 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         image_px=config.image_px,
         val_fraction=config.val_fraction,
         seed=config.data_seed,
+        skip_bad_images=config.skip_bad_images,
     )
     for name, size in config.batch_sizes().items():
         if size > len(dataset.train):
@@ -128,7 +130,7 @@ def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) 
         config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
     )
     for number, group in enumerate(groups):
-        log.info("group %d: %s", number, ", ".join(dataset.classes[label] for label in group))
+        log.info("group %d: %s", number, ", ".join(printable(dataset.classes[label]) for label in group))
     return groups, choose_groups(groups, config.group)
 
 

@@ -80,7 +80,7 @@ def test_text_and_file_give_the_configuration_back(config: type[Config], other_v
 @pytest.mark.parametrize("config", CONFIGS)
 def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> None:
     places = {"output_dir", "data_root", "device", "storage", "register_as"}
-    left_out = places | {"resume", "workers", "timeout"}
+    left_out = places | {"resume", "skip_bad_images", "workers", "timeout"}
     assert config.model_fields.keys() - config().params().keys() == left_out & config.model_fields.keys()
     assert config().params().items() <= config().texts().items()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,14 @@ from torch import Tensor
 from kd.data.dataset import Dataset, Split
 from kd.data.source import LabelledImages, Source
 from kd.errors import UserError
+from kd.machine.text import listed, printable
 
 TEST_FRACTION = 0.2
 """The share of images that becomes the test split of a data set that has none."""
 
 
 def cut_dataset(source: Source, name: str, *, val_fraction: float, seed: int) -> Dataset:
-    """Cut val from train, and first test where the source has none.
+    """Cut val from train, and first test, each where the source has none.
 
     The cuts are stratified by class and a function of the seed.
 
@@ -33,11 +35,12 @@ def cut_dataset(source: Source, name: str, *, val_fraction: float, seed: int) ->
     if not 0 < val_fraction < 1:
         raise UserError(f"{val_fraction}: expected a share above 0 and below 1", field="val_fraction")
     generator = np.random.default_rng(seed % 2**64)
-    rest, test = source.train, source.test
+    rest, val, test = source.train, source.val, source.test
     _check_class_sizes(source)
     if test is None:
         rest, test = _cut(rest, TEST_FRACTION, generator)
-    rest, val = _cut(rest, val_fraction, generator)
+    if val is None:
+        rest, val = _cut(rest, val_fraction, generator)
     splits = {"train": _to_split(rest), "val": _to_split(val), "test": _to_split(test)}
     mean, std = _channel_statistics(splits["train"].images)
     return Dataset(
@@ -48,24 +51,28 @@ def cut_dataset(source: Source, name: str, *, val_fraction: float, seed: int) ->
         std=std,
         flip=source.flip,
         digest=_digest(source.classes, splits),
+        bit_depth=source.bit_depth,
         seed=seed,
     )
 
 
 def _check_class_sizes(source: Source) -> None:
-    """Refuse a class with too few images to be in train, val and test."""
-    if source.test:
-        _check_counts(source, source.train, "train and val", 2)
-        _check_counts(source, source.test, "test", 1)
-    else:
-        _check_counts(source, source.train, "train, val and test", 3)
+    """Refuse classes with too few images to be in train, val and test."""
+    given = {"val": source.val, "test": source.test}
+    to_cut = [name for name, split in given.items() if split is None]
+    _check_counts(source, source.train, ["train", *to_cut])
+    for name, split in given.items():
+        if split is not None:
+            _check_counts(source, split, [name])
 
 
-def _check_counts(source: Source, data: LabelledImages, purpose: str, needed: int) -> None:
+def _check_counts(source: Source, data: LabelledImages, purposes: Sequence[str]) -> None:
     counts = np.bincount(data.labels, minlength=len(source.classes)).tolist()
-    for label, count in zip(source.classes, counts, strict=True):
-        if count < needed:
-            raise UserError(f"class {label!r} has {count} images for {purpose}, needs {needed} or more: add some")
+    needed = len(purposes)
+    few = [f"{name!r} ({count})" for name, count in zip(map(printable, source.classes), counts, strict=True) if count < needed]
+    if few:
+        purpose = " and ".join(filter(None, [", ".join(purposes[:-1]), purposes[-1]]))
+        raise UserError(f"classes with fewer images than the {needed} needed for {purpose}: {listed(few)}; add some to each")
 
 
 def _cut(data: LabelledImages, fraction: float, generator: np.random.Generator) -> tuple[LabelledImages, LabelledImages]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kd.data.source import VAL_FRACTION
+from kd.data.source import BIT_DEPTH, VAL_FRACTION
 from kd.data.views import Augmentation
 
 
@@ -55,6 +55,8 @@ class Dataset:
     """Digest of the pixels, labels and classes of each split, 32 hex digits."""
     seed: int = 0
     """Seed of the cuts and of the augmented views."""
+    bit_depth: int = BIT_DEPTH
+    """Bits that the values in image files of 16 bits have, by which they are scaled: 12 for many cameras."""
 
     @classmethod
     def from_arrays(  # noqa: PLR0913 - the parts of a data set

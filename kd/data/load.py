@@ -8,15 +8,24 @@ from kd.data.cut import cut_dataset
 from kd.data.dataset import Dataset
 from kd.data.folder import load_folder_source
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
+from kd.data.told import tell
 from kd.errors import UserError
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 
 
-def load_dataset(
-    name: str, root: str | Path = "data", *, image_px: int = IMAGE_PX, val_fraction: float = VAL_FRACTION, seed: int = 0
+def load_dataset(  # noqa: PLR0913 - which images, split how
+    name: str,
+    root: str | Path = "data",
+    *,
+    image_px: int = IMAGE_PX,
+    val_fraction: float = VAL_FRACTION,
+    seed: int = 0,
+    skip_bad_images: bool = False,
 ) -> Dataset:
-    """Load a data set by name; val is cut from train, and so is test where the data set has none.
+    """Load a data set by name; val and test are cut from train where the data set has none.
+
+    What was found is logged by the logger ``kd``: sizes, files passed over, and images that are in two splits.
 
     Args:
         name: digits, cifar10, cifar100, fashion_mnist, mnist or folder.
@@ -24,18 +33,22 @@ def load_dataset(
         image_px: side of the square to which a folder's images are resized, in pixels.
         val_fraction: share of each class's training images that becomes val, above 0 and below 1.
         seed: seed of the cuts and of the augmented views.
+        skip_bad_images: whether files of a folder that can't be decoded are left out; otherwise they are refused.
 
     Raises:
         UserError: an unknown name, data that can't be loaded, or a class with too few images for each split.
     """
-    return cut_dataset(_load_source(name, Path(root).expanduser(), image_px), name, val_fraction=val_fraction, seed=seed)
+    source = _load_source(name, Path(root).expanduser(), image_px, skip_bad_images=skip_bad_images)
+    dataset = cut_dataset(source, name, val_fraction=val_fraction, seed=seed)
+    tell(dataset, source.passed_over)
+    return dataset
 
 
-def _load_source(name: str, root: Path, image_px: int) -> Source:
+def _load_source(name: str, root: Path, image_px: int, *, skip_bad_images: bool) -> Source:
     if name == "digits":
         return load_digits_source()
     if name in TORCHVISION_SETS:
         return load_torchvision_source(name, root)
     if name == "folder":
-        return load_folder_source(root, image_px)
+        return load_folder_source(root, image_px, skip_bad_images=skip_bad_images)
     raise UserError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")

@@ -12,6 +12,9 @@ IMAGE_PX: Final = 32
 VAL_FRACTION: Final = 0.1
 """Share of each class's training images that becomes val, unless another is given."""
 
+BIT_DEPTH: Final = 16
+"""Bits of the values in an image file of 16 bits, unless a data set's own values need fewer."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
@@ -31,3 +34,9 @@ class Source:
     """None: the data set has no test split."""
     flip: bool
     """Whether the augmentation may mirror an image."""
+    val: LabelledImages | None = None
+    """None: val is cut from train."""
+    bit_depth: int = BIT_DEPTH
+    """Bits that the values in image files of 16 bits have: 12 for many cameras."""
+    passed_over: str = ""
+    """Which files are passed over, with counts; empty: none."""

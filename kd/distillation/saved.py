@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kd.data.arrays import channels_first
-from kd.data.folder import decode_image
+from kd.data.decode import decode_image
+from kd.data.source import BIT_DEPTH
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.errors import UserError
@@ -38,13 +39,24 @@ class Prediction:
 class SavedModel:
     """A model loaded from a file: images of any source in, classes by name out."""
 
-    def __init__(self, module: Exported, classes: Sequence[str], image_shape: Sequence[int], data_digest: str) -> None:
-        """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digest."""
+    def __init__(
+        self,
+        module: Exported,
+        classes: Sequence[str],
+        image_shape: Sequence[int],
+        data_digest: str,
+        bit_depth: int = BIT_DEPTH,
+    ) -> None:
+        """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digest.
+
+        The bit depth is that of the data set's image files of 16 bits: those to predict are scaled alike.
+        """
         channels, height, width = image_shape
         self.module = module
         self.classes = tuple(classes)
         self.image_shape = (channels, height, width)
         self.data_digest = data_digest
+        self.bit_depth = bit_depth
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -69,7 +81,7 @@ class SavedModel:
         return [self._prediction(row) for row in probabilities.tolist()]
 
     def _files(self, paths: Sequence[str | Path]) -> Tensor:
-        images = [decode_image(Path(path).expanduser(), self.image_shape) for path in paths]
+        images = [decode_image(Path(path).expanduser(), self.image_shape, bit_depth=self.bit_depth) for path in paths]
         return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.image_shape, dtype=torch.uint8)
 
     def _array(self, images: npt.ArrayLike) -> Tensor:
@@ -106,6 +118,7 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
         "outputs": "probabilities" if combined else "logits",
         "data": system.dataset.name,
         "data_digest": system.dataset.digest,
+        "bit_depth": system.dataset.bit_depth,
     }
     write_program(system.model, system.dataset.image_shape, path, {FACTS_FILE: json.dumps(facts)})
     return path
@@ -133,7 +146,7 @@ def load(path: str | Path) -> SavedModel:
     if not known:
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     module = Exported(read_program(path), logarithm=facts["outputs"] == "probabilities")
-    return SavedModel(module, facts["classes"], facts["image_shape"], facts["data_digest"])
+    return SavedModel(module, facts["classes"], facts["image_shape"], facts["data_digest"], facts.get("bit_depth", BIT_DEPTH))
 
 
 def _are_paths(images: object) -> bool:

@@ -80,6 +80,11 @@ class ArrayFile:
         """Return whether the file has the length of such an array, no more and no less."""
         return len(self._payload) == math.prod(shape) * np.dtype(dtype).itemsize
 
+    def rows(self, dtype: DTypeLike, length: int) -> NDArray[Any] | None:
+        """Return the array as rows of some length, as :meth:`array`; None also where it is not made of such rows."""
+        count, rest = divmod(len(self._payload), length * np.dtype(dtype).itemsize)
+        return None if rest else self.array(dtype, (count, length))
+
     def array(self, dtype: DTypeLike, shape: Sequence[int]) -> NDArray[Any] | None:
         """Return the array, or None where the file is damaged: its length is another, or a bit has changed.
 

@@ -141,7 +141,7 @@ IMAGES = pixels(20, 4, 5)
             LABELS,
             [*CLASSES, "cow"],
             None,
-            "class 'cow' has 0 images for train, val and test, needs 3 or more: add some",
+            "classes with fewer images than the 3 needed for train, val and test: 'cow' (0); add some to each",
         ),
         (IMAGES, LABELS, CLASSES, (IMAGES[:4] / 1, LABELS[:4]), "test images are float64; give uint8, 0 to 255"),
         (IMAGES, LABELS, CLASSES, (IMAGES[:4], LABELS[:4] * 2), "labels of test images are 0 to 2; give 0 to 1"),

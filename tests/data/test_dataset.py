@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +145,11 @@ def test_digest_changes_with_the_name_of_a_class_and_with_a_label(tmp_path: Path
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({"a": 3, "b": 2}, r"class 'b' has 2 images for train, val and test, needs 3"),
-        ({"train/a": 2, "train/b": 1, "test/a": 1, "test/b": 1}, r"class 'b' has 1 images for train and val, needs 2"),
+        ({"a": 3, "b": 2}, r"fewer images than the 3 needed for train, val and test: 'b' \(2\); add some to each"),
+        (
+            {"train/a": 2, "train/b": 1, "test/a": 1, "test/b": 1},
+            r"fewer images than the 2 needed for train and val: 'b' \(1\)",
+        ),
     ],
 )
 def test_class_with_too_few_images_is_named(tmp_path: Path, counts: dict[str, int], message: str) -> None:
@@ -164,6 +168,28 @@ def test_a_given_test_split_is_kept_whole(tmp_path: Path) -> None:
     assert (len(data.train), len(data.val), len(data.test)) == (18, 2, 5)
     first = np.asarray(Image.open(root / "test" / "a" / "0.png")).transpose(2, 0, 1)
     assert np.array_equal(data.test.images[0].numpy(), first)
+
+
+def test_a_val_of_the_users_own_is_val_whole_and_train_is_not_cut(tmp_path: Path) -> None:
+    counts = {f"{split}/{name}": count for split, count in (("train", 4), ("val", 2), ("test", 1)) for name in "ab"}
+    root = write_folder(tmp_path / "data", counts)
+    data = load_dataset("folder", root, image_px=8)
+    assert [len(data.train), len(data.val), len(data.test)] == [8, 4, 2]
+    first = np.asarray(Image.open(root / "val" / "b" / "0.png")).transpose(2, 0, 1)
+    assert np.array_equal(data.val.images[2].numpy(), first)
+    shutil.rmtree(root / "test")  # test is cut from train then, and val stays
+    again = load_dataset("folder", root, image_px=8)
+    assert [len(again.train), len(again.val), len(again.test)] == [6, 4, 2]
+    assert torch.equal(again.val.images, data.val.images)
+
+
+def test_digests_of_digits_and_of_folders_are_those_of_before(tmp_path: Path) -> None:
+    assert load_digits_set().digest == "bfcb2c1bf218afd3b5afb0e07a89902e"
+    for name in ("train/b", "train/a", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (8, 8), (10 * number, len(name), ord(name[-1]))).save(tmp_path / name / f"{number}.png")
+    assert load_dataset("folder", tmp_path, image_px=8).digest == "a3bb9443bd9474f8f52e38c7873f5df3"
 
 
 def test_unknown_data_set_is_told_with_the_known_ones() -> None:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import itertools
 import json
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import noise, save
 from PIL import Image
 
+from kd.data import decode, pixels
+from kd.data.decode import Decoded, decode_file
 from kd.data.folder import load_folder_source
 from kd.data.source import Source
 from kd.errors import UserError
-
-RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
@@ -24,16 +26,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("kd") / "cache"
     monkeypatch.setenv("KD_CACHE", str(folder))
     return folder
-
-
-def noise(*shape: int) -> np.ndarray:
-    return RANDOM.integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(path: Path, pixels: np.ndarray) -> np.ndarray:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels
 
 
 @pytest.fixture
@@ -233,7 +225,10 @@ def test_unreadable_image_is_named(root: Path, cache: Path, damage: str, suffix:
         os.mkfifo(bad)
     with pytest.raises(UserError, match=rf"^cannot read the image .*dog/bad.{suffix}: .*$"):
         load_folder_source(root, 8)
-    assert not cache.exists()
+    bad.unlink()
+    inode = cache_file(cache).stat().st_ino
+    assert load_folder_source(root, 8).train.labels.tolist() == [0, 0, 1, 1]
+    assert cache_file(cache).stat().st_ino == inode  # the good ones were cached
 
 
 def test_folder_that_is_missing_or_a_file_is_told(tmp_path: Path) -> None:
@@ -254,34 +249,212 @@ def test_empty_one_class_and_unfilled_folders_are_told(tmp_path: Path) -> None:
         load_folder_source(data, 8)
     (data / "dog").mkdir()
     (data / "dog" / "notes.txt").write_text("no image")
-    with pytest.raises(UserError, match=r"class folder .*dog holds no images"):
+    with pytest.raises(UserError, match=r"class folders without images: .*dog \(\.txt 1 passed over\); add some"):
         load_folder_source(data, 8)
 
 
 @pytest.mark.parametrize("odd", ["train/fox", "test/fox"])
-def test_test_with_other_classes_than_train_is_told(tmp_path: Path, odd: str) -> None:
+def test_a_class_in_one_split_alone_is_told_and_the_advice_works(tmp_path: Path, odd: str) -> None:
     for name in ("train/cat", "train/dog", "test/cat", "test/dog", odd):
         save(tmp_path / "data" / name / "1.png", noise(8, 8))
-    with pytest.raises(UserError, match=r"classes \['fox'\] are in only one of train/ and test/"):
+    other = {"train/fox": "test/fox", "test/fox": "train/fox"}[odd]
+    (tmp_path / "data" / other).mkdir()
+    there, missing = odd.partition("/")[0], other.partition("/")[0]
+    message = f"no images of fox in {missing}/, but in {there}/: add some, or remove this class from train/ and test/"
+    with pytest.raises(UserError, match=message):
         load_folder_source(tmp_path / "data", 8)
+    shutil.rmtree(tmp_path / "data" / "train" / "fox")
+    shutil.rmtree(tmp_path / "data" / "test" / "fox")
+    assert load_folder_source(tmp_path / "data", 8).classes == ("cat", "dog")
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_val_in_place_of_test_is_told_rather_than_taken_for_a_class(tmp_path: Path, name: str) -> None:
-    for folder in ("train/a", "train/b", f"{name}/a", f"{name}/b"):
-        save(tmp_path / "data" / folder / "1.png", noise(8, 8))
-    with pytest.raises(UserError, match=f"rename {name}/ to test/"):
-        load_folder_source(tmp_path / "data", 8)
+def test_a_hundred_classes_that_are_missing_are_ten_and_a_count(tmp_path: Path) -> None:
+    for number in range(100):
+        save(tmp_path / "train" / f"{number:02}" / "1.png")
+    save(tmp_path / "test" / "00" / "1.png")
+    with pytest.raises(
+        UserError, match=r"no images of 01, 02, .*, 10, \.\.\. \(99 in all\) in test/.*, or remove test/"
+    ) as caught:
+        load_folder_source(tmp_path, 8)
+    assert len(str(caught.value)) < 400
+    shutil.rmtree(tmp_path / "test")
+    assert load_folder_source(tmp_path, 8).test is None
+
+
+def test_val_in_place_of_test_is_val_and_test_is_cut(tmp_path: Path) -> None:
+    for folder in ("train/a", "train/b", "dev/a", "dev/b"):
+        save(tmp_path / folder / "1.png", noise(8, 8))
+    source = load_folder_source(tmp_path, 8)
+    assert source.test is None
+    assert source.val is not None
+    assert source.val.labels.tolist() == [0, 1]
+
+
+def test_links_to_files_and_folders_are_followed_and_loops_end(root: Path, tmp_path: Path) -> None:
+    inner = save(tmp_path / "store" / "more" / "9.png")
+    (root / "cat" / "more").symlink_to(tmp_path / "store" / "more")
+    (root / "cat" / "up").symlink_to(root / "cat")
+    (root / "dog" / "3.png").symlink_to(tmp_path / "store" / "more" / "9.png")
+    source = load_folder_source(root, 8)
+    assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    for place in (2, 5):
+        assert np.array_equal(source.train.images[place], inner.transpose(2, 0, 1))
+    changed = save(tmp_path / "store" / "more" / "9.png")
+    assert np.array_equal(load_folder_source(root, 8).train.images[5], changed.transpose(2, 0, 1))
+
+
+def test_a_class_is_one_whether_its_name_is_composed_or_not(tmp_path: Path) -> None:
+    for name in ("train/caf\u00e9", "train/the", "test/cafe\u0301", "test/the", "val/cafe\u0301", "val/the"):
+        save(tmp_path / name / "1.png")
+    source = load_folder_source(tmp_path, 8)
+    assert source.classes == ("caf\u00e9", "the")
+    assert source.test is not None
+    assert source.test.labels.tolist() == [0, 1]
+
+
+def test_files_passed_over_are_counted_by_extension(root: Path) -> None:
+    for name in (
+        "a.heic",
+        "B.HEIC",
+        "noextension",
+        "movie.mp4",
+        "sketch.svg",
+        "scan.dcm",
+        "run.eps",
+        "x." + "y" * 30,
+        "v.2\x1b",
+    ):
+        (root / "cat" / name).write_text("no image")
+    for name in (
+        ".DS_Store",
+        "._1.png",
+        "Thumbs.db",
+        "desktop.ini",
+        "__MACOSX/1.png",
+        "@eaDir/1.png",
+        ".ipynb_checkpoints/1.png",
+    ):
+        (root / "cat" / name).parent.mkdir(exist_ok=True)
+        (root / "cat" / name).write_text("litter")
+    (root / "dog" / "gone").symlink_to(root / "nowhere")
+    for folder in ("$RECYCLE.BIN", "lost+found", "System Volume Information"):
+        save(root / folder / "1.png")
+    source = load_folder_source(root, 8)
+    assert source.classes == ("cat", "dog")
+    assert len(source.train.labels) == 4
+    assert source.passed_over == (
+        "10 files passed over: .heic 2, no extension 2, .2\\x1b 1, .dcm 1, .eps 1, .mp4 1, .svg 1, link to nowhere 1"
+    )
+
+
+def test_a_class_of_which_no_file_can_be_read_is_told_with_what_reads_it(root: Path) -> None:
+    for name in ("1.heic", "2.heic"):
+        (root / "fox" / name).parent.mkdir(exist_ok=True)
+        (root / "fox" / name).write_text("a photograph")
+    with pytest.raises(
+        UserError, match=r"without images: .*fox \(\.heic 2 passed over; pip install pillow-heif to read \.heic\)"
+    ):
+        load_folder_source(root, 8)
+
+
+def spoil(root: Path, count: int) -> None:
+    for number in range(count):
+        (root / "dog" / f"bad{number:02}.png").write_bytes(b"no image")
+
+
+def test_all_bad_files_are_named_at_once_ten_and_a_count(root: Path) -> None:
+    spoil(root, 12)
+    message = r"cannot read 12 of 16 images in .*data: dog/bad00.png \(it is no .*\), .*bad09.png \(.*\), \.\.\. \(12 in all\)"
+    with pytest.raises(UserError, match=message + ".*--skip-bad-images") as caught:
+        load_folder_source(root, 8)
+    assert "bad10" not in str(caught.value)
+
+
+def test_bad_files_are_left_out_if_asked_for_and_counted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = load_folder_source(root, 8)
+    spoil(root, 2)
+    for _ in range(2):
+        caplog.clear()
+        source = load_folder_source(root, 8, skip_bad_images=True)
+        assert same(source, good)
+        assert source.train.labels.tolist() == good.train.labels.tolist()
+        assert source.passed_over == "2 files passed over: unreadable 2"
+        [record] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert "2 images can't be read and are left out: dog/bad00.png (it is no image" in record.getMessage()
+
+
+def test_bad_files_of_every_split_are_left_out_of_it(tmp_path: Path) -> None:
+    written = {}
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "0.png").write_bytes(b"no image")
+            written[split, name] = save(tmp_path / split / name / "1.png").transpose(2, 0, 1)
+    source = load_folder_source(tmp_path, 8, skip_bad_images=True)
+    for split, images in (("train", source.train), ("val", source.val), ("test", source.test)):
+        assert images is not None
+        assert images.labels.tolist() == [0, 1]
+        assert np.array_equal(images.images, [written[split, "cat"], written[split, "dog"]])
+
+
+def test_a_good_file_is_decoded_once_whatever_lies_beside_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def counted(path: str, *settings: int) -> Decoded:
+        decoded.append(Path(path).name)
+        return decode_file(path, *settings)
+
+    monkeypatch.setattr(pixels, "decode_file", counted)
+    spoil(root, 1)
+    with pytest.raises(UserError, match="bad00"):
+        load_folder_source(root, 8)
+    assert sorted(decoded) == ["1.png", "1.png", "2.png", "2.png", "bad00.png"]
+    decoded.clear()
+    repaired = save(root / "dog" / "bad00.png")
+    assert np.array_equal(load_folder_source(root, 8).train.images[4], repaired.transpose(2, 0, 1))
+    load_folder_source(root, 8)
+    assert decoded == ["bad00.png"]
+
+
+def deep(path: Path, largest: int) -> np.ndarray:
+    return save(path, np.random.default_rng(largest).integers(largest, largest + 1, (8, 8), dtype=np.uint16))
+
+
+def test_values_of_16_bit_files_are_scaled_by_the_largest_of_all_of_them(tmp_path: Path) -> None:
+    for number, value in enumerate((0, 100, 2048, 4095)):
+        deep(tmp_path / "ab"[number % 2] / f"{number}.png", value)
+    save(tmp_path / "b" / "8.png", np.full((8, 8), 77, np.uint8))
+    for _ in range(2):  # decoded, and cached
+        source = load_folder_source(tmp_path, 8)
+        assert source.bit_depth == 12
+        assert source.train.images[:, 0, 0, 0].tolist() == [0, 128, 6, 255, 77]
+    deep(tmp_path / "a" / "9.png", 65535)  # then they are values of 16 bits, those in the cache too
+    source = load_folder_source(tmp_path, 8)
+    assert source.bit_depth == 16
+    assert source.train.images[:, 0, 0, 0].tolist() == [0, 8, 255, 0, 16, 77]
+    (tmp_path / "a" / "9.png").unlink()
+    assert load_folder_source(tmp_path, 8).train.images[:, 0, 0, 0].tolist() == [0, 128, 6, 255, 77]
+
+
+def test_a_network_drive_that_is_gone_makes_no_file_bad(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> Decoded:
+        raise OSError(errno.EIO, "Input/output error", "1.png")
+
+    monkeypatch.setattr(decode, "_decode", gone)
+    with pytest.raises(UserError, match=r"^cannot read images: Input/output error: 1.png$"):
+        load_folder_source(root, 8, skip_bad_images=True)
 
 
 def test_second_load_reads_the_cache_in_place_of_the_images(root: Path, cache: Path) -> None:
     load_folder_source(root, 8)
     file = cache_file(cache)
-    line, _, pixels = file.read_bytes().partition(b"\n")
-    forged = bytes(255 - value for value in pixels)
+    line, _, rows = file.read_bytes().partition(b"\n")
+    starts = range(0, len(rows), 32 + 192)  # what is known of an image, and its pixels
+    inverted = [bytes(255 - value for value in rows[start + 32 : start + 224]) for start in starts]
+    forged = b"".join(rows[start : start + 32] + image for start, image in zip(starts, inverted, strict=True))
     header = {**json.loads(line), "payload_sha256": hashlib.sha256(forged).hexdigest()}
     file.write_bytes(json.dumps(header).encode() + b"\n" + forged)
-    assert load_folder_source(root, 8).train.images.tobytes() == forged
+    assert load_folder_source(root, 8).train.images.tobytes() == b"".join(inverted)
 
 
 def test_any_change_of_a_file_is_noticed(root: Path) -> None:

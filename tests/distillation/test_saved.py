@@ -155,6 +155,19 @@ def test_no_images_have_no_answers(saved: Path) -> None:
     assert model.predict(np.zeros((0, 8, 8), dtype=np.uint8)) == []
 
 
+def test_a_picture_of_12_bits_in_16_is_scaled_as_in_training(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / "photos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        values = np.full((8, 8), 372 * number, dtype=np.uint16)
+        Image.fromarray(values).save(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    photos = kd.load_dataset("folder", tmp_path / "photos", image_px=8)
+    trained = kd.train("resnet", photos, kd.Recipe(epochs=1, batch_size=4), depth=1, width=2)
+    loaded = kd.load(kd.save(trained, tmp_path / "net.pt2"))
+    [of_file] = loaded.predict([tmp_path / "photos" / "a" / "6.png"])
+    [of_array] = loaded.predict(np.full((1, 8, 8), round(372 * 6 / 4095 * 255), dtype=np.uint8))
+    assert of_file == of_array
+
+
 def test_images_that_do_not_fit_are_refused(saved: Path, tmp_path: Path) -> None:
     model, note = kd.load(saved), tmp_path / "note.txt"
     note.write_text("no picture", encoding="utf-8")
@@ -164,7 +177,7 @@ def test_images_that_do_not_fit_are_refused(saved: Path, tmp_path: Path) -> None
         (np.zeros((2, 8, 8)), "images are float64; give uint8, 0 to 255, or paths of files"),
         ("cat.jpg", "cat.jpg: give a list of images, as in predict(['cat.jpg'])"),
         (Path("cat.jpg"), "cat.jpg: give a list of images, as in predict(['cat.jpg'])"),
-        ([note], f"cannot read the image {note}: cannot identify image file '{note}'; repair or remove it"),
+        ([note], f"cannot read the image {note}: it is no image in a format that kd reads; repair or remove it"),
     ):
         with pytest.raises(UserError) as caught:
             model.predict(images)  # type: ignore[arg-type]

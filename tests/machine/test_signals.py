@@ -21,8 +21,9 @@ from optuna.trial import TrialState
 from PIL import Image
 from torch import Tensor, nn
 
-from kd.data import folder
+from kd.data import pixels
 from kd.data.dataset import Dataset
+from kd.data.decode import decode_file
 from kd.data.load import load_dataset
 from kd.distillation.objectives import hard_objective
 from kd.distillation.targets import compute_targets
@@ -174,17 +175,17 @@ def test_images_left_are_not_decoded_and_no_half_of_them_is_cached(tmp_path: Pat
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(200):
             Image.new("L", (8, 8)).save(tmp_path / "photos" / name / f"{number}.png")
-    decode, decoded = folder._decode, []
+    decode, decoded = decode_file, []
 
-    def decode_and_signal(path: str, image_px: int) -> object:
+    def decode_and_signal(path: str, image_px: int, bit_depth: int) -> object:
         decoded.append(path)
         if len(decoded) == 3:
             os.kill(os.getpid(), signal.SIGINT)
             while not signals.is_stopping():
                 time.sleep(0.001)
-        return decode(path, image_px)
+        return decode(path, image_px, bit_depth)
 
-    monkeypatch.setattr(folder, "_decode", decode_and_signal)
+    monkeypatch.setattr(pixels, "decode_file", decode_and_signal)
     note_signals()
     with pytest.raises(KeyboardInterrupt):
         load_dataset("folder", tmp_path / "photos", image_px=8)

@@ -17,7 +17,7 @@ from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_TERMINATED, UserError
 from kd.flags import error_line
 from kd.from_config import prepare
 from kd.machine.failure import failure_line
-from kd.machine.progress import log_to_terminal
+from kd.machine.progress import log_to_terminal, said_already
 from kd.machine.signals import ask_to_stop, check_stop, note_signals
 from kd.machine.terminal import guard_terminal
 from kd.search.sampling import create_pruner, create_sampler
@@ -71,7 +71,9 @@ def _stop_with_the_command() -> None:
 def _run_trials(order: WorkOrder) -> None:
     torch.set_num_threads(order.threads)
     config = TuneConfig.parse(dict(order.config))
-    guide = load_guide(config, prepare("tune", config), order.groups)
+    with said_already():
+        workspace = prepare("tune", config)
+    guide = load_guide(config, workspace, order.groups)
     with opened(config.storage) as storage:
         study = optuna.load_study(study_name=config.study_name, storage=storage, pruner=create_pruner(config))
         study.sampler = create_sampler(config, study, worker=order.number, leads=order.leads)

@@ -1,35 +1,48 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
 import logging
+from pathlib import Path
 
-from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
+from kd.config import CombinationOptions, DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
+from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.distillation.job import Job
 from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.machine.device import resolve_device
 from kd.machine.text import printable
 from kd.nets.registry import NetSpec, net_spec
 from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
+from kd.tracking.ready import check_ready
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.tracker import MlflowTracker
-from kd.tracking.workspace import Workspace, open_workspace
+from kd.tracking.workspace import Workspace, check_space, open_workspace, output_folder
 from kd.training.recipe import Recipe
 
 log = logging.getLogger("kd")
 
+MAX_SEED = 2**31 - 1
+LOGIT_BYTES = 2
+FILES_BYTES = 20 * 2**20
+"""A model, its checkpoint and its figures, of a small net."""
+
 
 def prepare(command: str, config: DataConfig) -> Workspace:
-    """Load the data and check all that a command needs, before any run is opened.
+    """Load the data and check all that a command needs, before any run is opened; what is quick to check comes first.
 
     Raises:
         UserError: the data can't be loaded, there is no such device, a batch is larger than the training split, a shift than
-            an image, or the output folder can't be written to.
+            an image, the output folder can't be written to, the disk is too full, or MLflow can't be used.
     """
+    resolve_device(config.device)
+    _check_seeds(config)
+    output_dir = output_folder(config.output_dir)
+    check_ready(config.register_as if isinstance(config, CombinationOptions) else "")
     dataset = load_dataset(
         config.data,
         config.data_root,
@@ -45,8 +58,27 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     for name, shift in config.shifts().items():
         if shift >= smallest_px:
             raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
+    check_space(output_dir, _least_bytes(config, dataset, output_dir))
     resume = config.resume if isinstance(config, TrainingConfig) else True
-    return open_workspace(command, dataset, config.device, config.output_dir, resume=resume)
+    return open_workspace(command, dataset, config.device, output_dir, resume=resume)
+
+
+def _check_seeds(config: DataConfig) -> None:
+    """Refuse seeds of replicates beyond the largest that random generators take."""
+    for name in ("seeds", "final_seeds"):
+        last = getattr(config, "seed", 0) + getattr(config, name, 0) - 1
+        if last > MAX_SEED:
+            raise UserError(f"{getattr(config, name)}: the last seed would be {last}; the largest is {MAX_SEED}", field=name)
+
+
+def _least_bytes(config: DataConfig, dataset: Dataset, output_dir: Path) -> int:
+    """Return how many bytes a command writes at least: targets that are not cached yet, and a model or two."""
+    if not isinstance(config, StudentConfig):
+        return FILES_BYTES
+    views = min(config.views, config.epochs)
+    targets = len(dataset.train) * views * dataset.num_classes * LOGIT_BYTES
+    cached = sum(path.stat().st_size for path in (output_dir / "targets").glob("*") if path.is_file())
+    return max(0, targets - cached) + FILES_BYTES
 
 
 def recipe(config: TeacherConfig | StudentConfig) -> Recipe:

@@ -1,11 +1,11 @@
 """``kd targets``: shows and clears the teacher's cached logits, without MLflow."""
 
 import logging
-from pathlib import Path
 
 from kd.config import TargetsConfig
 from kd.distillation.target_cache import TargetsInfo, list_targets, prune_targets
 from kd.errors import UserError
+from kd.machine.files import user_path
 
 log = logging.getLogger("kd")
 
@@ -14,7 +14,7 @@ def targets(config: TargetsConfig) -> None:
     """Show or clear the teacher's cached logits."""
     if not (config.list or config.prune):
         raise UserError("targets: nothing to do; give --list, --prune or both")
-    folder = Path(config.output_dir) / "targets"
+    folder = user_path(config.output_dir, "output_dir") / "targets"
     found = list_targets(folder)
     if config.list:
         for info in found:

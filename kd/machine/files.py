@@ -20,10 +20,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from kd.errors import UserError
+
 HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
 LEFT_OVER_SECONDS = 3600.0
 _DIGEST = "payload_sha256"
+
+
+def user_path(path: str | Path, field: str) -> Path:
+    """Return a path of the user's as an absolute one; ``~`` is the user's home, ``~name`` another one's.
+
+    Raises:
+        UserError: there is no user of that name.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{path}: no user has such a home folder; name another folder", field=field) from None
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:

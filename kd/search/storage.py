@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 import sqlalchemy
+from alembic.util.exc import CommandError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kd.config import TuneConfig
 from kd.errors import UserError, reason
+from kd.machine.files import user_path
+from kd.machine.secrets import masked, remember
+from kd.machine.signals import raised_at_once
 from kd.search.experimental import experimental
-from kd.tracking import store as tracking
+from kd.tracking.ready import connect_patience, sqlite_path, tracking_uri
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 120
@@ -26,13 +31,23 @@ def opened(url: str) -> Iterator[RDBStorage]:
     """Open a database for studies, and close it.
 
     Raises:
-        UserError: it is no database that several processes can share, it is MLflow's, or it can't be used.
+        UserError: it is no database that several processes can share, it is MLflow's, it is of another version of Optuna, or it
+            can't be used.
     """
-    _check_database(url)
-    shared = {"connect_args": {"timeout": LOCKED_SECONDS}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    address = check_database(url)
+    shared = (
+        {"connect_args": {"timeout": LOCKED_SECONDS}} if address.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with experimental():
-        storage = RDBStorage(url, shared, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
+    try:
+        with experimental():
+            storage = RDBStorage(_text(address), shared, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
+    except (SQLAlchemyError, CommandError, RuntimeError) as error:  # CommandError: alembic knows no such version
+        raise _refused(
+            address,
+            f"Optuna {optuna.__version__} can't use it ({masked(reason(error))}); if another version made it, `optuna storage "
+            "upgrade` may convert it, or name a new file",
+        ) from None
     try:
         yield storage
     finally:
@@ -40,35 +55,68 @@ def opened(url: str) -> Iterator[RDBStorage]:
         storage.engine.dispose()
 
 
-def _check_database(url: str) -> None:
+def check_database(url: str) -> URL:
+    """Return the address of a database for studies, which is reached, and left as it is.
+
+    Raises:
+        UserError: it is no database that several processes can share, it is MLflow's, or it can't be used.
+    """
+    remember(url)  # a driver's message may have its password
     try:
         address = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise UserError(
-            f"{url}: expected a database such as sqlite:///optuna.db or postgresql://...", field="storage"
+            f"{masked(url)}: expected a database such as sqlite:///optuna.db or postgresql://... ({masked(reason(error))})",
+            field="storage",
         ) from None
-    shown = address.render_as_string()
-    if address.get_backend_name() == "sqlite" and address.database in {None, "", ":memory:"}:
-        raise UserError(
-            f"{shown}: workers can't share what is in memory; name a file, as in sqlite:///optuna.db", field="storage"
-        )
-    if _same_database(address, tracking.tracking_uri()):
-        raise UserError(f"{shown}: that is MLflow's own database; give the study another one", field="storage")
+    if address.get_backend_name() == "sqlite":
+        if address.database in {None, "", ":memory:"}:
+            raise _refused(address, "workers can't share what is in memory; name a file, as in sqlite:///optuna.db")
+        address = address.set(database=str(user_path(str(address.database), "storage")))
+    if _same_database(address, tracking_uri()):
+        raise _refused(address, "that is MLflow's own database; give the study another one")
     try:
-        engine = sqlalchemy.create_engine(address)
-        tables = set(sqlalchemy.inspect(engine).get_table_names())
+        engine = sqlalchemy.create_engine(address, connect_args=connect_patience(address))
+        with raised_at_once():
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
         engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
-        asked = "is the server up, its driver there, the folder too?"
-        raise UserError(f"{shown}: can't be used ({reason(error)}); {asked}", field="storage") from None
+    except ImportError as error:
+        raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
+    except (SQLAlchemyError, TypeError, ValueError) as error:
+        asked = "does its folder exist?" if address.get_backend_name() == "sqlite" else "is the server up?"
+        raise _refused(address, f"can't be used ({masked(reason(error))}); {asked}") from None
     if {"experiments", "runs"} <= tables:
-        raise UserError(f"{shown}: that is a database of MLflow's; give the study another one", field="storage")
+        raise _refused(address, "that is a database of MLflow's; give the study another one")
+    return address
+
+
+def _refused(address: URL, why: str) -> UserError:
+    is_file = address.get_backend_name() == "sqlite" and address.database
+    shown = f"sqlite:///{address.database}" if is_file else masked(_text(address))
+    return UserError(f"{shown}: {why}", field="storage")
+
+
+def _text(address: URL) -> str:
+    return address.render_as_string(hide_password=False)
+
+
+def _driver(address: URL) -> str:
+    """Return what to do where the driver of a database is missing."""
+    if address.drivername == "postgresql":  # SQLAlchemy's own choice among drivers is psycopg2
+        return "`pip install 'psycopg[binary]'`, and begin the address with postgresql+psycopg://"
+    if address.drivername == "postgresql+psycopg":
+        return "`pip install 'psycopg[binary]'`"
+    return "install it, or use sqlite:///optuna.db"
 
 
 def _same_database(address: URL, uri: str) -> bool:
+    """Return whether a database is the tracking store's; files are compared by where they are."""
+    path = sqlite_path(uri)
+    if path is not None:
+        return address.get_backend_name() == "sqlite" and Path(str(address.database)).resolve() == path.resolve()
     try:
         other = make_url(uri)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return False
     return (address.get_backend_name(), address.host, address.port, address.database) == (
         other.get_backend_name(), other.host, other.port, other.database,
@@ -77,4 +125,4 @@ def _same_database(address: URL, uri: str) -> bool:
 
 def without_password(config: TuneConfig) -> TuneConfig:
     """Return a configuration as it may be shown: what is tracked is read by many."""
-    return config.model_copy(update={"storage": make_url(config.storage).render_as_string()})
+    return config.model_copy(update={"storage": masked(config.storage)})

@@ -9,6 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.machine.processes import myself
+from kd.machine.secrets import masked
 from kd.search.attributes import END, PARAMETERS, POINT, RUN, STOPPED, SURPLUS, WORKER
 from kd.search.candidate import Candidate, Guide
 from kd.search.space import Axis
@@ -118,7 +119,7 @@ class TrialRunner:
             self.lost = True
             return "failed", "its heartbeats were missed"
         if isinstance(error, UserError | RuntimeError):
-            trial.set_user_attr(END, str(error))
+            trial.set_user_attr(END, masked(str(error)))
             return "failed", str(error)
         return "failed", ""
 

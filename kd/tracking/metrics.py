@@ -1,6 +1,8 @@
 """The one place that names metrics, and the params of a training, from the library's records."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from kd.distillation.combination import Beside, Combination
@@ -8,9 +10,13 @@ from kd.distillation.job import Job
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval
 from kd.evaluation.scores import Scores
+from kd.machine.names import metric_name
 from kd.reports.changes import Change
 from kd.tracking.params import canonical
 from kd.training.fit import ScoredEpoch
+
+_NUMBERED = re.compile(r"specialist \d+(?= )")
+"""The part of a specialist's label that comes before its classes."""
 
 
 def score_metrics(scores: Scores, prefix: str) -> dict[str, float]:
@@ -76,20 +82,36 @@ def _beside_metrics(beside: Beside, split: str) -> dict[str, float]:
     }
 
 
-def change_metrics(change: Change) -> dict[str, float]:
-    """Return a change, e.g. ``student_test_accuracy``, ``student_control_test_accuracy`` and ``student_minus_control``."""
-    slug = change.label.replace(" ", "_")
-    parts: Mapping[str, Interval] = {
-        f"{slug}_test_accuracy": change.after,
-        f"{slug}_{change.beside}_test_accuracy": change.before,
-        f"{slug}_minus_{change.beside}": change.difference,
-    }
-    metrics = {}
-    for name, interval in parts.items():
-        metrics[name] = interval.mean
-        if interval.is_known:
-            metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+def change_metrics(changes: Sequence[Change]) -> dict[str, float]:
+    """Return changes, e.g. ``student_test_accuracy``, ``student_control_test_accuracy`` and ``student_minus_control``.
+
+    Those of a specialist begin with its number, as in ``specialist_0_test_accuracy``; names of classes may hold what no metric
+    can be named by.
+    """
+    metrics: dict[str, float] = {}
+    for change, prefix in zip(changes, _prefixes(changes), strict=True):
+        parts: Mapping[str, Interval] = {
+            f"{prefix}_test_accuracy": change.after,
+            f"{prefix}_{change.beside}_test_accuracy": change.before,
+            f"{prefix}_minus_{change.beside}": change.difference,
+        }
+        for name, interval in parts.items():
+            metrics[name] = interval.mean
+            if interval.is_known:
+                metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return metrics
+
+
+def _prefixes(changes: Sequence[Change]) -> list[str]:
+    """Return the beginning of the names of each change's metrics, no two of them alike."""
+    prefixes: list[str] = []
+    used: Counter[str] = Counter()
+    for change in changes:
+        numbered = _NUMBERED.match(change.label)
+        prefix = metric_name(numbered.group() if numbered else change.label)
+        used[prefix] += 1
+        prefixes.append(prefix if used[prefix] == 1 else f"{prefix}_{used[prefix]}")
+    return prefixes
 
 
 def job_params(job: Job) -> dict[str, str]:

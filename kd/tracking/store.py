@@ -1,6 +1,5 @@
 """MLflow, and the only file that imports it: runs and their tree, params, metrics, figures, data sets, models."""
 
-import hashlib
 import json
 import logging
 import os
@@ -12,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ import mlflow.pytorch
 import numpy as np
 import torch
 import yaml
-from filelock import FileLock
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
@@ -34,11 +31,14 @@ from torch import nn
 from kd.distillation.results import TrackedRun
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
-from kd.machine.locks import wait_for
+from kd.machine.names import cut, file_name
 from kd.machine.processes import is_gone, myself
+from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
+from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, read_program
 from kd.reports.note import shortened
+from kd.tracking.ready import make_tables, unusable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -49,6 +49,11 @@ if not log.level:
 
 
 CHAMPION = "champion"
+
+MAX_PARAM = 6000
+MAX_TAG = 5000
+MAX_RUN_NAME = 250
+"""Characters that MLflow's stores take."""
 
 
 MAX_NOTE = 8000
@@ -92,7 +97,7 @@ class Run:
         self.id = run_id
         self.experiment_id = experiment_id
         self.name = name
-        self.files_name = f"{name.replace(' ', '-').replace('/', '-')}-{run_id[:8]}"
+        self.files_name = f"{file_name(name)}-{run_id[:8]}"
         self.output_dir = output_dir
         self._client = mlflow.MlflowClient()
 
@@ -122,21 +127,23 @@ class Run:
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
         present = self._client.get_run(self.id).data.params
-        missing = [Param(name, value) for name, value in params.items() if name not in present]
+        missing = [Param(name, _text(value, MAX_PARAM)) for name, value in params.items() if name not in present]
         self._client.log_batch(self.id, params=missing)
 
     def log_settings(self, settings: Mapping[str, object]) -> None:
-        """Log the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes."""
-        mlflow.log_text(yaml.safe_dump(dict(settings), sort_keys=False), "config.yaml", run_id=self.id)
+        """Log the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes, without passwords."""
+        shown = {name: masked(value) if isinstance(value, str) else value for name, value in settings.items()}
+        mlflow.log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml", run_id=self.id)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in tags.items()])
+        """Set tags; what is longer than MLflow takes is cut."""
+        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
 
     def log_note(self, markdown: str) -> None:
         """Log a note as ``note.md``, and set it as the one that the UI shows on the run's page, where a longer one is cut."""
-        mlflow.log_text(markdown, "note.md", run_id=self.id)
-        self.log_tags({"mlflow.note.content": shortened(markdown, MAX_NOTE)})
+        note = _shown(markdown)
+        mlflow.log_text(note, "note.md", run_id=self.id)
+        self._client.log_batch(self.id, tags=[RunTag("mlflow.note.content", shortened(note, MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to a logged model where one is named."""
@@ -301,17 +308,16 @@ def _started(
     **how: Any,  # noqa: ANN401 - start_run's own
 ) -> Iterator[Run]:
     _quiet()
-    _check_store()
+    make_tables()
     check_stop()
+    name = _text(printable(name), MAX_RUN_NAME)
     try:
         if top:
             _end_orphans(but=how.get("run_id"))
         own = {"mlflow.runName": name, PROCESS: json.dumps(myself())}
-        active = mlflow.start_run(tags={**own, **tags}, log_system_metrics=top, **how)
+        active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UserError(
-            f"tracking store {mlflow.get_tracking_uri()} can't be used ({reason(error)}); set MLFLOW_TRACKING_URI"
-        ) from None
+        raise unusable(error) from None
     status = RunStatus.FAILED
     try:
         yield Run(active.info.run_id, active.info.experiment_id, name, output_dir)
@@ -323,27 +329,18 @@ def _started(
         mlflow.end_run(RunStatus.to_string(status))
 
 
-def _check_store() -> None:
-    """Make the tables of an sqlite store, and refuse a store in a folder that can't be written to.
-
-    MLflow would retry that for minutes.
-    """
-    uri = tracking_uri()
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"tracking store {uri} can't be used ({path.parent} can't be written to); set MLFLOW_TRACKING_URI")
-    _make_tables(uri, path.resolve())
+def _shown(text: str) -> str:
+    """Return a user's text as MLflow may have it: without secrets, and of whole characters."""
+    return masked(text).encode(errors="backslashreplace").decode()
 
 
-@cache
-def _make_tables(uri: str, path: Path) -> None:
-    """Have MLflow make the tables of a new database, one process at a time: of two at once, one would fail."""
-    name = hashlib.sha256(f"{path}\0{Path.home()}".encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"kd-{name}.lock")
-    with wait_for(lock), suppress(MlflowException, SQLAlchemyError):
-        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+def _text(value: str, most: int) -> str:
+    """Return a user's text as :func:`_shown`, of a length that MLflow takes."""
+    return cut(_shown(value), most)
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: _text(value, MAX_TAG) for name, value in tags.items()}
 
 
 def _quiet() -> None:
@@ -351,6 +348,7 @@ def _quiet() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.
     warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = SYSTEM_METRICS_SECONDS
@@ -365,11 +363,6 @@ def run_link(run_id: str) -> str:
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:
     return f"[{name}](#/experiments/{experiment_id}/runs/{run_id})"
-
-
-def tracking_uri() -> str:
-    """Return the address of the tracking store."""
-    return str(mlflow.get_tracking_uri())
 
 
 def has_run(run_id: str) -> bool:

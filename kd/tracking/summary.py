@@ -29,11 +29,8 @@ def summarise(
     combined = combination_change(combinations) if combinations else None
     parent.log_note(note(title, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
     right = teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels
-    metrics = {"generalist_test_accuracy": right.double().mean().item()}
     changes += [combined] if combined is not None else []
-    for change in changes:
-        metrics |= change_metrics(change)
-    parent.log_metrics(metrics)
+    parent.log_metrics({"generalist_test_accuracy": right.double().mean().item(), **change_metrics(changes)})
     for name, figure in summary_figures(teacher, distilled, combinations, changes).items():
         parent.log_figure(figure, name)
     # A command's run stands for the model that it was run for: --teacher RUN_ID loads it.

@@ -10,11 +10,12 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.tracker import tracked_by
 from kd.tracking.provenance import provenance
+from kd.tracking.ready import check_ready
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
 from kd.tracking.tracker import MlflowTracker
-from kd.tracking.workspace import writable
+from kd.tracking.workspace import output_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +55,10 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
         register_as: name in the model registry for combined models; empty: they are not registered.
 
     Raises:
-        UserError: the tracking store can't be used, or the folder can't be written to.
+        UserError: the tracking store can't be used, the folder can't be written to, or the name can't be registered.
     """
-    folder = writable(Path(output_dir).expanduser())
+    folder = output_folder(output_dir)
+    check_ready(register_as)
     tags = {"kd.command": "track", **provenance()}
     tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as))
     with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):

@@ -10,6 +10,7 @@ from kd.distillation.task import Task
 from kd.evaluation.scores import Scores
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
+from kd.machine.text import printable
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint
 from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
@@ -89,8 +90,13 @@ def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
         "kd.seed": str(job.recipe.seed),
         "kd.role": job.role,
         "kd.group": group_tag(job.task),
+        **({} if job.task.kind == TaskKind.ALL else {"kd.group_classes": _class_names(job)}),
         "kd.fingerprint": job.fingerprint(),
     }
+
+
+def _class_names(job: Job) -> str:
+    return ", ".join(printable(job.dataset.classes[label]) for label in job.task.group)
 
 
 def _trainer(job: Job, tracked: Run) -> Trainer:

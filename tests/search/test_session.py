@@ -23,7 +23,7 @@ def _no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--groups", "0,1", "--group", "3"], "there are 1 groups"),
         (["--top-n", "11"], "there are only 10 classes"),
         (["--register", "name"], "a search registers nothing"),
-        (["--teacher", "nobody"], "no such run or model"),
+        (["--teacher", "nobody"], "nor models:"),
         (["--trials", "0"], "greater than or equal to 1"),
     ],
 )

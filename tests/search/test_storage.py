@@ -1,6 +1,8 @@
 """The database of a study: what is refused, and what is not shown."""
 
+import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,11 @@ from kd.search.storage import opened, without_password
         ("sqlite://", "can't share what is in memory"),
         ("sqlite:///:memory:", "can't share what is in memory"),
         ("sqlite:///no/such/folder/optuna.db", "can't be used"),
-        ("postgresql://user:secret@127.0.0.1:1/none", "can't be used"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:1/none", "can't be used .*is the server up"),
+        ("postgresql+psycopg://127.0.0.1:1/none?user=bob&password=secret", "can't be used"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:5x/none", "expected a database"),
+        ("postgresql+psycopg://user:sec@ret/secret@host.invalid/none", "can't be used"),
+        ("mssql+pymssql://user:secret@127.0.0.1/none", "its driver is missing .*install it"),
         ("journal:///optuna.log", "can't be used"),
     ],
 )
@@ -25,7 +31,9 @@ def test_a_storage_that_workers_cannot_share_is_refused(url: str, storage: str, 
     assert url
     with pytest.raises(UserError, match=message) as refused, opened(storage):
         pass
-    assert "secret" not in str(refused.value)
+    assert not {"secret", "ret/secret"} & set(re.split(r"[ :@'\"]", str(refused.value)))
+    assert "\n" not in str(refused.value)
+    assert refused.value.field == "storage"
 
 
 def test_mlflows_own_database_is_refused_even_under_another_name(url: str, tmp_path: Path) -> None:
@@ -44,3 +52,37 @@ def test_no_password_is_tracked() -> None:
     shown = without_password(TuneConfig.parse({"storage": "postgresql://user:secret@host/studies"}))
     assert "secret" not in str(shown.texts())
     assert "user" in shown.storage
+
+
+def test_mlflows_own_database_is_refused_before_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/folder/../new.db")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"^sqlite:///{tmp_path}/new.db: that is MLflow's own"), opened("sqlite:///new.db"):
+        pass
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_study_of_another_version_of_optuna_is_told_with_what_converts_it(tmp_path: Path) -> None:
+    with opened("sqlite:///optuna.db"):
+        pass
+    for statement in ("update alembic_version set version_num = 'v9.9.9'", "update version_info set library_version = '9.9.9'"):
+        with closing(sqlite3.connect(tmp_path / "optuna.db")) as database, database:
+            database.execute(statement)
+    with (
+        pytest.raises(UserError, match=r"optuna.db: Optuna .* can't use it .*`optuna storage upgrade`"),
+        opened("sqlite:///optuna.db"),
+    ):
+        pass
+
+
+def test_a_storage_may_lie_in_the_home_folder_or_one_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "josé's home"))
+    (tmp_path / "josé's home").mkdir()
+    with opened("sqlite:///~/my optuna.db"):
+        pass
+    assert [path.name for path in (tmp_path / "josé's home").iterdir()] == ["my optuna.db"]
+
+
+@pytest.mark.parametrize("storage", ["postgresql://h:5x/x?user=bob&password=secret", "host=h password=secret", "h:secret@x"])
+def test_no_password_is_tracked_of_what_is_no_address(storage: str) -> None:
+    assert "secret" not in without_password(TuneConfig.parse({"storage": storage})).storage

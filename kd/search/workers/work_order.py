@@ -9,7 +9,7 @@ import torch
 from kd.search.attributes import PARENT_RUN, SHARED
 from kd.search.session import Session
 from kd.search.shared import Shared
-from kd.tracking import store as tracking
+from kd.tracking.ready import tracking_uri
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def work_order(session: Session, number: int, *, leads: bool) -> WorkOrder:
         number=number,
         leads=leads,
         threads=threads_per_worker(session.config.workers),
-        tracking_uri=tracking.tracking_uri(),
+        tracking_uri=tracking_uri(),
     )
 
 

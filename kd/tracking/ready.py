@@ -1,0 +1,236 @@
+"""Whether MLflow can be used, before anything is computed: the tracking store, the experiment, the model registry."""
+
+import importlib.util
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import mlflow
+import sqlalchemy
+from filelock import FileLock
+from mlflow.entities import Experiment, LifecycleStage
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from kd.errors import UserError, reason
+from kd.machine.locks import wait_for
+from kd.machine.secrets import masked
+from kd.machine.signals import raised_at_once
+
+_SQLITE = "sqlite:///"
+_SERVERS = ("http://", "https://")
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""For the first question to a server. By default MLflow asks for some four minutes whether a dead one has come back."""
+_CONNECT_SECONDS = 5
+_DRIVERS = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob", "abfss": "azure.storage.filedatalake"}
+"""The packages without which MLflow can't write artifacts to such addresses."""
+MAX_MODEL_NAME = 256
+"""Characters of a registered model's name in MLflow's databases."""
+
+
+def check_ready(register_as: str = "") -> None:
+    """Refuse what MLflow would refuse after all trainings; a new sqlite store is not made yet.
+
+    Args:
+        register_as: name in the model registry; empty: nothing is registered.
+
+    Raises:
+        UserError: the tracking store does not answer or its driver is missing, the experiment is deleted or unknown, its
+            artifacts can't be written, or the name can't be that of a registered model.
+    """
+    _check_model_name(register_as)
+    uri = tracking_uri()
+    _check_address(uri)
+    path = sqlite_path(uri)
+    if path is None or path.exists():
+        with _short_patience():
+            _check_experiment(uri)
+            _check_registry(register_as)
+
+
+def tracking_uri() -> str:
+    """Return the address of the tracking store.
+
+    Of a folder with blanks or letters beyond ASCII MLflow makes the address of its default store with ``%20`` and the like,
+    makes a folder of that name, and leaves it to SQLAlchemy's version which of the two the file is in. There the default
+    store is set to the file in the present folder, where ``mlflow ui`` looks for it.
+    """
+    uri = str(mlflow.get_tracking_uri())
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call] # MLflow's own
+    if uri.startswith(_SQLITE) and "%" in uri and not is_set:
+        mlflow.set_tracking_uri(_sqlite_uri(Path.cwd() / Path(uri).name))
+    return str(mlflow.get_tracking_uri())
+
+
+def _sqlite_uri(path: Path) -> str:
+    """Return the address of a file, with nothing encoded but what the present version of SQLAlchemy would decode."""
+    decodes = make_url(f"{_SQLITE}%41").database == "A"
+    return f"{_SQLITE}{str(path).replace('%', '%25').replace('?', '%3F') if decodes else path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of an sqlite store; None: the store is of another kind."""
+    if not uri.startswith(_SQLITE):
+        return None
+    with suppress(SQLAlchemyError, ValueError):
+        database = make_url(uri).database
+        return Path(database).absolute() if database else None
+    return None
+
+
+def connect_patience(address: URL) -> dict[str, int]:
+    """Return the arguments with which a database's driver gives up a server that does not answer, unless a user set them."""
+    knows_it = address.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "mysqldb"}
+    return {"connect_timeout": _CONNECT_SECONDS} if knows_it and "connect_timeout" not in address.query else {}
+
+
+def make_tables() -> None:
+    """Make the tables of a new sqlite store, one process at a time: of two at once, one would fail.
+
+    Raises:
+        UserError: the store is in a folder that can't be written to, which MLflow would retry for minutes.
+    """
+    uri = tracking_uri()
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    _check_address(uri)
+    lock = FileLock(f"{path}.lock")
+    if path.exists() and path.stat().st_size and not Path(lock.lock_file).exists():
+        return
+    with wait_for(lock), suppress(MlflowException, SQLAlchemyError):
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+    with suppress(OSError):  # the tables are there, so whoever waits for the lock finds nothing to do
+        Path(lock.lock_file).unlink()
+
+
+def unusable(error: Exception, uri: str | None = None) -> UserError:
+    """Return the error that tells why the tracking store can't be used."""
+    uri = uri or tracking_uri()
+    path = sqlite_path(uri)
+    shown = masked(uri) if path is None else f"{_SQLITE}{path}"
+    return UserError(f"tracking store {shown} can't be used ({masked(reason(error))}); set MLFLOW_TRACKING_URI")
+
+
+@contextmanager
+def _short_patience() -> Iterator[None]:
+    """Ask servers for some seconds only, and let Ctrl-C end that at once; what a user has set for MLflow holds."""
+    added = [name for name in _PATIENCE if name not in os.environ]
+    os.environ.update({name: _PATIENCE[name] for name in added})
+    try:
+        with raised_at_once():
+            yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _check_address(uri: str) -> None:
+    """Refuse a store that can't be opened, without MLflow, which would try again for minutes."""
+    path = sqlite_path(uri)
+    if path is not None:
+        _check_sqlite(uri, path)
+    elif not uri.startswith(_SERVERS) and "://" in uri and not uri.startswith(("file:", "databricks", "uc:")):
+        try:
+            address = make_url(uri)
+            engine = sqlalchemy.create_engine(address, connect_args=connect_patience(address))
+            with raised_at_once(), engine.connect():
+                pass
+            engine.dispose()
+        except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
+            raise unusable(error, uri) from None
+
+
+def _check_sqlite(uri: str, path: Path) -> None:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise unusable(PermissionError(f"{path.parent} is no folder that can be written to"), uri)
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            tables = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
+    except sqlite3.Error as error:
+        raise unusable(error, uri) from None
+    if "studies" in tables and "experiments" not in tables:
+        raise UserError(f"tracking store {masked(uri)} is a database of Optuna's; set MLFLOW_TRACKING_URI to another one")
+
+
+def _check_experiment(uri: str) -> None:
+    """Refuse an experiment that runs can't be written to."""
+    name, number = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    try:
+        client = mlflow.MlflowClient()
+        client.search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001 - stores of many makers raise errors of their own
+        raise unusable(error, uri) from None
+    found = client.get_experiment_by_name(name) if name else _experiment(client, number)
+    if found is None:
+        return  # MLflow makes it
+    if found.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError(
+            f"experiment {found.name} is deleted: `mlflow experiments restore --experiment-id {found.experiment_id}` brings it "
+            "back; or set MLFLOW_EXPERIMENT_NAME to another one"
+        )
+    _check_artifacts(found)
+
+
+def _experiment(client: mlflow.MlflowClient, number: str | None) -> Experiment | None:
+    """Return the experiment of an id, or the default one, which a store of another kind may lack."""
+    try:
+        return client.get_experiment(number or "0")
+    except MlflowException:
+        if number:
+            raise UserError(
+                f"experiment {number} is not in the tracking store; set MLFLOW_EXPERIMENT_ID to one that is"
+            ) from None
+        return None
+
+
+def _check_artifacts(experiment: Experiment) -> None:
+    """Refuse an experiment whose artifacts have no place that can be written to."""
+    location = str(experiment.artifact_location)
+    address = urlparse(location)
+    told = f"experiment {experiment.name} writes artifacts to {masked(location)}"
+    package = _DRIVERS.get(address.scheme)
+    if package and not _is_installed(package):
+        raise UserError(f"{told}, which needs the package {package}: install it")
+    if address.scheme in {"", "file"}:
+        folder = Path(unquote(address.path) if address.scheme else location).absolute()
+        present = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not (present.is_dir() and os.access(present, os.W_OK | os.X_OK)):
+            raise UserError(
+                f"{told}, where {present} can't be written to: allow it, or set MLFLOW_EXPERIMENT_NAME to a new one"
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
+
+
+def _check_model_name(name: str) -> None:
+    if not name:
+        return
+    if not name.strip() or set(name) & set("/:") or name in {".", ".."}:
+        raise UserError(f"{name}: no name of a model in MLflow's registry, which has no / or : in it", field="register_as")
+    if len(name) > MAX_MODEL_NAME:
+        raise UserError(f"{name}: longer than {MAX_MODEL_NAME} characters; give a shorter name", field="register_as")
+
+
+def _check_registry(name: str) -> None:
+    """Refuse a name that the registry refuses, and a registry that does not answer."""
+    if not name:
+        return
+    try:
+        mlflow.MlflowClient().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise UserError(f"{name}: refused by the model registry ({masked(reason(error))})", field="register_as") from None
+    except Exception as error:  # noqa: BLE001 - registries of many makers raise errors of their own
+        raise UserError(f"{name}: the model registry can't be used ({masked(reason(error))})", field="register_as") from None

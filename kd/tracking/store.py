@@ -38,7 +38,7 @@ from kd.machine.signals import check_stop
 from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, read_program
 from kd.reports.note import shortened
-from kd.tracking.ready import make_tables, unusable
+from kd.tracking.ready import make_tables, tracking_uri, unusable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -115,7 +115,7 @@ class Run:
     def way_to_see(self) -> str:
         """Return the address of the run's page, after the command that shows it where no server does."""
         page = f"/#/experiments/{self.experiment_id}/runs/{self.id}"
-        uri = tracking_uri()
+        uri = masked(tracking_uri())
         if uri.startswith("http"):
             return uri.rstrip("/") + page
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)}, then http://127.0.0.1:5000{page}"

@@ -1,58 +1,97 @@
-"""Raw image sets as uint8 arrays: scikit-learn's bundled digits, and the sets that torchvision fetches."""
+"""Raw image sets as uint8 arrays: scikit-learn's bundled digits, and the sets that torchvision fetches.
+
+The files of these sets are known by their names and read by their contents: whoever packed them, and with which version of
+gzip, is no matter. torchvision fetches what is missing and checks what it fetched.
+"""
 
 import contextlib
 import http.client
 import io
-import pickle
 import socket
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kd.data import cifar, idx
 from kd.data.source import LabelledImages, Source
 from kd.errors import UserError, reason
 from kd.machine.signals import raised_at_once
+from kd.machine.text import listed, printable
 
-# Raised by torchvision, tarfile, gzip and pickle without a network and on damaged files.
+# Raised by torchvision and tarfile without a network and on damaged files.
 _FAILURES = (
     OSError,  # also URLError, timeouts, BadGzipFile
     RuntimeError,
     ValueError,
-    AssertionError,
     EOFError,
     http.client.HTTPException,
-    pickle.UnpicklingError,
     tarfile.TarError,
     zlib.error,
 )
-
-
 _NETWORK_TIMEOUT_SECONDS = 20.0
+_MAX_MEMBER_BYTES = 1 << 28
+"""A file in an archive that is larger is none of these sets."""
+
+MAX_DAMAGED = 4
+"""Damaged files named at most."""
+
+
+@dataclass(frozen=True)
+class CifarFiles:
+    """The archive of a CIFAR set, the folder in it, its files, and the keys of labels and of names in them."""
+
+    archive: str
+    folder: str
+    train: Sequence[str]
+    test: Sequence[str]
+    names: str
+    labels_key: str
+    names_key: str
 
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """A data set of torchvision: its class, and the files that a user can put into a folder below the root by hand."""
+    """A data set of torchvision: its class, where its files lie below the root, and what is in them."""
 
     class_name: str
     folder: str
-    files: str
     flip: bool
+    other_names: Sequence[str]
+    """What its folder is called by others."""
+    cifar: CifarFiles | None = None
+    """None: the set has the files of MNIST."""
+
+    @property
+    def files(self) -> str:
+        """Return the files that a user can put into the folder by hand, gzipped or not."""
+        return self.cifar.archive if self.cifar else ", ".join(f"{name}.gz" for name in _IDX_FILES)
 
 
-_IDX_FILES = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz"
-
+_IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_CIFAR10 = CifarFiles(
+    "cifar-10-python.tar.gz",
+    "cifar-10-batches-py",
+    tuple(f"data_batch_{number}" for number in range(1, 6)),
+    ("test_batch",),
+    "batches.meta",
+    "labels",
+    "label_names",
+)
+_CIFAR100 = CifarFiles(
+    "cifar-100-python.tar.gz", "cifar-100-python", ("train",), ("test",), "meta", "fine_labels", "fine_label_names"
+)
+_FASHION_NAMES = ("fashion_mnist", "fashion-mnist", "fashionmnist", "Fashion-MNIST")
 
 TORCHVISION_SETS = {
-    "cifar10": TorchvisionSet("CIFAR10", ".", "cifar-10-python.tar.gz", flip=True),
-    "cifar100": TorchvisionSet("CIFAR100", ".", "cifar-100-python.tar.gz", flip=True),
-    "fashion_mnist": TorchvisionSet("FashionMNIST", "FashionMNIST/raw", _IDX_FILES, flip=True),
-    "mnist": TorchvisionSet("MNIST", "MNIST/raw", _IDX_FILES, flip=False),
+    "cifar10": TorchvisionSet("CIFAR10", ".", flip=True, other_names=("cifar10", "cifar-10"), cifar=_CIFAR10),
+    "cifar100": TorchvisionSet("CIFAR100", ".", flip=True, other_names=("cifar100", "cifar-100"), cifar=_CIFAR100),
+    "fashion_mnist": TorchvisionSet("FashionMNIST", "FashionMNIST/raw", flip=True, other_names=_FASHION_NAMES),
+    "mnist": TorchvisionSet("MNIST", "MNIST/raw", flip=False, other_names=("mnist",)),
 }
 
 
@@ -79,50 +118,166 @@ def load_torchvision_source(name: str, root: Path) -> Source:
 
 
 def read_or_fetch(dataset_class: Any, name: str, entry: TorchvisionSet, root: Path) -> Source:  # noqa: ANN401
-    """Read a torchvision data set class from root, fetching what is missing; see :func:`load_torchvision_source`."""
+    """Read the files of a torchvision data set class from root, fetching what is missing; see :func:`load_torchvision_source`.
+
+    Damaged files are fetched too. Where that is not possible, the error says why they can't be read.
+    """
+    damaged: list[str] = []
+    source = _read(dataset_class, entry, root, damaged)
+    if source is not None:
+        return source
     try:
-        return _read(dataset_class, entry, root, download=False)
+        _fetch(dataset_class, entry, root)
     except _FAILURES as error:
-        if "not found" not in str(error):  # torchvision says so of missing files and wrong checksums
-            raise UserError(
-                f"{name}: the files under {root} are damaged ({_reason(error)}); "
-                f"remove them to fetch them again, or use digits, which needs none",
-                field="data",
-            ) from error
-    try:
-        return _read(dataset_class, entry, root, download=True)
-    except _FAILURES as error:
+        where = printable(root.absolute())
+        found = f"files in {where} are damaged ({listed(damaged, MAX_DAMAGED)})" if damaged else f"files are missing in {where}"
+        put = f"put {entry.files} into {printable((root / entry.folder).absolute())} by hand"
+        advice = f"remove them, and {put}" if damaged else put
         raise UserError(
-            f"{name}: files are missing or damaged in {root} and could not be fetched from "
-            f"{_address(dataset_class)} ({_reason(error)}); put {entry.files} into {root / entry.folder} by hand, "
-            f"or use digits, which needs no download",
+            f"{name}: {found} and could not be fetched from {_address(dataset_class)} ({reason(error)}); {advice}, or use "
+            "digits, which needs no download",
             field="data",
         ) from error
+    damaged.clear()
+    source = _read(dataset_class, entry, root, damaged)
+    if source is None:
+        why = listed(damaged, MAX_DAMAGED) or "they are missing"
+        message = f"{name}: the files that were fetched can't be read ({why}); use digits, which needs no download"
+        raise UserError(message, field="data")
+    return source
 
 
-def _read(dataset_class: Any, entry: TorchvisionSet, root: Path, *, download: bool) -> Source:  # noqa: ANN401
-    """Read both splits of a torchvision data set without what it prints on stdout; its progress bar is on stderr."""
-    with contextlib.redirect_stdout(io.StringIO()), _socket_timeout(), raised_at_once():
-        train = dataset_class(str(root), train=True, download=download)
-        test = dataset_class(str(root), train=False, download=download)
-    classes = tuple(str(label).split(" - ")[0] for label in train.classes)  # MNIST: "0 - zero"
-    return Source(classes, _labelled(train, len(classes)), _labelled(test, len(classes)), entry.flip)
+def _read(dataset_class: Any, entry: TorchvisionSet, root: Path, damaged: list[str]) -> Source | None:  # noqa: ANN401
+    """Return what the files under root hold; None where some are missing, or damaged: those are added to the list."""
+    for folder in _folders(entry, root):
+        for contents in _file_sets(entry, folder, damaged):
+            try:
+                source = _source(dataset_class, entry, contents)
+                for split in (source.train, source.test):
+                    _check_labels(split, len(source.classes))
+            except ValueError as error:
+                damaged.append(_why(folder, error))
+            else:
+                return source
+    return None
 
 
-def _labelled(dataset: Any, num_classes: int) -> LabelledImages:  # noqa: ANN401
-    """Turn (N, H, W) or (N, H, W, C) into (N, C, H, W).
+def _folders(entry: TorchvisionSet, root: Path) -> list[Path]:
+    """Return the folders in which a set's files may lie, that of torchvision first."""
+    names = (entry.class_name, *entry.other_names)
+    inner = (entry.cifar.folder, ".") if entry.cifar else ("raw", ".")
+    places = [root / entry.folder, *(root / name / folder for name in (*names, ".") for folder in inner)]
+    return [folder for folder in dict.fromkeys(places) if folder.is_dir()]
 
-    Raises:
-        ValueError: images and labels do not belong together.
-    """
-    pixels = np.asarray(dataset.data, dtype=np.uint8)
-    labels = np.asarray(dataset.targets, dtype=np.int64)
-    if len(pixels) != len(labels) or len(labels) == 0:
-        raise ValueError(f"{len(pixels)} images with {len(labels)} labels")
-    if labels.min() < 0 or labels.max() >= num_classes:
+
+def _file_sets(entry: TorchvisionSet, folder: Path, damaged: list[str]) -> Iterator[Mapping[str, bytes]]:
+    """Yield the contents of all files of a set, by name, from each place in a folder that has them all."""
+    if entry.cifar is None:
+        yield from _complete(_IDX_FILES, lambda name: _first(folder, _spellings(name), damaged))
+        return
+    needed = [*entry.cifar.train, *entry.cifar.test, entry.cifar.names]
+    yield from _complete(needed, lambda name: _first(folder, [name], damaged))
+    members = _archive_members(folder / entry.cifar.archive, needed, damaged)
+    yield from _complete(needed, members.get)
+
+
+def _complete(names: Sequence[str], content: Callable[[str], bytes | None]) -> Iterator[dict[str, bytes]]:
+    found: dict[str, bytes] = {}
+    for name in names:
+        read = content(name)
+        if read is None:
+            return
+        found[name] = read
+    yield found
+
+
+def _spellings(name: str) -> list[str]:
+    """Return the names that an IDX file is given: with a dot as on Kaggle, gzipped or not."""
+    dotted = name.replace("-idx", ".idx")
+    return [name, f"{name}.gz", dotted, f"{dotted}.gz"]
+
+
+def _first(folder: Path, names: Sequence[str], damaged: list[str]) -> bytes | None:
+    """Return the first file of some names that is there and, if it is an IDX file, whole."""
+    for name in names:
+        path = folder / name
+        try:
+            content = path.read_bytes() if path.is_file() else None
+            if content is not None and "idx" in name:
+                idx.read_idx(content, axes=3 if "idx3" in name else 1)
+        except (OSError, ValueError) as error:
+            damaged.append(_why(path, error))
+        else:
+            if content is not None:
+                return content
+    return None
+
+
+def _archive_members(path: Path, names: Sequence[str], damaged: list[str]) -> dict[str, bytes]:
+    """Return files of an archive by name, wherever they lie in it; nothing is unpacked to the disk."""
+    found: dict[str, bytes] = {}
+    if not path.is_file():
+        return found
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                if name in names and member.isfile() and member.size <= _MAX_MEMBER_BYTES:
+                    file = archive.extractfile(member)
+                    found[name] = file.read() if file else b""
+    except _FAILURES as error:
+        damaged.append(_why(path, error))
+        return {}
+    if len(found) < len(names):
+        damaged.append(f"{path}: it lacks {', '.join(name for name in names if name not in found)}")
+    return found
+
+
+def _source(dataset_class: Any, entry: TorchvisionSet, contents: Mapping[str, bytes]) -> Source:  # noqa: ANN401
+    if entry.cifar is None:
+        train, test = (idx.labelled_images(*(contents[name] for name in names)) for names in (_IDX_FILES[:2], _IDX_FILES[2:]))
+        classes = tuple(str(label).split(" - ")[0] for label in dataset_class.classes)  # MNIST: "0 - zero"
+        return Source(classes, train, test, entry.flip)
+    files = entry.cifar
+    train, test = (
+        cifar.labelled_images([contents[name] for name in names], files.labels_key) for names in (files.train, files.test)
+    )
+    return Source(cifar.class_names(contents[files.names], files.names_key), train, test, entry.flip)
+
+
+def _why(path: Path, error: Exception) -> str:
+    return f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else reason(error)}"
+
+
+def _check_labels(data: LabelledImages | None, num_classes: int) -> None:
+    if data is not None and (data.labels.min() < 0 or data.labels.max() >= num_classes):
         raise ValueError(f"a label outside 0..{num_classes - 1}")
-    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)  # noqa: PLR2004  (N, H, W)
-    return LabelledImages(np.ascontiguousarray(pixels), labels)
+
+
+def _fetch(dataset_class: Any, entry: TorchvisionSet, root: Path) -> None:  # noqa: ANN401
+    """Fetch what torchvision's class names, without what it prints on stdout; its progress bar is on stderr."""
+    from torchvision.datasets.utils import download_url  # noqa: PLC0415  the same
+
+    folder = str(root / entry.folder)
+    with contextlib.redirect_stdout(io.StringIO()), _socket_timeout(), raised_at_once():
+        if entry.cifar:
+            download_url(dataset_class.url, folder, entry.cifar.archive, dataset_class.tgz_md5)
+            return
+        for name, md5 in dataset_class.resources:
+            _fetch_from_any(dataset_class.mirrors, name, folder, md5)
+
+
+def _fetch_from_any(mirrors: Sequence[str], name: str, folder: str, md5: str) -> None:
+    from torchvision.datasets.utils import download_url  # noqa: PLC0415  the same
+
+    for number, mirror in enumerate(mirrors, 1):
+        try:
+            download_url(f"{mirror}{name}", folder, name, md5)
+        except (OSError, RuntimeError):
+            if number == len(mirrors):
+                raise
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -139,9 +294,3 @@ def _socket_timeout() -> Iterator[None]:
 def _address(dataset_class: Any) -> str:  # noqa: ANN401
     """Return where torchvision fetches the data set from."""
     return str(dataset_class.url) if hasattr(dataset_class, "url") else " or ".join(dataset_class.mirrors)
-
-
-def _reason(error: BaseException) -> str:
-    """Return why a set can't be loaded: the answer of the last mirror, where torchvision tried several."""
-    _, tried, answer = str(error).rpartition(" got:")
-    return answer.strip() if tried else reason(error)

@@ -15,13 +15,15 @@ from kd.data.arrays import channels_first
 from kd.data.decode import decode_image
 from kd.data.source import BIT_DEPTH
 from kd.distillation.combination import Combination
+from kd.distillation.model_facts import wrong_fact
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
-from kd.nets.exported import Exported, read_program, read_text, write_program
+from kd.nets.exported import Exported, read_model, read_text, write_program
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
+_FACTS = ("classes", "image_shape", "outputs", "data_digest", "bit_depth")
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,21 @@ def load(path: str | Path) -> SavedModel:
         UserError: there is no such file, or kd did not write it.
     """
     path = Path(path).expanduser()
-    text = read_text(path, FACTS_FILE)
-    try:
-        facts = json.loads(text)
-        known = facts["format"] == FORMAT
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+    facts = _facts(read_text(path, FACTS_FILE))
+    if facts.get("format") != FORMAT or wrong_fact(facts, _FACTS):
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
-    module = Exported(read_program(path), logarithm=facts["outputs"] == "probabilities")
-    return SavedModel(module, facts["classes"], facts["image_shape"], facts["data_digest"], facts.get("bit_depth", BIT_DEPTH))
+    classes, shape = facts["classes"], facts["image_shape"]
+    module = read_model(path, shape, len(classes), logarithm=facts["outputs"] == "probabilities")
+    return SavedModel(module, classes, shape, facts["data_digest"], facts["bit_depth"])
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """Return the facts that a text holds; none where it holds anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return {"bit_depth": BIT_DEPTH, **found} if isinstance(found, dict) else {}
 
 
 def _are_paths(images: object) -> bool:

@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from kd.nets.program import DTYPES, Program
+from kd.nets.program import DTYPES, STRIDED, Program
 
 _PROGRAM = "models/model.json"
 _WEIGHTS = "data/weights"
@@ -23,16 +23,21 @@ class Archive:
     """An open archive; what is in it is read as numbers and text alone."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        """Take an archive whose checksums hold.
+        """Take an archive.
 
         Raises:
             ValueError: it is not the file of one program.
+            zipfile.BadZipFile: a checksum of it does not hold.
         """
         self._archive = archive
         names = archive.namelist()
-        if len(set(names)) != len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        # Before a byte is read: what is compressed, or lies twice in the same place, may be of any size.
+        if len(set(names)) != len(names) or not _is_stored(archive):
             raise ValueError("it is not an archive that torch wrote")
-        folders = {PurePosixPath(name).parts[0] for name in names}
+        damaged = archive.testzip()  # torch itself checks no checksum
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
+        folders = {name.partition("/")[0] for name in names}
         if len(folders) != 1:
             raise ValueError("it holds no program")
         (self._folder,) = folders
@@ -64,7 +69,7 @@ class Archive:
             ValueError: it is pickled, of an unknown type, or longer than its bytes.
         """
         about = entry["tensor_meta"]
-        if entry.get("use_pickle") or about is None or about["dtype"] not in DTYPES:
+        if entry.get("use_pickle") or about is None or about["dtype"] not in DTYPES or about["layout"] != STRIDED:
             raise ValueError(f"its tensor {path[:80]} is not stored as plain numbers")
         sizes, strides = ([int(size["as_int"]) for size in about[name]] for name in ("sizes", "strides"))
         offset = int(about["storage_offset"]["as_int"])
@@ -77,7 +82,9 @@ class Archive:
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
         if (last + 1) * dtype.itemsize > len(content):
             raise ValueError(f"its tensor {path[:80]} is longer than its bytes")
-        return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides, offset).clone()  # aligned, which kernels like
+        stored = torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides, offset)
+        # A copy is aligned, which kernels like; one of an expanded tensor could have any size.
+        return stored.clone() if stored.nbytes <= len(content) else stored
 
     def _has(self, name: str) -> bool:
         return f"{self._folder}/{name}" in self._names
@@ -96,7 +103,16 @@ def open_archive(file: Path | IO[bytes]) -> Iterator[Archive]:
         OSError: it can't be read.
     """
     with zipfile.ZipFile(file) as archive:
-        damaged = archive.testzip()  # torch itself checks no checksum
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{PurePosixPath(damaged).name} is damaged")
         yield Archive(archive)
+
+
+def _is_stored(archive: zipfile.ZipFile) -> bool:
+    """Return whether all files in an archive are stored as they are, one after the other."""
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    ends = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
+    return all(
+        entry.compress_type == zipfile.ZIP_STORED
+        and entry.file_size == entry.compress_size
+        and entry.header_offset + entry.file_size <= end
+        for entry, end in zip(entries, ends, strict=True)
+    )

@@ -81,7 +81,7 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
     try:
         with open_archive(buffer) as archive:
             archive.program()
-    except ValueError as error:
+    except Exception as error:  # what another version of torch writes may lack any part
         raise UserError(f"the net can't be exported, since it could not be read again ({reason(error)})") from error
     return buffer
 
@@ -96,23 +96,39 @@ def read_text(path: Path, name: str) -> str:
         return archive.text(name)
 
 
-def read_program(path: Path) -> Program:
-    """Read a program as data: nothing in the file is run, unpickled or evaluated.
+def read_model(path: Path, image_shape: Sequence[int], outputs: int, *, logarithm: bool) -> Exported:
+    """Read a program as data, and try it on black images: nothing in the file is run, unpickled or evaluated.
+
+    Args:
+        path: the file.
+        image_shape: (C, H, W) of its images.
+        outputs: numbers that it gives per image.
+        logarithm: whether the program gives probabilities, whose logarithms are wanted.
 
     Raises:
-        UserError: there is no such file, it is damaged, or the program has a part that kd does not run.
+        UserError: there is no such file, it is damaged, the program has a part that kd does not run, or it does not map such
+            images to so many numbers.
     """
     with _reading(path), open_archive(path) as archive:
-        return archive.program()
+        model = Exported(archive.program(), logarithm=logarithm)
+        with torch.inference_mode():
+            answer = model(torch.zeros(EXAMPLE_IMAGES, *image_shape, dtype=torch.uint8))
+        if not answer.is_floating_point() or answer.shape != (EXAMPLE_IMAGES, outputs):
+            raise ValueError(f"it does not give {outputs} numbers for an image of shape {list(image_shape)}")
+        return model
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
     try:
+        _check_there(path)
         yield
     except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:  # damaged bytes make zipfile, json and torch raise nearly anything
         raise UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save") from error
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")

@@ -26,9 +26,15 @@ DTYPES: Final = {
     6: torch.float16,
     7: torch.float32,
     8: torch.float64,
+    10: torch.complex64,
+    11: torch.complex128,
     12: torch.bool,
     13: torch.bfloat16,
 }
+MAX_ROUNDS: Final = 10_000
+"""Rounds of a loop, after which it is taken for one without an end; Eq. 5 has 50 at most."""
+STRIDED: Final = 7
+"""The number by which a file names the layout of usual tensors."""
 _MEMORY_FORMATS: Final = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
 
 
@@ -184,9 +190,11 @@ def _while_loop(condition: Graph, body: Graph, state: Sequence[Any], beside: Seq
 
     if torch.compiler.is_exporting():
         return while_loop(lambda *now: to_do(*now, *beside), lambda *now: step(*now, *beside), tuple(state))  # type: ignore[no-untyped-call]
-    while to_do(*state, *beside):
+    for _ in range(MAX_ROUNDS):
+        if not to_do(*state, *beside):
+            return state
         state = step(*state, *beside)
-    return state
+    raise ValueError(f"its loop does not end within {MAX_ROUNDS} rounds")
 
 
 def _without_gradients(enabled: bool, graph: Graph, *values: Any, device: torch.device) -> Any:  # noqa: ANN401, FBT001 - torch's order
@@ -247,7 +255,7 @@ def _size(stored: Mapping[str, Any]) -> _Name | int:
 
 
 def _strided(number: int) -> torch.layout:
-    return {7: torch.strided}[number]
+    return {STRIDED: torch.strided}[number]
 
 
 _ARGUMENTS: Final[dict[str, Callable[[Any], Any]]] = {

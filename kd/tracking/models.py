@@ -1,20 +1,20 @@
 """Models from the tracking store, loaded as data: of all files that lie there, two are read, and none is run."""
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kd.distillation.model_facts import outputs_of, wrong_fact
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
-from kd.nets.exported import Exported, read_program
+from kd.machine.yaml_text import read_yaml
+from kd.nets.exported import Exported, read_model
 from kd.specialists.kind import TaskKind
-from kd.tracking.store import MODEL_FILE, FetchedModel, fetch_model
+from kd.tracking.store import FACTS_FILE, MODEL_FILE, FetchedModel, fetch_model
 
-_OUTPUTS = ("logits", "probabilities")
+_FACTS = ("role", "kind", "outputs", "classes", "image_shape", "data_digest")
+_FACTS_OF_SPECIALISTS = ("group", "own_fraction")
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,32 @@ def load_model(reference: str) -> LoadedModel:
     """
     with tempfile.TemporaryDirectory() as folder:
         fetched = fetch_model(reference, Path(folder))
-        facts = _facts(fetched, reference)
         path = fetched.folder / MODEL_FILE
-        if not path.is_file():
-            raise UserError(f"{reference}: its model's file {MODEL_FILE} is missing; name another run")
-        if fetched.sha256 is not None and file_digest(path) != fetched.sha256:
-            raise UserError(f"{reference}: its model's file is not the one that was logged; name another run")
+        for file, digest in ((path, fetched.sha256), (fetched.folder / FACTS_FILE, fetched.facts_sha256)):
+            _check_file(file, digest, reference)
+        facts = _facts(fetched, reference)
         try:
-            program = read_program(path)
+            module = read_model(
+                path,
+                facts["image_shape"],
+                outputs_of(facts["kind"], facts.get("group", []), facts["classes"]),
+                logarithm=facts["outputs"] == "probabilities",
+            )
         except UserError as error:
             raise UserError(
                 f"{reference}: its model can't be read ({reason(error.__cause__ or error)}); name another run"
             ) from None
-    module = Exported(program, logarithm=facts["outputs"] == "probabilities")
-    return LoadedModel(module, fetched.run_id or facts["run_id"], facts)
+    return LoadedModel(module, fetched.run_id, facts)
+
+
+def _check_file(path: Path, digest: str | None, reference: str) -> None:
+    """Refuse a model of which a file is missing, or is not the one that was logged."""
+    try:
+        found = file_digest(path)
+    except OSError as error:
+        raise UserError(f"{reference}: its model's file {path.name} is missing ({error.strerror}); name another run") from None
+    if digest not in {None, found}:
+        raise UserError(f"{reference}: its model's file {path.name} is not the one that was logged; name another run")
 
 
 def _facts(fetched: FetchedModel, reference: str) -> dict[str, Any]:
@@ -60,35 +72,14 @@ def _facts(fetched: FetchedModel, reference: str) -> dict[str, Any]:
         UserError: they can't be read, or they are not those of a model of kd's.
     """
     try:
-        stored = yaml.safe_load((fetched.folder / "MLmodel").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{reference}: its file MLmodel can't be read ({reason(error)}); name another run") from None
-    found = stored if isinstance(stored, dict) else {}
-    metadata = found.get("metadata")
+        stored = read_yaml((fetched.folder / FACTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{reference}: its file {FACTS_FILE} can't be read ({reason(error)}); name another run") from None
+    metadata = stored.get("metadata") if isinstance(stored, dict) else None
     facts = metadata if isinstance(metadata, dict) else {}
     if "classes" not in facts:
         raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
-    facts = {"run_id": str(found.get("run_id")), **facts}
-    expected = _EXPECTED if facts.get("kind") == TaskKind.ALL else {**_EXPECTED, **_EXPECTED_OF_SPECIALISTS}
-    for name, holds in expected.items():
-        if not holds(facts.get(name)):
-            raise UserError(f"{reference}: its file MLmodel has no {name} of a model of kd's; name another run")
+    wrong = wrong_fact(facts, _FACTS) or ("" if facts["kind"] == TaskKind.ALL else wrong_fact(facts, _FACTS_OF_SPECIALISTS))
+    if wrong:
+        raise UserError(f"{reference}: its file {FACTS_FILE} has no {wrong} of a model of kd's; name another run")
     return facts
-
-
-def _all_are(kind: type, value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
-
-
-_EXPECTED: Mapping[str, Callable[[Any], bool]] = {
-    "role": lambda value: isinstance(value, str),
-    "kind": lambda value: value in set(TaskKind),
-    "outputs": lambda value: value in _OUTPUTS,
-    "classes": lambda value: _all_are(str, value),
-    "image_shape": lambda value: _all_are(int, value) and len(value) == 3,  # noqa: PLR2004 - channels, height, width
-    "data_digest": lambda value: isinstance(value, str),
-}
-_EXPECTED_OF_SPECIALISTS: Mapping[str, Callable[[Any], bool]] = {
-    "group": lambda value: _all_are(int, value),
-    "own_fraction": lambda value: isinstance(value, int | float) and 0 < value <= 1,
-}

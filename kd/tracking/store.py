@@ -36,7 +36,7 @@ from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
-from kd.nets.exported import EXAMPLE_IMAGES, read_program
+from kd.nets.exported import EXAMPLE_IMAGES, read_model
 from kd.reports.note import shortened
 from kd.tracking.ready import make_tables, tracking_uri, unusable
 
@@ -63,6 +63,8 @@ MAX_NOTE = 8000
 MODEL_NAME = "model"
 MODEL_FILE = "data/model.pt2"
 """The program and its weights, below the folder of a logged model."""
+FACTS_FILE = "MLmodel"
+"""What is known of it, beside it."""
 
 
 SYSTEM_METRICS_SECONDS = "5"
@@ -76,7 +78,16 @@ MODEL_DIGEST = "kd.model_sha256"
 """Tag: SHA-256 of the model's file, which must be that of the file when it is loaded."""
 
 
+FACTS_DIGEST = "kd.model_facts_sha256"
+"""Tag: the same of the file with the model's facts."""
+
+
+MAX_FOUND = 10
+"""Runs of the same training of which the first one that can be used is."""
+
+
 _REGISTRY = "models:/"
+_RUN_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,11 @@ class FetchedModel:
 
     folder: Path
     run_id: str
-    """The run that logged it, from the store's database; empty where the store knows none."""
+    """The run that logged it, from the store's database."""
     sha256: str | None
     """Digest that its file must have; None: the model was logged before kd wrote one."""
+    facts_sha256: str | None
+    """Digest that the file with its facts must have; None: the same."""
 
 
 class Run:
@@ -217,7 +230,7 @@ class Run:
             validate_serving_input=False,  # it would load the model again and try it
         )
         module.to(was_on)
-        self._keep_model(str(info.model_id))
+        self._keep_model(str(info.model_id), image_shape, outputs)
         return str(info.model_id)
 
     def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str) -> None:
@@ -236,14 +249,17 @@ class Run:
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
             log.info("models:/%s@%s is now version %s", name, CHAMPION, version.version)
 
-    def _keep_model(self, model_id: str) -> None:
+    def _keep_model(self, model_id: str, image_shape: Sequence[int], outputs: int) -> None:
         location = mlflow.get_logged_model(model_id).artifact_location
         target = self.model_file
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            path = Path(mlflow.artifacts.download_artifacts(f"{location}/{MODEL_FILE}", dst_path=folder))
-            read_program(path)  # refuses now what could not be loaded later
-            self.log_tags({MODEL_DIGEST: file_digest(path)})
+            path, facts = (
+                Path(mlflow.artifacts.download_artifacts(f"{location}/{file}", dst_path=folder))
+                for file in (MODEL_FILE, FACTS_FILE)
+            )
+            read_model(path, image_shape, outputs, logarithm=False)  # refuses now what could not be loaded later
+            self.log_tags({MODEL_DIGEST: file_digest(path), FACTS_DIGEST: file_digest(facts)})
             path.replace(target)
 
 
@@ -407,17 +423,17 @@ def _is_orphan(tags: Mapping[str, str]) -> bool:
         return False
 
 
-def find_finished(fingerprint: str) -> str | None:
-    """Return the id of the newest FINISHED run with a fingerprint, in any experiment."""
+def find_finished(fingerprint: str) -> list[str]:
+    """Return the ids of the newest FINISHED runs with a fingerprint, in any experiment, the newest one first."""
     client = mlflow.MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(
         experiments,
         f"tags.`kd.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"],
-        max_results=1,
+        max_results=MAX_FOUND,
     )
-    return runs[0].info.run_id if runs else None
+    return [run.info.run_id for run in runs]
 
 
 def run_name(run_id: str) -> str:
@@ -438,23 +454,30 @@ def fetch_model(reference: str, folder: Path) -> FetchedModel:
         run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
         uri = reference if reference.startswith(_REGISTRY) else f"runs:/{run_id}/{MODEL_NAME}"
         path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-        digest = mlflow.get_run(run_id).data.tags.get(MODEL_DIGEST) if run_id else None
+        tags = mlflow.get_run(run_id).data.tags
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(
             f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
         ) from None
-    return FetchedModel(Path(path), run_id, digest)
+    return FetchedModel(Path(path), run_id, tags.get(MODEL_DIGEST), tags.get(FACTS_DIGEST))
 
 
-def _model_run(run_id: str) -> str:
-    if not re.fullmatch("[0-9a-f]{32}", run_id):
-        raise UserError(f"{run_id}: neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS")
-    run = mlflow.get_run(run_id)
-    return str(run.data.tags.get("kd.model_run", run_id))
+def _model_run(reference: str) -> str:
+    """Return the run that logged the model of a run: itself, or the one that its tag names.
+
+    Raises:
+        UserError: either is no id of a run.
+    """
+    if not _RUN_ID.fullmatch(reference):
+        raise UserError(f"{reference}: neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS")
+    run_id = str(mlflow.get_run(reference).data.tags.get("kd.model_run", reference))
+    if not _RUN_ID.fullmatch(run_id):
+        raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
+    return run_id
 
 
 def _registered_run(reference: str) -> str:
-    """Return the run that logged a model of the registry; empty where the model has none."""
+    """Return the run that logged a model of the registry; empty where there is none, and then it is not kd's."""
     client, name = mlflow.MlflowClient(), reference.removeprefix(_REGISTRY)
     if "@" in name:
         version = client.get_model_version_by_alias(*name.rsplit("@", 1))

@@ -21,19 +21,18 @@ AUTO = "auto"
 
 
 def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Teacher:
-    """Return the teacher of a job: the newest finished run of the same training, or one trained now by a tracker.
+    """Return the teacher of a job: the newest usable run of the same training, or one trained now by a tracker.
 
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
-    reused = store.find_finished(job.fingerprint())
-    if reused:
+    for run_id in store.find_finished(job.fingerprint()):
         try:
-            found = load_teacher(reused, workspace, origin="reused")
+            found = load_teacher(run_id, workspace, origin="reused")
         except UserError as error:  # for example, its files were deleted
-            log.warning("teacher: run %s would do but can't be used (%s): training another one", reused, error)
+            log.warning("teacher: run %s would do but can't be used (%s): looking for another one", run_id, error)
         else:
-            log.info("teacher: run %s has the same configuration, data and code: reused", reused)
+            log.info("teacher: run %s has the same configuration, data and code: reused", run_id)
             return found
     with tracked_by(tracker):
         trained = carry_out(job)

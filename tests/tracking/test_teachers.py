@@ -40,7 +40,7 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
         first = carry_out(teacher_job(own, workspace))
     [model] = tmp_path.glob("mlruns/**/model.pt2")
     model.write_bytes(model.read_bytes()[:1000])
-    told = rf"^{first.run_id}: its model's file is not the one that was logged; name another run$"
+    told = rf"^{first.run_id}: its model's file model.pt2 is not the one that was logged; name another run$"
     with pytest.raises(UserError, match=told):
         load_teacher(first.run_id, workspace)
     with tracking.run("student", output_dir=tmp_path, tags={}):

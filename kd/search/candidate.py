@@ -97,7 +97,7 @@ class Candidate:
         self.parameters = sum(count_parameters(training.model) for training in self.trainings) // config.seeds
 
     def epochs(self) -> Iterator[dict[str, float]]:
-        """Train, and yield the metrics of each epoch: means over the nets, and ``val_accuracy``, by which trials are judged.
+        """Train, and yield the metrics of each epoch: means over the nets, and ``val/accuracy``, by which trials are judged.
 
         That is the accuracy of the weights which would be used if the training ended here.
 
@@ -108,13 +108,13 @@ class Candidate:
             seconds = sum(epoch.seconds for epoch in epochs)
             yield {
                 "epoch": float(epochs[0].number),
-                "val_accuracy": statistics.fmean(self.val_accuracies()),
-                "val_nll": statistics.fmean(-training.on_val.rank[1] for training in self.trainings),
-                "train_loss": statistics.fmean(epoch.loss for epoch in epochs),
-                "train_accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
-                "learning_rate": epochs[0].learning_rate,
-                "seconds": seconds,
-                "images_per_second": sum(epoch.images_per_second * epoch.seconds for epoch in epochs) / seconds,
+                "val/accuracy": statistics.fmean(self.val_accuracies()),
+                "val/nll": statistics.fmean(-training.on_val.rank[1] for training in self.trainings),
+                "train/loss": statistics.fmean(epoch.loss for epoch in epochs),
+                "train/accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
+                "train/learning_rate": epochs[0].learning_rate,
+                "train/seconds": seconds,
+                "train/images_per_second": sum(epoch.images_per_second * epoch.seconds for epoch in epochs) / seconds,
             }
 
     def val_accuracies(self) -> list[float]:

@@ -10,6 +10,7 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
+from kd.machine.names import metric_name
 from kd.machine.progress import Progress
 from kd.reports.note import table
 from kd.search.attributes import FINAL
@@ -74,15 +75,12 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
         return str(kept["note"])
     results = {name: _result(name, system, guide) for name, system in systems(config, best).items()}
     means = {name: statistics.fmean(result.test) for name, result in results.items()}
-    parent.log_metrics({f"test_accuracy_{_metric(name)}": mean for name, mean in means.items()})
+    by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
+    parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
     text = _note(results, trial.number, best)
     study.set_user_attr(FINAL, {"of": key, "note": text})
     log.info("test accuracy: %s", ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()))
     return text
-
-
-def _metric(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _result(name: str, system: System, guide: Guide) -> Result:
@@ -98,18 +96,18 @@ def _result(name: str, system: System, guide: Guide) -> Result:
                 history.append(epoch)
                 progress.update(
                     int(epoch["epoch"]),
-                    loss=epoch["train_loss"],
-                    val_accuracy=epoch["val_accuracy"],
-                    images_per_second=epoch["images_per_second"],
+                    loss=epoch["train/loss"],
+                    val_accuracy=epoch["val/accuracy"],
+                    images_per_second=epoch["train/images_per_second"],
                 )
         result = Result(run.link, candidate.val_accuracies(), candidate.test_accuracies(), candidate.parameters)
         run.log_epochs(history)
         run.log_metrics(
             {
-                "val_result": statistics.fmean(result.val),
-                "test_accuracy": statistics.fmean(result.test),
-                "parameters": result.parameters,
-                **{f"test_accuracy_seed_{config.seed + number}": value for number, value in enumerate(result.test)},
+                "val/chosen_accuracy": statistics.fmean(result.val),
+                "test/accuracy": statistics.fmean(result.test),
+                "cost/parameters": result.parameters,
+                **{f"test/accuracy_seed_{config.seed + number}": value for number, value in enumerate(result.test)},
             }
         )
     return result

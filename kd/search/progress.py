@@ -81,9 +81,9 @@ class StudyProgress:
         """Log the note, how many trials ended how, and the best one so far."""
         session, parent = self._session, self._parent
         parent.log_note(note(session.config, self._study, self._groups, session.space, comparison))
-        states = {f"trials_{name}": count for name, count in count_states(self._study).items()}
+        states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}
         best = best_trial(self._study)
-        value = {} if best is None else {"best_val_accuracy": best.values[0]}
+        value = {} if best is None else {"search/best_val_accuracy": best.values[0]}
         finished = count_finished(without_surplus(all_trials(self._study)))
         parent.log_epochs([{"epoch": float(finished), **states, **value}])
         if best is not None:

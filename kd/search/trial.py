@@ -92,21 +92,21 @@ class TrialRunner:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
             run.log_settings(without_password(config).model_dump())
             candidate = Candidate(config, self._guide)
-            metrics["parameters"] = candidate.parameters
+            metrics["cost/parameters"] = candidate.parameters
             for epoch in candidate.epochs():
                 history.append(epoch)
                 if not config.pareto:  # a study of two objectives can't prune
-                    _report(trial, epoch["val_accuracy"], len(history), config.epochs)
+                    _report(trial, epoch["val/accuracy"], len(history), config.epochs)
             trial.set_user_attr(PARAMETERS, candidate.parameters)  # the last moment to learn that the trial was failed
-            metrics["val_result"] = history[-1]["val_accuracy"]
+            metrics["val/chosen_accuracy"] = history[-1]["val/accuracy"]
         except BaseException as error:
             state, reason = self._end(trial, error)
             raise
         finally:
             run.log_tags({"kd.state": state, "kd.reason": reason})
             run.log_epochs(history)
-            run.log_metrics({**metrics, "trial_seconds": time.perf_counter() - started})
-        accuracy = history[-1]["val_accuracy"]
+            run.log_metrics({**metrics, "cost/trial_seconds": time.perf_counter() - started})
+        accuracy = history[-1]["val/accuracy"]
         return (accuracy, candidate.parameters) if config.pareto else accuracy
 
     def _end(self, trial: optuna.Trial, error: BaseException) -> tuple[str, str]:

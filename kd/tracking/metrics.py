@@ -20,80 +20,79 @@ _NUMBERED = re.compile(r"specialist \d+(?= )")
 
 
 def score_metrics(scores: Scores, prefix: str) -> dict[str, float]:
-    """Return scores by name, e.g. ``val_accuracy`` for the prefix ``val``."""
-    return {f"{prefix}_{name}": value for name, value in asdict(scores).items() if value is not None}
+    """Return scores by name, e.g. ``val/accuracy`` for the prefix ``val/``."""
+    return {f"{prefix}{name}": value for name, value in asdict(scores).items() if value is not None}
 
 
 def epoch_metrics(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
     """Return the metrics of one epoch, with its number as ``epoch``."""
     return {
         "epoch": float(epoch.number),
-        "train_loss": epoch.train.loss,
-        "train_soft_loss": epoch.train.soft_loss,
-        "train_hard_loss": epoch.train.hard_loss,
-        "train_accuracy": epoch.train.accuracy,
-        "learning_rate": epoch.train.learning_rate,
-        "seconds": epoch.train.seconds,
-        "images_per_second": epoch.train.images_per_second,
-        "val_loss": epoch.val.nll,
-        **score_metrics(epoch.val, "val"),
+        "train/loss": epoch.train.loss,
+        "train/soft_loss": epoch.train.soft_loss,
+        "train/hard_loss": epoch.train.hard_loss,
+        "train/accuracy": epoch.train.accuracy,
+        "train/learning_rate": epoch.train.learning_rate,
+        "train/seconds": epoch.train.seconds,
+        "train/images_per_second": epoch.train.images_per_second,
+        **score_metrics(epoch.val, "val/"),
     }
 
 
 def training_metrics(trained: Trained) -> dict[str, float]:
     """Return the final metrics of a training."""
     metrics = {
-        **score_metrics(trained.val, "chosen_val"),
-        **score_metrics(trained.test, "test"),
-        "chosen_epoch": trained.chosen_epoch,
-        "parameters": trained.parameters,
-        "multiply_adds": trained.multiply_adds,
-        "train_seconds": trained.seconds,
+        **score_metrics(trained.test, "test/"),
+        **score_metrics(trained.val, "val/chosen_"),
+        "val/chosen_epoch": trained.chosen_epoch,
+        "cost/parameters": trained.parameters,
+        "cost/multiply_adds": trained.multiply_adds,
+        "cost/train_seconds": trained.seconds,
     }
-    return metrics if trained.teacher_agreement is None else {**metrics, "test_teacher_agreement": trained.teacher_agreement}
+    return metrics if trained.teacher_agreement is None else {**metrics, "test/teacher_agreement": trained.teacher_agreement}
 
 
 def combination_metrics(combination: Combination) -> dict[str, float]:
     """Return the final metrics of a combination."""
     metrics: dict[str, float] = {}
     for correction, corrected in combination.corrections.items():
-        metrics |= score_metrics(corrected.val, f"val_correction_{correction}")
-        metrics |= {f"dustbin_shift_{correction}_{number}": value for number, value in enumerate(corrected.shifts)}
+        metrics |= score_metrics(corrected.val, f"dustbin/{correction}_val_")
+        metrics |= {f"dustbin/{correction}_shift_{number}": value for number, value in enumerate(corrected.shifts)}
     return {
         **metrics,
-        **_beside_metrics(combination.val, "val"),
-        **_beside_metrics(combination.test, "test"),
-        "parameters": combination.parameters,
-        "generalist_ms_per_image": combination.generalist_ms,
-        "combined_ms_per_image": combination.combined_ms,
+        **_beside_metrics(combination.val, "val/"),
+        **_beside_metrics(combination.test, "test/"),
+        "cost/parameters": combination.parameters,
+        "cost/ms_per_image": combination.combined_ms,
+        "cost/generalist_ms_per_image": combination.generalist_ms,
     }
 
 
 def _beside_metrics(beside: Beside, split: str) -> dict[str, float]:
     return {
-        **score_metrics(beside.generalist, f"{split}_generalist"),
-        **score_metrics(beside.combined, f"{split}_combined"),
-        f"{split}_generalist_conditional_accuracy": beside.generalist_conditional_accuracy,
-        f"{split}_combined_conditional_accuracy": beside.combined_conditional_accuracy,
-        f"{split}_gain": beside.gain.mean,
-        f"{split}_gain_low": beside.gain.low,
-        f"{split}_gain_high": beside.gain.high,
-        f"{split}_mcnemar_p": beside.p_value,
+        **score_metrics(beside.combined, split),
+        **score_metrics(beside.generalist, f"{split}generalist_"),
+        f"{split}conditional_accuracy": beside.combined_conditional_accuracy,
+        f"{split}generalist_conditional_accuracy": beside.generalist_conditional_accuracy,
+        f"{split}gain": beside.gain.mean,
+        f"{split}gain_low": beside.gain.low,
+        f"{split}gain_high": beside.gain.high,
+        f"{split}mcnemar_p": beside.p_value,
     }
 
 
 def change_metrics(changes: Sequence[Change]) -> dict[str, float]:
-    """Return changes, e.g. ``student_test_accuracy``, ``student_control_test_accuracy`` and ``student_minus_control``.
+    """Return changes, e.g. ``student/test_accuracy``, ``student/control_test_accuracy`` and ``student/minus_control``.
 
-    Those of a specialist begin with its number, as in ``specialist_0_test_accuracy``; names of classes may hold what no metric
+    Those of a specialist begin with its number, as in ``specialist_0/test_accuracy``; names of classes may hold what no metric
     can be named by.
     """
     metrics: dict[str, float] = {}
     for change, prefix in zip(changes, _prefixes(changes), strict=True):
         parts: Mapping[str, Interval] = {
-            f"{prefix}_test_accuracy": change.after,
-            f"{prefix}_{change.beside}_test_accuracy": change.before,
-            f"{prefix}_minus_{change.beside}": change.difference,
+            f"{prefix}/test_accuracy": change.after,
+            f"{prefix}/{change.beside}_test_accuracy": change.before,
+            f"{prefix}/minus_{change.beside}": change.difference,
         }
         for name, interval in parts.items():
             metrics[name] = interval.mean

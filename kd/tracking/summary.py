@@ -1,12 +1,14 @@
 """The ending of a run that has others below it: its note, metrics and figures."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.reports.changes import combination_change, distillation_changes
 from kd.reports.note import note
+from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import change_metrics
 from kd.tracking.store import Run
 
@@ -28,11 +30,19 @@ def summarise(
     changes = distillation_changes(teacher, distilled)
     combined = combination_change(combinations) if combinations else None
     parent.log_note(note(title, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
-    right = teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels
     changes += [combined] if combined is not None else []
-    parent.log_metrics({"generalist_test_accuracy": right.double().mean().item(), **change_metrics(changes)})
+    parent.log_metrics({**_test_accuracies(teacher, distilled, combinations), **change_metrics(changes)})
     for name, figure in summary_figures(teacher, distilled, combinations, changes).items():
         parent.log_figure(figure, name)
     # A command's run stands for the model that it was run for: --teacher RUN_ID loads it.
     [answer] = combinations[:1] or distilled[:1]
     parent.log_tags({"kd.model_run": answer.run_id})
+
+
+def _test_accuracies(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> dict[str, float]:
+    """Return the accuracy of the teacher and, as that of every run, the one of what the run was made for: a mean over seeds."""
+    right = teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels
+    answers = [combination.test.combined.accuracy for combination in combinations]
+    answers = answers or [trained.test.accuracy for trained in distilled if trained.task.kind == TaskKind.ALL]
+    own = {"test/accuracy": fmean(answers)} if answers else {}
+    return {**own, "test/generalist_accuracy": right.double().mean().item()}

@@ -43,15 +43,15 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
             seen.append(right.double().mean().item())
         accuracies.append(seen)
     so_far = [max(seen) for seen in accuracies] if use == "best" else [seen[-1] for seen in accuracies]
-    assert history[-1]["val_accuracy"] == pytest.approx(sum(so_far) / 2)
+    assert history[-1]["val/accuracy"] == pytest.approx(sum(so_far) / 2)
     assert candidate.val_accuracies() == [pytest.approx(sum(so_far) / 2)]
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
-    assert history[0]["val_accuracy"] == pytest.approx(sum(seen[0] for seen in accuracies) / 2)
+    assert history[0]["val/accuracy"] == pytest.approx(sum(seen[0] for seen in accuracies) / 2)
     drawn = 2 * sum(
         torch.isin(guide.workspace.dataset.train.labels, torch.tensor(group)).sum().item() for group in guide.groups.values()
     )
     images = drawn if dustbin else drawn / 2
-    assert history[0]["images_per_second"] * history[0]["seconds"] == pytest.approx(images)
+    assert history[0]["train/images_per_second"] * history[0]["train/seconds"] == pytest.approx(images)
 
 
 @pytest.mark.parametrize("dustbin", [True, False])
@@ -70,7 +70,7 @@ def test_the_combined_accuracy_is_that_of_the_combined_model(guide: Guide, *, du
     for split, [accuracy] in ((dataset.val, candidate.val_accuracies()), (dataset.test, candidate.test_accuracies())):
         answers = predict(combined, split).argmax(dim=1)
         assert accuracy == pytest.approx((answers == split.labels).double().mean().item())
-    assert history[-1]["val_accuracy"] == candidate.val_accuracies()[0]
+    assert history[-1]["val/accuracy"] == candidate.val_accuracies()[0]
 
 
 def test_a_student_of_two_seeds_is_judged_by_their_mean(guide: Guide) -> None:
@@ -79,7 +79,7 @@ def test_a_student_of_two_seeds_is_judged_by_their_mean(guide: Guide) -> None:
     apart = [trained(config.model_copy(update={"seeds": 1, "seed": seed}), guide)[0] for seed in (5, 6)]
     assert candidate.val_accuracies() == [one.val_accuracies()[0] for one in apart]
     assert candidate.test_accuracies() == [one.test_accuracies()[0] for one in apart]
-    assert history[-1]["val_accuracy"] == pytest.approx(sum(candidate.val_accuracies()) / 2)
+    assert history[-1]["val/accuracy"] == pytest.approx(sum(candidate.val_accuracies()) / 2)
     assert candidate.parameters == apart[0].parameters
 
 

@@ -253,15 +253,15 @@ def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, 
     artifacts = {file.path for folder in ("", "figures") for file in client.list_artifacts(parent.info.run_id, folder)}
     assert {"best.yaml", "config.yaml", "figures/history.png", "figures/slices.png", "figures/timeline.png"} <= artifacts
     [history] = [run for run in commands.runs("trial") if run.info.run_id == best.user_attrs["kd.run"]]
-    told = client.get_metric_history(history.info.run_id, "val_accuracy")
+    told = client.get_metric_history(history.info.run_id, "val/accuracy")
     assert {metric.step: metric.value for metric in told} == pytest.approx(best.intermediate_values)
-    assert history.data.metrics["val_result"] == best.value
+    assert history.data.metrics["val/chosen_accuracy"] == best.value
     assert set(history.data.params) == {"alpha", "width"}
     note = parent.data.tags["mlflow.note.content"]
     assert f"[trial {best.number}](#/experiments/0/runs/{history.info.run_id})" in note
     assert "kd specialist --config best.yaml" in note
     assert "## On test" in note
-    finals = {run.info.run_name: run.data.metrics["test_accuracy"] for run in commands.runs("final")}
+    finals = {run.info.run_name: run.data.metrics["test/accuracy"] for run in commands.runs("final")}
     assert {"final winner", "final winner on hard targets", "final paper's values"} <= set(finals)
 
 

@@ -20,16 +20,16 @@ def test_a_specialists_metrics_are_named_by_its_number_and_not_by_its_classes() 
             change("specialist 12 a:b/c", 0.3),
         ]
     )
-    assert metrics["student_test_accuracy"] == 0.1
-    assert metrics["specialist_0_test_accuracy"] == 0.2
-    assert metrics["specialist_0_control_test_accuracy"] == 0.5
-    assert metrics["specialist_12_minus_control"] == 0.3
+    assert metrics["student/test_accuracy"] == 0.1
+    assert metrics["specialist_0/test_accuracy"] == 0.2
+    assert metrics["specialist_0/control_test_accuracy"] == 0.5
+    assert metrics["specialist_12/minus_control"] == 0.3
     assert not [name for name in metrics if "British" in name]
 
 
 def test_changes_of_one_name_have_metrics_of_their_own() -> None:
     metrics = change_metrics([change("specialist 0 cat-dog", 0.1), change("specialist 0 ship-truck", 0.2)])
-    assert (metrics["specialist_0_test_accuracy"], metrics["specialist_0_2_test_accuracy"]) == (0.1, 0.2)
+    assert (metrics["specialist_0/test_accuracy"], metrics["specialist_0_2/test_accuracy"]) == (0.1, 0.2)
 
 
 def test_mlflow_takes_the_metrics_of_any_label() -> None:

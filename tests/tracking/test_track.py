@@ -86,16 +86,16 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {tracked.run_id}
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     for (one, _), child in zip(pairs, children, strict=False):
-        assert child.data.metrics["test_accuracy"] == one.test.accuracy
-        assert child.data.metrics["chosen_epoch"] == one.chosen_epoch
+        assert child.data.metrics["test/accuracy"] == one.test.accuracy
+        assert child.data.metrics["val/chosen_epoch"] == one.chosen_epoch
         assert child.data.tags["kd.device"].startswith(str(next(one.model.parameters()).device))
-        assert len(client.get_metric_history(child.info.run_id, "val_accuracy")) == RECIPE.epochs
+        assert len(client.get_metric_history(child.info.run_id, "val/accuracy")) == RECIPE.epochs
     for child in children[1:]:
         assert child.data.tags["kd.teacher"] == teacher.run_id
 
     difference = kd.compare(student, student.control).difference
-    assert parent.data.metrics["student_minus_control"] == pytest.approx(difference.mean)
-    assert "combined_minus_generalist" in parent.data.metrics
+    assert parent.data.metrics["student/minus_control"] == pytest.approx(difference.mean)
+    assert "combined/minus_generalist" in parent.data.metrics
     assert parent.data.tags["mlflow.note.content"].startswith("# by hand on digits\n")
     assert parent.data.tags["kd.model_run"] == combination.run_id
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints", "figures", "models"]

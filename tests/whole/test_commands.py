@@ -95,17 +95,17 @@ def test_the_tree_is_one_parent_and_its_children(done: Place) -> None:
 
 def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) -> None:
     student = done.runs("student")[0]
-    history = done.client.get_metric_history(student.info.run_id, "val_accuracy")
+    history = done.client.get_metric_history(student.info.run_id, "val/accuracy")
     assert [metric.step for metric in history] == [1, 2]
     assert {
-        "train_soft_loss",
-        "train_hard_loss",
-        "learning_rate",
-        "images_per_second",
-        "seconds",
+        "train/soft_loss",
+        "train/hard_loss",
+        "train/learning_rate",
+        "train/images_per_second",
+        "train/seconds",
     } <= student.data.metrics.keys()
-    assert {"test_accuracy", "test_nll", "test_calibration_error", "test_teacher_agreement"} <= student.data.metrics.keys()
-    assert {"parameters", "multiply_adds"} <= student.data.metrics.keys()
+    assert {"test/accuracy", "test/nll", "test/calibration_error", "test/teacher_agreement"} <= student.data.metrics.keys()
+    assert {"cost/parameters", "cost/multiply_adds"} <= student.data.metrics.keys()
     figures = {file.path for file in done.client.list_artifacts(student.info.run_id, "figures")}
     drawn = ("training_curves", "confusion_matrix", "dark_knowledge", "reliability_diagram", "per_class_accuracy")
     assert figures == {f"figures/{name}.png" for name in drawn}
@@ -125,7 +125,7 @@ def test_the_note_tells_what_distillation_changed(done: Place) -> None:
     control, student = done.runs("control")[0], done.runs("student")[0]
     for run in (control, student):
         assert f"(#/experiments/0/runs/{run.info.run_id})" in note
-    before, after = (f"{100 * run.data.metrics['test_accuracy']:.2f} %" for run in (control, student))
+    before, after = (f"{100 * run.data.metrics['test/accuracy']:.2f} %" for run in (control, student))
     assert re.search(rf"\| student \| [\d.]+ % \| {before} \| {after} \|", note)
 
 
@@ -137,13 +137,13 @@ def test_a_logged_model_scores_what_its_run_says(done: Place, monkeypatch: pytes
     # In the batches that the run's were: two logits that are all but equal can change places in others.
     logits = torch.cat([model(images) for images in torch.split(test.images, EVAL_BATCH_SIZE)])
     accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()
-    assert accuracy == pytest.approx(student.data.metrics["test_accuracy"])
+    assert accuracy == pytest.approx(student.data.metrics["test/accuracy"])
 
 
 def test_the_combined_model_is_champion_and_is_served_over_http(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     combined = done.runs("combined")[0]
     champion = done.client.get_model_version_by_alias("digits", "champion")
-    assert float(champion.tags["kd.val_accuracy"]) == combined.data.metrics["val_combined_accuracy"]
+    assert float(champion.tags["kd.val_accuracy"]) == combined.data.metrics["val/accuracy"]
     test = load_dataset("digits", "").test
     images = test.images[:50]
     with served(done, "models:/digits@champion") as url:
@@ -218,7 +218,7 @@ def test_the_teacher_of_the_same_configuration_is_reused(done: Place, monkeypatc
     teacher = find_teacher(config, prepare("student", config))
     assert (teacher.run_id, teacher.origin) == (run.info.run_id, "reused")
     right = teacher.test_logits.argmax(dim=1) == load_dataset("digits", "").test.labels
-    assert right.double().mean().item() == run.data.metrics["test_accuracy"]
+    assert right.double().mean().item() == run.data.metrics["test/accuracy"]
 
 
 def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
@@ -228,7 +228,7 @@ def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
     left_before = list(done.temporary.rglob("MLmodel"))  # by the server of another test
     done.kd("combine", "--generalist", teacher.info.run_id, "--specialists", names)
     again = done.runs("combined")[-1]
-    for name in ("test_combined_accuracy", "val_combined_nll", "test_gain_low"):
+    for name in ("test/accuracy", "val/nll", "test/gain_low"):
         assert again.data.metrics[name] == pytest.approx(first.data.metrics[name], abs=1e-5)
     assert list(done.temporary.rglob("MLmodel")) == left_before
 
@@ -311,12 +311,12 @@ def test_a_command_stopped_again_and_again_ends_as_if_never_stopped(place: Place
     assert_goes_on(place, stopped)
     assert place.statuses() == {"FINISHED", "KILLED", "FAILED"}  # what was killed is ended by the next command
     resumed, never_stopped = place.runs()[-1], done.runs("teacher")[0]
-    for name in ("test_nll", "val_loss", "train_loss"):
+    for name in ("test/nll", "val/nll", "train/loss"):
         assert resumed.data.metrics[name] == never_stopped.data.metrics[name]
-    seconds = [metric.value for metric in place.client.get_metric_history(resumed.info.run_id, "seconds")]
-    assert resumed.data.metrics["train_seconds"] >= sum(seconds)
+    seconds = [metric.value for metric in place.client.get_metric_history(resumed.info.run_id, "train/seconds")]
+    assert resumed.data.metrics["cost/train_seconds"] >= sum(seconds)
     assert [path.name for path in (place.folder / "checkpoints").iterdir()] == [f"teacher-{resumed.info.run_id[:8]}.pt"]
-    steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val_loss")]
+    steps = [metric.step for metric in place.client.get_metric_history(resumed.info.run_id, "val/nll")]
     assert steps == list(range(1, EPOCHS + 1))
 
 

@@ -141,6 +141,6 @@ def test_leaves_a_tree_of_finished_runs(executed: NotebookNode, folder: Path) ->
         "specialist": 2,
         "combined": 1,
     }
-    assert "student_minus_control" in parent.data.metrics
-    assert "combined_minus_generalist" in parent.data.metrics
+    assert "student/minus_control" in parent.data.metrics
+    assert "combined/minus_generalist" in parent.data.metrics
     assert "## What distillation changed" in parent.data.tags["mlflow.note.content"]

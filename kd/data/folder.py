@@ -34,6 +34,7 @@ def load_folder_source(root: Path, image_px: int, *, skip_bad_images: bool = Fal
         UserError: the folder is missing, has fewer than two classes, or a class without images in one of the splits; or files,
             the first ten of which the message names, can't be decoded.
     """
+    root = root.absolute()  # messages name files for whoever reads them elsewhere
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(
@@ -83,10 +84,10 @@ def _passed_over(counts: Counter[str]) -> str:
 def _bad_images(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> UserError:
     if len(pixels.bad) == 1:
         [(row, why)] = pixels.bad.items()
-        what = f"cannot read the image {printable(Path(files[row].path).absolute())}: {why}; repair or remove it"
+        what = f"cannot read the image {printable(files[row].path)}: {why}; repair or remove it"
     else:
         what = (
-            f"cannot read {len(pixels.bad)} of {len(files)} images in {printable(root.absolute())}: "
+            f"cannot read {len(pixels.bad)} of {len(files)} images in {printable(root)}: "
             f"{_named(root, files, pixels)}; repair or remove them"
         )
     return UserError(f"{what}, or leave out what can't be read (--skip-bad-images, or skip_bad_images=True in Python)")

@@ -138,7 +138,8 @@ def heif_advice(passed_over: Mapping[str, int]) -> str:
 
 
 def _image_files(folder: Path, root: str, passed_over: Counter[str]) -> Iterator[ImageFile]:
-    yield from _files_below(str(folder), root, passed_over, set())
+    around = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.absolute().parents)}  # a link to them is a loop
+    yield from _files_below(str(folder), root, passed_over, around)
 
 
 def _files_below(folder: str, root: str, passed_over: Counter[str], visited: set[tuple[int, int]]) -> Iterator[ImageFile]:

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -397,6 +398,25 @@ def test_a_pickle_of_something_else_is_one_line(tmp_path: Path, batch: object) -
     with pytest.raises(UserError, match=r"^cifar10: files in .* are damaged") as caught:
         read_small(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def python_2_pickle(rows: np.ndarray, labels: list[int]) -> bytes:
+    """Return a batch as the original archive has it: written by Python 2, whose bytes were text."""
+    dtype = b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    shape = b"K" + bytes([len(rows)]) + b"M" + struct.pack("<H", rows.shape[1]) + b"\x86"
+    values = b"T" + struct.pack("<I", rows.size) + rows.tobytes()
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\x01btR"
+    array = empty + b"(K\x01" + shape + dtype + b"\x89" + values + b"tb"
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels" + numbers + b"u."
+
+
+def test_pickles_of_python_2_are_read(tmp_path: Path) -> None:
+    content = python_2_pickle(TRAIN_ROWS[:2], [0, 1])
+    expected = pickle.loads(content, encoding="latin1")  # noqa: S301 - the oracle, of our own pickle
+    assert np.array_equal(expected["data"], TRAIN_ROWS[:2])
+    (write_files(tmp_path) / "data_batch_1").write_bytes(content)
+    assert_small_cifar(tmp_path)
 
 
 def test_a_batch_that_is_missing_is_not_passed_over(tmp_path: Path) -> None:

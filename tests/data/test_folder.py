@@ -294,6 +294,7 @@ def test_links_to_files_and_folders_are_followed_and_loops_end(root: Path, tmp_p
     inner = save(tmp_path / "store" / "more" / "9.png")
     (root / "cat" / "more").symlink_to(tmp_path / "store" / "more")
     (root / "cat" / "up").symlink_to(root / "cat")
+    (root / "cat" / "more up").symlink_to(root)
     (root / "dog" / "3.png").symlink_to(tmp_path / "store" / "more" / "9.png")
     source = load_folder_source(root, 8)
     assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1]

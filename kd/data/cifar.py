@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data.source import LabelledImages
+from kd.errors import reason
 
 _SHAPE = (3, 32, 32)
 _DATA_TYPES = {"u1", "uint8", "|u1", "B"}
@@ -50,10 +51,8 @@ def read_pickle(content: bytes) -> Mapping[str, Any]:
     """
     try:
         found = _DataUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise ValueError(f"no pickle of plain data ({error})") from error
+    except Exception as error:  # a damaged pickle raises nearly anything, MemoryError too where it has a number of 32 bits
+        raise ValueError(f"no pickle of plain data ({reason(error)})") from error
     if not isinstance(found, dict):
         raise ValueError("a pickle of something else than a batch")  # noqa: TRY004 - of the file's content
     return found
@@ -72,7 +71,9 @@ class _Array:
         _, shape, dtype, is_fortran, values = self.state
         if not isinstance(dtype, _DataType) or dtype.name not in _DATA_TYPES:
             raise ValueError("an array of other numbers than bytes")
-        content = values.encode("latin1") if isinstance(values, str) else bytes(values)
+        content = values.encode("latin1") if isinstance(values, str) else values
+        if not isinstance(content, bytes | bytearray):
+            raise ValueError("an array of no bytes")  # noqa: TRY004 - of the file's content
         return np.frombuffer(content, np.uint8).reshape(shape, order="F" if is_fortran else "C")
 
 

@@ -27,7 +27,7 @@ def tell(dataset: Dataset, passed_over: str) -> None:
     log.info("%s", summary(dataset, passed_over))
     few = classes_with_few_images(dataset)
     if few:
-        log.info("fewer than %d images in val or test, so their own figures say little: %s", FEW, listed(few))
+        log.info("fewer than %d images in val or test, so their own figures say little: %s", FEW, listed(few, FEW))
     for line in copies(dataset):
         log.warning("%s", line)
 

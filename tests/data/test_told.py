@@ -11,6 +11,7 @@ from pictures import draw_classes, save
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.data.told import classes_with_few_images, copies, summary
+from kd.machine.progress import said_already
 
 
 def arrays(classes: int, images_per_class: int) -> Dataset:
@@ -86,3 +87,14 @@ def test_values_of_fewer_than_16_bits_are_said(tmp_path: Path, caplog: pytest.Lo
         save(tmp_path / "ab"[number % 2] / f"{number}.png", np.full((8, 8), 500 * number, np.uint16))
     assert load_dataset("folder", tmp_path, image_px=8).bit_depth == 12
     assert "image files of 16 bits hold values below 4096: they are scaled as values of 12 bits" in caplog.text
+
+
+def test_a_worker_of_a_search_does_not_say_again_what_its_command_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw_classes(tmp_path / "photos", {"train/a": 4, "train/b": 4, "unlabelled": 2})
+    with said_already():
+        load_dataset("folder", tmp_path / "photos", image_px=8)
+    assert caplog.text == ""
+    load_dataset("folder", tmp_path / "photos", image_px=8)
+    assert "unlabelled/ is not used" in caplog.text

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+MAX_PID = 2**31
 HOST_NAMESPACE = "pid:[4026531836]"
 """The process namespace of a Linux machine itself, which no container has (PROC_PID_INIT_INO of linux/proc_ns.h)."""
 
@@ -24,9 +25,17 @@ def describe_process(pid: int) -> dict[str, Any]:
     return {"machine": _machine(), "pid": pid, "started": _started(pid)}
 
 
+def is_description(value: object) -> bool:
+    """Return whether a value describes a process: what is read from a database may be anything."""
+    if not isinstance(value, Mapping):
+        return False
+    pid = value.get("pid")
+    return isinstance(value.get("machine"), str) and type(pid) is int and 0 < pid < MAX_PID and "started" in value
+
+
 def is_gone(process: Mapping[str, Any]) -> bool:
     """Return whether a described process is known to be gone; for one on another machine that can't be known."""
-    if process["machine"] != _machine():
+    if not is_description(process) or process["machine"] != _machine():
         return False
     pid: int = process["pid"]
     if not _exists(pid):

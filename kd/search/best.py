@@ -7,7 +7,9 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
+from kd.errors import UserError
 from kd.machine.files import write_whole
+from kd.search.space import Value, parse_space
 from kd.search.state import all_trials
 
 BEST_FILE = "best.yaml"
@@ -28,9 +30,29 @@ def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_config(config: TuneConfig, study: optuna.Study) -> TuneConfig | None:
-    """Return the configuration of the best trial."""
+    """Return the configuration of the best trial.
+
+    Raises:
+        UserError: it has a value that is not searched.
+    """
     best = best_trial(study)
-    return None if best is None else config.model_copy(update=best.params)
+    return None if best is None else config.model_copy(update=_checked_params(config, study, best))
+
+
+def _checked_params(config: TuneConfig, study: optuna.Study, trial: FrozenTrial) -> dict[str, Value]:
+    """Return the values of a trial, each of an axis that is searched and within its bounds.
+
+    Raises:
+        UserError: one is not: somebody else wrote it, and a command would take it for its own setting.
+    """
+    axes = {axis.name: axis for axis in parse_space(config)}
+    for name, value in trial.params.items():
+        if name not in axes or not axes[name].holds(value):
+            raise UserError(
+                f"{study.study_name}: trial {trial.number} has {name} {value!r}, which is not searched; give another name",
+                field="study_name",
+            )
+    return trial.params
 
 
 def command_settings(config: TuneConfig, groups: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from kd.evaluation.intervals import format_interval, paired_difference, t_interv
 from kd.machine.names import metric_name
 from kd.machine.progress import Progress
 from kd.reports.note import table
-from kd.search.attributes import FINAL
+from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import best_config, best_trial, command_settings
 from kd.search.candidate import Candidate, Guide
 from kd.search.space import PAPER
@@ -68,7 +68,7 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
     trial, best = best_trial(study), best_config(config, study)
     if trial is None or best is None or not config.final_seeds:
         return ""
-    kept = study.user_attrs.get(FINAL, {})
+    kept = study_attribute(study, FINAL) or {}
     key = {"trial": trial.number, "seeds": config.final_seeds, "control": config.control}
     if kept.get("of") == key:
         log.info("the winner, trial %d, was compared on test before", trial.number)

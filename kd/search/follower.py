@@ -4,7 +4,7 @@ import logging
 from functools import partial
 
 from kd.machine.signals import sleep
-from kd.search.attributes import PARENT_RUN
+from kd.search.attributes import PARENT_RUN, study_attribute
 from kd.search.lease import Lease
 from kd.search.repair import Repair
 from kd.search.session import POLL_SECONDS, Session
@@ -35,7 +35,7 @@ def follow(session: Session, lease: Lease) -> None:
 def _run_trials(session: Session, lease: Lease, pool: WorkerPool) -> bool:
     """Keep the workers at work, and return whether that came to its end: not if the leader is gone."""
     study = session.study
-    repair = Repair(study, study.user_attrs[PARENT_RUN])
+    repair = Repair(study, study_attribute(study, PARENT_RUN))
     limit = TimeLimit(study)
     while not limit.is_reached() or pool.alive():
         if lease.is_free():

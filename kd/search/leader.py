@@ -9,7 +9,7 @@ import optuna
 
 from kd.errors import UserError
 from kd.machine.signals import sleep
-from kd.search.attributes import END, PARENT_RUN, SURPLUS
+from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
 from kd.search.candidate import Guide
 from kd.search.final import compare
@@ -56,7 +56,7 @@ def lead(session: Session) -> None:
 def _study_run(session: Session) -> Iterator[tracking.Run]:
     """Open the study's run, the one of an earlier command where there is one."""
     config, workspace, study = session.config, session.workspace, session.study
-    known = study.user_attrs.get(PARENT_RUN)
+    known = study_attribute(study, PARENT_RUN)
     again = known if known and tracking.has_run(known) else None
     tags = {**workspace.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
     with tracking.run(f"tune {study.study_name}", output_dir=workspace.output_dir, tags=tags, again=again) as parent:

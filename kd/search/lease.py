@@ -11,8 +11,9 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from kd.errors import UserError
 from kd.machine.processes import is_gone, myself
-from kd.search.attributes import LEADER
+from kd.search.attributes import LEADER, study_attribute
 
 LEASE_SECONDS = 120.0
 RENEW_SECONDS = 30.0
@@ -45,7 +46,7 @@ class Lease:
 
     def is_free(self) -> bool:
         """Return whether no living command holds the lease."""
-        holder = self._study.user_attrs.get(LEADER)
+        holder = study_attribute(self._study, LEADER)
         return not holder or time.time() - holder["time"] >= LEASE_SECONDS or is_gone(holder)
 
     def __enter__(self) -> Self:
@@ -61,11 +62,11 @@ class Lease:
             self._study.set_user_attr(LEADER, None)
 
     def _is_mine(self) -> bool:
-        return (self._study.user_attrs.get(LEADER) or {}).get("id") == self._id
+        return (study_attribute(self._study, LEADER) or {}).get("id") == self._id
 
     def _renew(self) -> None:
         while not self._released.wait(RENEW_SECONDS):
-            with suppress(StorageInternalError, SQLAlchemyError):  # it may go better half a minute later
+            with suppress(StorageInternalError, SQLAlchemyError, UserError):  # it may go better half a minute later
                 if self._is_mine():
                     self._write()
 

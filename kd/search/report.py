@@ -72,7 +72,9 @@ def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:
     for trial in ranked_trials(study)[:MAX_ROWS]:
         link = tracking.run_link(trial.user_attrs[RUN]) if RUN in trial.user_attrs else str(trial.number)
         sizes = [f"{value:,.0f}" for value in trial.values[1:]]
-        values = [f"{value:.4g}" if isinstance(value := trial.params[axis.name], float) else str(value) for axis in space]
+        values = [
+            f"{value:.4g}" if isinstance(value := trial.params.get(axis.name, ""), float) else str(value) for axis in space
+        ]
         rows.append([link, f"{trial.values[0]:.2%}", *sizes, *values, f"{_seconds(trial):.1f}"])
     return table([*head, "seconds"], rows)
 

@@ -11,7 +11,7 @@ from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.from_config import find_teacher, groups_of, teacher_targets
-from kd.search.attributes import SHARED
+from kd.search.attributes import SHARED, study_attribute
 from kd.search.candidate import Guide
 from kd.search.session import Session
 from kd.specialists.clustering import Group
@@ -34,7 +34,7 @@ class Shared:
 
 def read_shared(study: optuna.Study) -> Shared | None:
     """Return what the leader found; None: it is not so far yet."""
-    kept = study.user_attrs.get(SHARED)
+    kept = study_attribute(study, SHARED)
     return None if kept is None else Shared(**kept)
 
 
@@ -50,17 +50,24 @@ def find_guide(session: Session, parent: tracking.Run) -> Guide:
     digest = weights_digest(teacher.model)
     _check_same_teacher(study, digest)
     parent.log_tags({"kd.teacher": teacher.run_id})
-    groups = _find_groups(config, workspace, teacher) if kept is None else _numbered(kept.groups)
+    groups = _find_groups(config, workspace, teacher) if kept is None else _numbered(kept.groups, workspace.dataset.num_classes)
     targets = teacher_targets(config, workspace, teacher)
     shared = Shared(teacher.run_id, digest, {str(number): list(group) for number, group in groups.items()})
     study.set_user_attr(SHARED, asdict(shared))
     return Guide(workspace, teacher, targets, groups)
 
 
-def load_guide(config: TuneConfig, workspace: Workspace, groups: Mapping[str, list[int]]) -> Guide:
-    """Load what the leader found; the configuration names the teacher's run."""
-    teacher = load_teacher(config.teacher, workspace)
-    return Guide(workspace, teacher, teacher_targets(config, workspace, teacher), _numbered(groups))
+def load_guide(config: TuneConfig, workspace: Workspace, shared: Shared) -> Guide:
+    """Load what the leader found.
+
+    Raises:
+        UserError: the teacher can't be used, or is not the one that the leader found, or a class of a group is unknown.
+    """
+    teacher = load_teacher(shared.teacher, workspace)
+    if weights_digest(teacher.model) != shared.teacher_digest:
+        raise UserError(f"{shared.teacher}: not the teacher of study {config.study_name}, whose weights were others")
+    groups = _numbered(shared.groups, workspace.dataset.num_classes)
+    return Guide(workspace, teacher, teacher_targets(config, workspace, teacher), groups)
 
 
 def check_named_teacher(session: Session) -> None:
@@ -96,6 +103,9 @@ def _find_groups(config: TuneConfig, workspace: Workspace, teacher: Teacher) -> 
     return chosen
 
 
-def _numbered(groups: Mapping[str, list[int]]) -> dict[int, Group]:
+def _numbered(groups: Mapping[str, list[int]], classes: int) -> dict[int, Group]:
     """Return groups by number again: JSON, in which a study keeps them, has text alone for keys."""
+    for group in groups.values():
+        if group[-1] >= classes:
+            raise UserError(f"the study has a group of class {group[-1]}, and there are {classes}; give another name for it")
     return {int(number): tuple(group) for number, group in groups.items()}

@@ -47,7 +47,17 @@ class Axis:
     choices: tuple[Value, ...] = ()
 
     def suggest(self, trial: optuna.Trial) -> Value:
-        """Return the trial's value."""
+        """Return the trial's value.
+
+        Raises:
+            UserError: somebody enqueued the trial with one that is not searched, which Optuna takes all the same.
+        """
+        value = self._suggested(trial)
+        if not self.holds(value):
+            raise UserError(f"{self.name} {value!r} is not in {self.text()}", field="search")
+        return value
+
+    def _suggested(self, trial: optuna.Trial) -> Value:
         if self.kind == "cat":
             return cast("Value", trial.suggest_categorical(self.name, list(self.choices)))
         if self.kind in {"int", "intlog"}:
@@ -59,7 +69,8 @@ class Axis:
         """Return whether the value can be suggested."""
         if self.kind == "cat":
             return value in self.choices
-        if isinstance(value, str) or not self.low <= value <= self.high:
+        types = {int} if self.kind in {"int", "intlog"} else {int, float}
+        if isinstance(value, str) or type(value) not in types or not self.low <= value <= self.high:
             return False
         steps = 0.0 if self.step is None else (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=_TOLERANCE)

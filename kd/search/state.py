@@ -6,14 +6,18 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kd.search.attributes import END, STOPPED, SURPLUS
+from kd.search.attributes import END, RETRIED, STOPPED, SURPLUS, read_trials
 
 MAX_RETRIES = 5
 
 
 def all_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the study's trials by number; not to be changed."""
-    return study.get_trials(deepcopy=False)
+    """Return the study's trials by number; not to be changed.
+
+    Raises:
+        UserError: one of them is not of kd's.
+    """
+    return read_trials(study)
 
 
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
@@ -47,7 +51,7 @@ def is_surplus(study: optuna.Study, number: int, wanted: int) -> bool:
 
 def earlier_tries(trial: FrozenTrial) -> list[int]:
     """Return the numbers of the trials of which a trial is a retry, oldest first."""
-    history: list[int] = trial.system_attrs.get("retry_history", [])  # where Optuna's callback keeps it
+    history: list[int] = trial.system_attrs.get(RETRIED, [])
     return history
 
 

@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
+from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
-from kd.errors import UserError
+from kd.errors import UserError, reason
 from kd.machine.signals import sleep
-from kd.search.attributes import IDENTITY, POINT
+from kd.search.attributes import IDENTITY, POINT, UNREADABLE, read_trials, study_attribute
 from kd.search.space import Axis, Value
 from kd.tracking.params import canonical
 
 IDENTITY_SECONDS = 20.0
 """How long a study may be without its identity: the command that created it is just writing it."""
-
-_BEGUN = tuple(state for state in TrialState if state != TrialState.WAITING)
 
 # Fields that leave a trial's value as it is, beside the switches.
 _WITHOUT_EFFECT = {"control", "teacher"}
@@ -53,6 +52,18 @@ def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
     return f"{config.data}-{config.objective}{'-pareto' if config.pareto else ''}-{digest[:8]}"
 
 
+def load_study(storage: RDBStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:
+    """Load a study that is there.
+
+    Raises:
+        UserError: the database has something else than Optuna writes.
+    """
+    try:
+        return optuna.load_study(storage=storage, study_name=name, pruner=pruner)
+    except UNREADABLE as error:
+        raise UserError(f"{name}: the study can't be read ({reason(error)}); give another name", field="study_name") from None
+
+
 def open_study(
     storage: RDBStorage, name: str, facts: Mapping[str, str], points: Mapping[str, Mapping[str, Value]], *, pareto: bool
 ) -> optuna.Study:
@@ -65,12 +76,12 @@ def open_study(
     try:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     except DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name)
+        study = load_study(storage, name)
         present = _wait_for_identity(study)
         if present is not None:
             _check_identity(name, present, facts)
             return study
-        if study.directions != directions or study.get_trials(states=_BEGUN):
+        if study.directions != directions or _has_begun(study):
             raise UserError(f"{name}: a study that kd did not make; give another name", field="study_name") from None
     for label, point in points.items():
         study.enqueue_trial(dict(point), user_attrs={POINT: label}, skip_if_exists=True)
@@ -80,10 +91,15 @@ def open_study(
 
 def _wait_for_identity(study: optuna.Study) -> Mapping[str, str] | None:
     until = time.monotonic() + IDENTITY_SECONDS
-    while IDENTITY not in study.user_attrs and not study.get_trials(states=_BEGUN) and time.monotonic() < until:
+    while True:
+        found: Mapping[str, str] | None = study_attribute(study, IDENTITY)
+        if found is not None or _has_begun(study) or time.monotonic() >= until:
+            return found
         sleep(0.5)
-    found: Mapping[str, str] | None = study.user_attrs.get(IDENTITY)
-    return found
+
+
+def _has_begun(study: optuna.Study) -> bool:
+    return any(trial.state != TrialState.WAITING for trial in read_trials(study))
 
 
 def _check_identity(name: str, present: Mapping[str, str], facts: Mapping[str, str]) -> None:

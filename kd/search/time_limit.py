@@ -5,7 +5,7 @@ import time
 
 import optuna
 
-from kd.search.attributes import UNTIL
+from kd.search.attributes import UNTIL, study_attribute
 
 log = logging.getLogger("kd")
 
@@ -17,7 +17,7 @@ def set_time_limit(study: optuna.Study, seconds: float) -> None:
 
 def is_time_up(study: optuna.Study) -> bool:
     """Return whether no further trial may begin, in any process."""
-    until = study.user_attrs.get(UNTIL)
+    until = study_attribute(study, UNTIL)
     return until is not None and time.time() >= until
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from kd.search.attributes import PARENT_RUN, SHARED
+from kd.errors import UserError
+from kd.search.attributes import PARENT_RUN, study_attribute
 from kd.search.session import Session
-from kd.search.shared import Shared
+from kd.search.shared import Shared, read_shared
 from kd.tracking.ready import tracking_uri
 
 
@@ -18,7 +19,7 @@ class WorkOrder:
 
     config: Mapping[str, Any]
     """The command's, with the run of the study's teacher and the study's name."""
-    groups: Mapping[str, list[int]]
+    shared: Shared
     parent_run: str
     """The study's."""
     number: int
@@ -31,11 +32,13 @@ class WorkOrder:
 
 def work_order(session: Session, number: int, *, leads: bool) -> WorkOrder:
     """Return the order of a worker, once the leader has found what all trials share."""
-    shared = Shared(**session.study.user_attrs[SHARED])
+    shared, parent_run = read_shared(session.study), study_attribute(session.study, PARENT_RUN)
+    if shared is None or parent_run is None:
+        raise UserError(f"{session.study.study_name}: the study has lost what its trials share; give another name")
     return WorkOrder(
         config={**session.config.model_dump(), "teacher": shared.teacher},
-        groups=shared.groups,
-        parent_run=session.study.user_attrs[PARENT_RUN],
+        shared=shared,
+        parent_run=parent_run,
         number=number,
         leads=leads,
         threads=threads_per_worker(session.config.workers),

@@ -25,6 +25,7 @@ from kd.search.shared import load_guide
 from kd.search.space import parse_space
 from kd.search.state import all_trials, count_left
 from kd.search.storage import opened
+from kd.search.study import load_study
 from kd.search.time_limit import is_time_up
 from kd.search.trial import Surplus, TrialRunner
 from kd.search.workers.fork_server import let_through
@@ -73,9 +74,9 @@ def _run_trials(order: WorkOrder) -> None:
     config = TuneConfig.parse(dict(order.config))
     with said_already():
         workspace = prepare("tune", config)
-    guide = load_guide(config, workspace, order.groups)
+    guide = load_guide(config, workspace, order.shared)
     with opened(config.storage) as storage:
-        study = optuna.load_study(study_name=config.study_name, storage=storage, pruner=create_pruner(config))
+        study = load_study(storage, config.study_name, create_pruner(config))
         study.sampler = create_sampler(config, study, worker=order.number, leads=order.leads)
         runner = TrialRunner(config, guide, parse_space(config), order.parent_run, study)
         while count_left(all_trials(study), config.trials) > 0 and not is_time_up(study):

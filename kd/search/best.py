@@ -9,6 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError
 from kd.machine.files import write_whole
+from kd.machine.names import file_name
+from kd.machine.secrets import masked
+from kd.machine.text import printable
 from kd.search.space import Value, parse_space
 from kd.search.state import all_trials
 
@@ -76,12 +79,16 @@ def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir:
     if best is None:
         return None
     path = output_dir / BEST_FILE
+    name = printable(study.study_name)  # a line of its own would be read as a setting
     present = _study_of(path)
-    if present not in {None, study.study_name}:
+    if present not in {None, name}:
         path.replace(_set_aside(path, str(present)))
-    _set_aside(path, study.study_name).unlink(missing_ok=True)
-    head = f"{_HEAD}{study.study_name}: kd {command_name(config)} --config {BEST_FILE}\n"
-    write_whole(path, (head + yaml.safe_dump(command_settings(best, groups), sort_keys=False)).encode())
+    _set_aside(path, name).unlink(missing_ok=True)
+    head = f"{_HEAD}{name}: kd {command_name(config)} --config {BEST_FILE}\n"
+    settings = {
+        key: masked(value) if isinstance(value, str) else value for key, value in command_settings(best, groups).items()
+    }
+    write_whole(path, (head + yaml.safe_dump(settings, sort_keys=False)).encode())
     return path
 
 
@@ -92,4 +99,4 @@ def _study_of(path: Path) -> str | None:
 
 
 def _set_aside(path: Path, study_name: str) -> Path:
-    return path.with_name(f"{path.stem}-{study_name.replace(' ', '-').replace('/', '-')}{path.suffix}")
+    return path.with_name(f"{path.stem}-{file_name(study_name)}{path.suffix}")

@@ -12,7 +12,7 @@ from kd.errors import UserError
 from kd.from_config import check_group_settings, check_top_n, prepare
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
-from kd.search.storage import opened
+from kd.search.storage import check_database, opened
 from kd.search.study import identity, open_study, study_name
 from kd.tracking.teachers import check_teacher
 from kd.tracking.workspace import Workspace
@@ -41,8 +41,9 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     Raises:
         UserError: bad input, or the study is one of something else.
     """
-    workspace = prepare("tune", config)
     space = parse_space(config)
+    check_database(config.storage)
+    workspace = prepare("tune", config)
     _check(config, workspace)
     facts = identity(config, space, workspace.dataset.digest)
     config = config.model_copy(update={"study_name": study_name(config, facts)})

@@ -1,5 +1,6 @@
 """The database in which a study is kept: never MLflow's own, never one that workers can't share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,8 @@ def check_database(url: str) -> URL:
         address = address.set(database=str(user_path(str(address.database), "storage")))
     if _same_database(address, tracking_uri()):
         raise _refused(address, "that is MLflow's own database; give the study another one")
+    if _is_new_file(address):
+        return address
     try:
         engine = sqlalchemy.create_engine(address, connect_args=connect_patience(address))
         with raised_at_once():
@@ -83,11 +86,21 @@ def check_database(url: str) -> URL:
     except ImportError as error:
         raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
     except (SQLAlchemyError, TypeError, ValueError) as error:
-        asked = "does its folder exist?" if address.get_backend_name() == "sqlite" else "is the server up?"
+        asked = "name another file" if address.get_backend_name() == "sqlite" else "is the server up?"
         raise _refused(address, f"can't be used ({masked(reason(error))}); {asked}") from None
     if {"experiments", "runs"} <= tables:
         raise _refused(address, "that is a database of MLflow's; give the study another one")
     return address
+
+
+def _is_new_file(address: URL) -> bool:
+    """Return whether a database is a file that is not there yet, but can be; to look into it would make it."""
+    if address.get_backend_name() != "sqlite":
+        return False
+    path = Path(str(address.database))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _refused(address, f"can't be used ({path.parent} is no folder that can be written to); name another file")
+    return not path.exists()
 
 
 def _refused(address: URL, why: str) -> UserError:

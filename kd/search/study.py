@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError, reason
+from kd.machine.secrets import masked
 from kd.machine.signals import sleep
 from kd.search.attributes import IDENTITY, POINT, UNREADABLE, read_trials, study_attribute
 from kd.search.space import Axis, Value
@@ -46,7 +47,7 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dic
 def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
     """Return the name of the study: the one given, or one made of all that its trials have in common."""
     if config.study_name != "auto":
-        return config.study_name
+        return masked(config.study_name)
     # A teacher that was named is another study by name; one that was found is checked when it is there.
     digest = hashlib.sha256(json.dumps([facts, config.teacher], sort_keys=True).encode()).hexdigest()
     return f"{config.data}-{config.objective}{'-pareto' if config.pareto else ''}-{digest[:8]}"

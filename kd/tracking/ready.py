@@ -28,6 +28,7 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIE
 _CONNECT_SECONDS = 5
 _DRIVERS = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob", "abfss": "azure.storage.filedatalake"}
 """The packages without which MLflow can't write artifacts to such addresses."""
+MAX_EXPERIMENT_NAME = 500
 MAX_MODEL_NAME = 256
 """Characters of a registered model's name in MLflow's databases."""
 
@@ -43,6 +44,8 @@ def check_ready(register_as: str = "") -> None:
             artifacts can't be written, or the name can't be that of a registered model.
     """
     _check_model_name(register_as)
+    if len(os.environ.get("MLFLOW_EXPERIMENT_NAME", "")) > MAX_EXPERIMENT_NAME:
+        raise UserError(f"the experiment's name has more than {MAX_EXPERIMENT_NAME} characters; set MLFLOW_EXPERIMENT_NAME")
     uri = tracking_uri()
     _check_address(uri)
     path = sqlite_path(uri)

@@ -154,6 +154,9 @@ def test_an_experiment_that_is_not_there_is_made_by_its_name_and_refused_by_its_
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "new")
         check_ready()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "x" * 501)
+        assert refusal().startswith("the experiment's name has more than 500 characters")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
     assert refusal().startswith("experiment 77 is not in the tracking store")
 

@@ -325,3 +325,24 @@ def assert_goes_on(place: Place, stopped: Run | None) -> None:
     """Assert that the last command went on from the run that was stopped, if there is one."""
     if stopped is not None:
         assert re.search(rf"resuming after epoch \d+ of run {stopped.info.run_id}", place.output.read_text())
+
+
+def test_no_secret_is_in_what_a_search_says_or_leaves(place: Place, tmp_path: Path) -> None:
+    secrets = [f"s3cret-{number}" for number in range(6)]
+    set_outside = {
+        "PGPASSWORD": secrets[0],
+        "MLFLOW_TRACKING_TOKEN": secrets[1],
+        "HTTPS_PROXY": f"http://me:{secrets[2]}@proxy",
+    }
+    place.env |= set_outside
+    typed = [
+        *("--study-name", f"postgresql://me:{secrets[3]}@host/x?token={secrets[4]} of {secrets[0]}"),
+        *("--data-root", f"host=h password={secrets[5]}", "--output-dir", str(tmp_path / secrets[1])),
+    ]
+    how = ["--objective", "student", "--trials", "1", "--final-seeds", "0", "--search", "width=fixed"]
+    said = place.kd("tune", *TINY, "--teacher-epochs", "1", "--epochs", "1", *how, *typed)
+    assert "study postgresql://me:***@host/x?token=*** of ***: 0 of 1 trials done" in said
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "optuna.db", "best.yaml", "config.yaml"} <= {path.name for path in files}
+    assert {f"{secret} in {path}" for path in files for secret in secrets if secret.encode() in path.read_bytes()} == set()
+    assert [secret for secret in secrets if secret in said or any(secret in path.name for path in files)] == []

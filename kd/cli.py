@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from kd.config import Config
 
 NEGATED = "no_"
+PATHS = {"data_root", "output_dir", "config", "storage"}
+"""Fields that may be paths."""
 PRESET_HELP = {
     "preset": "Settings of the generalist that go together, by name; those of --config and flags win over them.",
     "student_preset": "The same for the students and specialists.",
@@ -149,13 +152,12 @@ def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:
     ``mlflow run`` passes every declared parameter, so there a value that is the default counts as not typed.
     """
     defaults = config_class(name)().texts()
-    under_mlflow = "MLFLOW_RUN_ID" in os.environ
     return [
         field
         for field, value in values.items()
         if click.core.ParameterSource.COMMANDLINE
         in {ctx.get_parameter_source(field), ctx.get_parameter_source(f"{NEGATED}{field}")}
-        and not (under_mlflow and value == defaults[field])
+        and not (_under_mlflow() and value == defaults[field])
     ]
 
 
@@ -177,11 +179,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         _exit(shown(error.format_message()), EXIT_BAD_INPUT)
     except UserError as error:
-        _exit(shown(error_line(error)), EXIT_BAD_INPUT)
+        _exit(shown(f"{error_line(error)}{_where_from(error)}"), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         leave("kd: stopped; run the same command again to resume", exit_code())
     except Exception as error:  # noqa: BLE001 - whatever it is, a person sees one line
         _exit(failure_line(error), EXIT_FAILED)
+
+
+def _where_from(error: UserError) -> str:
+    """Return what a relative path is relative to, where that is not the folder in which the user typed it."""
+    if error.field not in PATHS or not _under_mlflow():
+        return ""
+    return f" (`mlflow run` starts kd in {Path.cwd()}: give an absolute path)"
+
+
+def _under_mlflow() -> bool:
+    """Return whether ``mlflow run`` started this process."""
+    return "MLFLOW_RUN_ID" in os.environ
 
 
 def _exit(line: str, code: int) -> None:

@@ -162,7 +162,7 @@ def test_a_mistyped_option_is_told_with_those_alike(cli: Main, capsys: Capture) 
         (["specialist", "--groups", "0,1;2,ten"], "--groups 0,1;2,ten: unknown class 'ten'"),
         (["specialist", "--groups", ""], "--groups '': a group is empty"),
         (["specialist", "--groups", "0,1;2,3", "--group", "2"], "--group 2: "),
-        (["pipeline", "--data", "folder", "--data-root", "absent"], "--data-root absent does not exist: "),
+        (["pipeline", "--data", "folder", "--data-root", "absent"], "--data-root {here}/absent does not exist: "),
     ],
 )
 def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
@@ -171,6 +171,32 @@ def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
     (tmp_path / "file").touch()
     assert refusal(cli, arguments, capsys).startswith(told.replace("{here}", str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["file"]
+
+
+def test_under_mlflow_run_a_path_that_is_refused_is_told_with_what_it_is_relative_to(
+    cli: Main, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["teacher", "--data", "folder", "--data-root", "pics"]
+    assert "mlflow run" not in refusal(cli, arguments, capsys)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert refusal(cli, arguments, capsys).endswith(f" (`mlflow run` starts kd in {tmp_path}: give an absolute path)")
+
+
+def test_what_a_user_types_acts_on_no_terminal_and_shows_no_password(cli: Main, capsys: Capture) -> None:
+    assert r"a\x1b[31mb\nc" in refusal(cli, ["teacher", "--device", "a\x1b[31mb\nc"], capsys)
+    assert "http://me:***@h" in refusal(cli, ["teacher", "--device", "http://me:s3cret@h"], capsys)
+
+
+def test_a_bug_ends_in_one_line_with_the_path_of_a_file(
+    cli: Main, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(command_module("targets"), "targets", lambda _config: dict[str, int]()["absent"])
+    with pytest.raises(SystemExit) as caught:
+        cli(["targets", "--list"])
+    [path] = tmp_path.glob("kd-error-*.txt")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"kd: a bug of kd's (KeyError: 'absent'): please report it with the file {path}\n"
 
 
 def test_the_flag_of_a_field_stands_in_front_of_an_error_and_not_in_it() -> None:

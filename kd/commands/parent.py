@@ -41,7 +41,7 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
     with run(f"{command} {dataset.name}", output_dir=workspace.output_dir, tags=tags) as parent:
         parent.log_params(config.params())
         parent.log_settings(config.model_dump())
-        parent.log_dataset(dataset.name, dataset.digest, {"role": "parent"})
+        parent.log_dataset(dataset)
         register_as = config.register_as if isinstance(config, CombinationOptions) else ""
         settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as)
         with tracked_by(MlflowTracker(settings)):

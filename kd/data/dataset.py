@@ -1,7 +1,9 @@
 """A data set as uint8 tensors in memory: its splits, and what a net needs to know of it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy.typing as npt
 import torch
@@ -25,6 +27,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the images and labels, 32 hex digits."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        digest.update(self.labels.cpu().numpy().astype("<i8").data)
+        return digest.hexdigest()[:32]
 
     def to(self, device: torch.device | str) -> "Split":
         """Return the split on another device."""

@@ -64,7 +64,7 @@ def _study_run(session: Session) -> Iterator[tracking.Run]:
         parent.log_params(without_password(config).params())
         if again is None:
             parent.log_settings(without_password(config).model_dump())
-            parent.log_dataset(workspace.dataset.name, workspace.dataset.digest, {"role": "study"})
+            parent.log_dataset(workspace.dataset)
         yield parent
 
 

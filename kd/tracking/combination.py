@@ -38,7 +38,7 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     }
     with run(job.name, output_dir=settings.output_dir, tags=tags) as tracked:
         tracked.log_params({"dustbin_correction": job.correction, "top_n": str(job.top_n), "seed": str(job.seed)})
-        tracked.log_dataset(dataset.name, dataset.digest, {"role": "combined"})
+        tracked.log_dataset(dataset)
         combination = replace(combine_job(job), run=tracked.as_result())
         metrics = combination_metrics(combination)
         give_back_freed_memory()

@@ -28,6 +28,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
+from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
@@ -113,6 +114,7 @@ class Run:
         self.files_name = f"{file_name(name)}-{run_id[:8]}"
         self.output_dir = output_dir
         self._client = mlflow.MlflowClient()
+        self._splits: dict[str, MetaDataset] = {}
 
     @property
     def link(self) -> str:
@@ -159,8 +161,13 @@ class Run:
         self._client.log_batch(self.id, tags=[RunTag("mlflow.note.content", shortened(note, MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
-        """Log final metrics, tied to a logged model where one is named."""
-        mlflow.log_metrics(dict(metrics), run_id=self.id, model_id=model_id)
+        """Log final metrics, tied to the split that they are of, and to a logged model where one is named."""
+        by_split: dict[str, dict[str, float]] = {}
+        for name, value in metrics.items():
+            by_split.setdefault(name.split("/")[0], {})[name] = value
+        for split, of_split in by_split.items():
+            data = self._splits.get(split)
+            mlflow.log_metrics(of_split, run_id=self.id, model_id=model_id, dataset=data)
 
     def log_epochs(self, epochs: Sequence[Mapping[str, float]]) -> None:
         """Log the metrics of epochs in one call; each mapping has its number as ``epoch``."""
@@ -190,11 +197,16 @@ class Run:
         """Log a file under a folder of the run's artifacts."""
         self._client.log_artifact(self.id, str(path), folder)
 
-    def log_dataset(self, name: str, digest: str, facts: Mapping[str, str]) -> None:
-        """Log the data set used, with the digest of its pixels, labels and split."""
-        source = CodeDatasetSource(tags=dict(facts))
-        data = MetaDataset(source, name=name, digest=digest)  # type: ignore[abstract] # MLflow's own idea of its class
-        mlflow.log_input(data, context="training")
+    def log_dataset(self, dataset: Dataset) -> None:
+        """Log the splits of a data set as the run's inputs, each with the digest of its own images and labels."""
+        facts = {"kd.data": dataset.name, "kd.data_digest": dataset.digest, "kd.data_seed": str(dataset.seed)}
+        source = CodeDatasetSource(tags=facts)
+        splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+        self._splits = {
+            name: MetaDataset(source, name=f"{dataset.name} {name}", digest=split.digest)  # type: ignore[abstract] # MLflow's own idea
+            for name, split in splits.items()
+        }
+        mlflow.log_inputs(list(self._splits.values()), list(self._splits), [None] * len(splits))
 
     def log_model(self, module: nn.Module, image_shape: Sequence[int], metadata: Mapping[str, Any]) -> str:
         """Log a model without pickle (pt2), with signature, example and fixed requirements, and write it to ``models/``.

@@ -38,7 +38,7 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
         tracked.log_params({**job_params(job), **settings.params})
         if settings.configuration:
             tracked.log_settings(settings.configuration)
-        tracked.log_dataset(job.dataset.name, job.dataset.digest, {"role": job.role})
+        tracked.log_dataset(job.dataset)
         with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
             trainer, state = _trainer(job, tracked), FitState[Scores]()
             if settings.resume:

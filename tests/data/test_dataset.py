@@ -87,6 +87,17 @@ def test_splits_are_a_function_of_the_seed() -> None:
     assert first.digest != other.digest
 
 
+def test_a_splits_digest_changes_with_any_pixel_label_or_shape() -> None:
+    images, labels = torch.arange(24, dtype=torch.uint8).reshape(2, 1, 3, 4), torch.tensor([0, 1])
+    split = Split(images, labels, torch.arange(2))
+    pixel = images.clone()
+    pixel[1, 0, 2, 3] += 1
+    others = [(pixel, labels), (images, torch.tensor([0, 2])), (images.reshape(2, 1, 4, 3), labels)]
+    digests = {split.digest, *(Split(*other, torch.arange(2)).digest for other in others)}
+    assert len(digests) == 4
+    assert split.digest == Split(images.clone(), labels.clone(), torch.tensor([5, 6])).digest
+
+
 def test_val_fraction_leaves_the_test_split_alone() -> None:
     small, large = load_digits_set(val_fraction=0.1), load_digits_set(val_fraction=0.3)
     assert torch.equal(small.test.images, large.test.images)

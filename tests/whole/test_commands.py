@@ -110,13 +110,30 @@ def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) ->
     drawn = ("training_curves", "confusion_matrix", "dark_knowledge", "reliability_diagram", "per_class_accuracy")
     assert figures == {f"figures/{name}.png" for name in drawn}
     assert student.inputs is not None
-    [data] = student.inputs.dataset_inputs
-    assert data.dataset.digest == load_dataset("digits", "").digest
+    digits = load_dataset("digits", "")
+    assert {(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in student.inputs.dataset_inputs} == {
+        ("digits train", digits.train.digest, "train"),
+        ("digits val", digits.val.digest, "val"),
+        ("digits test", digits.test.digest, "test"),
+    }
     name = f"student-{student.info.run_id[:8]}"
     assert (done.folder / "models" / f"{name}.pt2").is_file()
     assert torch.load(done.folder / "checkpoints" / f"{name}.pt", weights_only=True)["fit"]["best_weights"].keys()
     assert {path.name for path in (done.folder / "figures" / name).iterdir()} == {f"{figure}.png" for figure in drawn}
     assert {"kd.git_commit", "kd.git_dirty", "kd.device", "kd.torch", "kd.fingerprint"} <= student.data.tags.keys()
+
+
+def test_readme_finds_the_most_accurate_model_below_a_size(
+    done: Place, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    [code] = [block for block in blocks if "search_logged_models" in block]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
+    limit = min(run.data.metrics["cost/parameters"] for run in done.runs("student"))
+    exec(code.replace("20000", f"{limit:.0f}"), {})  # noqa: S102 - README's own
+    small = [run for run in done.runs() if run.data.metrics.get("cost/parameters", limit + 1) <= limit]
+    best = max(run.data.metrics["test/accuracy"] for run in small)
+    assert capsys.readouterr().out.strip() in {run.info.run_id for run in small if run.data.metrics["test/accuracy"] == best}
 
 
 def test_the_note_tells_what_distillation_changed(done: Place) -> None:

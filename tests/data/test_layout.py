@@ -127,6 +127,11 @@ def test_a_class_called_train_may_have_folders_in_it(tmp_path: Path) -> None:
     assert find_layout(tmp_path).classes["train"].keys() == {"car", "train"}
 
 
+def test_an_empty_class_folder_beside_the_only_one_with_images_is_no_litter(tmp_path: Path) -> None:
+    make(tmp_path, "cat/indoor/1.png", "cat/outdoor/1.png", "dog/")
+    assert find_layout(tmp_path).classes["train"].keys() == {"cat", "dog"}
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -63,11 +63,12 @@ def test_images_in_two_splits_are_counted_whatever_file_they_are_in(tmp_path: Pa
     root = draw_classes(tmp_path / "photos", counts)
     shutil.copy(root / "test" / "a" / "0.png", root / "train" / "a" / "copy.png")
     save(root / "train" / "b" / "copy.bmp", save(root / "test" / "b" / "1.png"))
+    shutil.copy(root / "test" / "b" / "1.png", root / "test" / "b" / "again.png")
     shutil.copy(root / "train" / "a" / "0.png", root / "val" / "b" / "copy.png")
     load_dataset("folder", root, image_px=8)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [line.partition(":")[0] for line in warnings] == [
-        "2 of 12 test images are in train too, pixel by pixel",
+        "3 of 13 test images are in train too, pixel by pixel",
         "1 of 11 val images is in train too, pixel by pixel",
     ]
 

@@ -1,5 +1,6 @@
 """The checkpoint of a training under way: found again by the training's fingerprint, written by one process at a time."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from kd.training import checkpoints
+
+log = logging.getLogger("kd")
 
 
 class Checkpoint:
@@ -34,8 +37,11 @@ class Checkpoint:
         self._lock.release()
 
     def load(self) -> dict[str, Any] | None:
-        """Return the saved state; None: there is none that can be read."""
-        return checkpoints.load(self._path)
+        """Return the saved state; None: there is none, or, which is told, none that can be read."""
+        state = checkpoints.load(self._path)
+        if state is None and self._path.exists():
+            log.warning("%s: damaged, so the training starts anew", self._path)
+        return state
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Save tensors and numbers, whole or not at all."""

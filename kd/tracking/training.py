@@ -7,6 +7,7 @@ from typing import Any
 from kd.distillation.job import Job, create_trainer, fit_job, score_job, show_epoch
 from kd.distillation.results import Trained
 from kd.distillation.task import Task
+from kd.errors import reason
 from kd.evaluation.scores import Scores
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
@@ -17,6 +18,7 @@ from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
 from kd.tracking.provenance import device_tag
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
+from kd.training.checkpoints import UNREADABLE
 from kd.training.fit import FitState
 from kd.training.loop import Trainer
 
@@ -40,9 +42,7 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
             tracked.log_settings(settings.configuration)
         tracked.log_dataset(job.dataset)
         with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
-            trainer, state = _trainer(job, tracked), FitState[Scores]()
-            if settings.resume:
-                _resume(job, tracked, checkpoint, trainer, state)
+            trainer, state = _begin(job, tracked, checkpoint, resume=settings.resume)
             _fit(job, tracked, checkpoint, trainer, state)
             trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result())
             give_back_freed_memory()
@@ -106,16 +106,23 @@ def _trainer(job: Job, tracked: Run) -> Trainer:
     return trainer
 
 
-def _resume(job: Job, tracked: Run, checkpoint: Checkpoint, trainer: Trainer, state: FitState[Scores]) -> None:
-    """Go back to the last finished epoch of a stopped run of the same training, where there is one."""
-    saved = checkpoint.load()
+def _begin(job: Job, tracked: Run, checkpoint: Checkpoint, *, resume: bool) -> tuple[Trainer, FitState[Scores]]:
+    """Return a training at its beginning, or at the last finished epoch of a stopped run of the same one."""
+    trainer, state = _trainer(job, tracked), FitState[Scores]()
+    saved = checkpoint.load() if resume else None
     if saved is None:
-        return
-    trainer.restore(saved["trainer"])
-    state.restore(saved["fit"], Scores)
+        return trainer, state
+    try:
+        trainer.restore(saved["trainer"])
+        state.restore(saved["fit"], Scores)
+        stopped = str(saved["run_id"])
+    except UNREADABLE as error:
+        log.warning("%s: its checkpoint holds something else (%s): starting anew", job.name, reason(error))
+        return _trainer(job, tracked), FitState[Scores]()
     tracked.log_epochs([epoch_metrics(epoch) for epoch in state.history])
-    tracked.log_tags({"kd.resumed_from": saved["run_id"]})
-    log.info("%s: resuming after epoch %d of run %s", job.name, len(state.history), saved["run_id"])
+    tracked.log_tags({"kd.resumed_from": stopped})
+    log.info("%s: resuming after epoch %d of run %s", job.name, len(state.history), stopped)
+    return trainer, state
 
 
 def _fit(job: Job, tracked: Run, checkpoint: Checkpoint, trainer: Trainer, state: FitState[Scores]) -> None:

@@ -1,5 +1,6 @@
 """The library's functions inside ``with kd.track``: the same results, each in an MLflow run below the block's own."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,33 @@ def test_a_training_that_was_stopped_resumes_when_it_is_asked_for_again(
     assert by_name["stopped"].info.status == stopped.info.status == "FAILED"
     assert again.data.tags["kd.resumed_from"] == stopped.info.run_id
     assert again.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(("content", "said"), [({"a": 1}, "holds something else"), (None, "damaged")])
+def test_a_checkpoint_that_holds_something_else_is_passed_over_with_a_line(  # noqa: PLR0913, PLR0917 - pytest's fixtures
+    content: object,
+    said: str,
+    tiny_digits: Dataset,
+    client: MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recipe = kd.Recipe(epochs=2, batch_size=30)
+    whole = kd.train(Counted(), tiny_digits, recipe)
+    monkeypatch.setattr(Counted, "left", 6)  # of four steps per epoch
+    with pytest.raises(StopError), kd.track("stopped", tmp_path):
+        kd.train(Counted(), tiny_digits, recipe)
+    [path] = (tmp_path / "checkpoints").glob("unfinished-*.pt")
+    torch.save(content, path) if content else path.write_bytes(b"damaged")
+    monkeypatch.setattr(Counted, "left", 8)
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    with kd.track("again", tmp_path):
+        again = kd.train(Counted(), tiny_digits, recipe)
+    assert Counted.left == 0
+    assert same(again, whole)
+    assert said in caplog.text
+    assert not [run for run in runs(client) if "kd.resumed_from" in run.data.tags]
 
 
 class Counted(torch.nn.Module):

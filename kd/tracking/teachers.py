@@ -46,7 +46,7 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if reference != AUTO:
-        _load_all(reference, workspace, "teacher")
+        _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
 
 
 def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher", origin: str = "named") -> Teacher:
@@ -72,20 +72,27 @@ def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher
     return Teacher(model, workspace.dataset, origin, run)
 
 
-def _load_all(references: str, workspace: Workspace, field: str) -> list[LoadedModel]:
+def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool = True) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)
     loaded = []
     for name in names:
         model = load_model(name)
-        _check_fits(model, name, workspace.dataset, field)
+        _check_fits(model, name, workspace.dataset, field, warn=warn)
         loaded.append(model)
     return loaded
 
 
-def _check_fits(loaded: LoadedModel, reference: str, dataset: Dataset, field: str) -> None:
+def _check_fits(loaded: LoadedModel, reference: str, dataset: Dataset, field: str, *, warn: bool) -> None:
     if loaded.metadata["kind"] != TaskKind.ALL:
         raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes", field=field)
     facts = loaded.metadata
-    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], dataset, field=field)
+    check_fits(
+        reference,
+        facts["classes"],
+        facts["image_shape"],
+        facts["data_digest"] if warn else dataset.digest,
+        dataset,
+        field=field,
+    )

@@ -15,7 +15,7 @@ from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.from_config import find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
-from kd.tracking.teachers import load_teacher
+from kd.tracking.teachers import check_teacher, load_teacher
 
 
 def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
@@ -49,6 +49,13 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     assert again.origin == "trained"
     assert f"run {first.run_id} would do but can't be used" in caplog.text
     assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}
+
+    # Of another split it is warned of once, though a command loads it twice: to check it, and to use it.
+    other = prepare("student", config.model_copy(update={"data_seed": 1}))
+    check_teacher(again.run_id, other)
+    load_teacher(again.run_id, other)
+    warned = [record.getMessage() for record in caplog.records if "another split" in record.getMessage()]
+    assert warned == [f"{again.run_id} was trained on another split: it may have seen images of val or test"]
 
 
 def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(

@@ -115,6 +115,7 @@ def _begin(job: Job, tracked: Run, checkpoint: Checkpoint, *, resume: bool) -> t
     try:
         trainer.restore(saved["trainer"])
         state.restore(saved["fit"], Scores)
+        state.check_of(trainer)
         stopped = str(saved["run_id"])
     except UNREADABLE as error:
         log.warning("%s: its checkpoint holds something else (%s): starting anew", job.name, reason(error))

@@ -61,12 +61,36 @@ class FitState(Generic[Score]):
         return {"history": history, "best_weights": self.best_weights, "seconds": self.seconds}
 
     def restore(self, state: Mapping[str, Any], score: Callable[..., Score]) -> None:
-        """Go back to a state that :meth:`state` returned; ``score`` makes a score of its fields."""
+        """Go back to a state that :meth:`state` returned; ``score`` makes a score of its fields.
+
+        What :meth:`state` did not return raises any of :data:`kd.training.checkpoints.UNREADABLE`.
+        """
         self.history = [
             ScoredEpoch(Epoch(**epoch["train"]), score(**epoch["val"]), epoch["is_best"])
             for epoch in json.loads(state["history"])
         ]
-        self.best_weights, self.seconds = dict(state["best_weights"]), state["seconds"]
+        self.best_weights, self.seconds = dict(state["best_weights"]), float(state["seconds"])
+
+    def check_of(self, trainer: Trainer) -> None:
+        """Refuse a state that is not one of a trainer's model, after as many epochs as the trainer has done.
+
+        Raises:
+            ValueError: it is not.
+        """
+        numbers = [*range(1, trainer.epochs_done + 1)]
+        figures = [value for epoch in self.history for part in (epoch.train, epoch.val) for value in vars(part).values()]
+        if [epoch.number for epoch in self.history] != numbers or not all(
+            isinstance(one, float | int | None) for one in figures
+        ):
+            raise ValueError("its epochs are not those of its weights")
+        model = trainer.model.state_dict()
+        if numbers and shapes(self.best_weights) != shapes(model):
+            raise ValueError("its best weights are those of another net")
+
+
+def shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of weights by name."""
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
 
 
 def fit(

@@ -121,11 +121,17 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state that :meth:`state` returned."""
+        """Go back to a state that :meth:`state` returned.
+
+        What :meth:`state` did not return raises any of :data:`kd.training.checkpoints.UNREADABLE`.
+        """
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.epochs_done = state["epochs_done"]
+            for parameter, held in optimizer.state.items():
+                if any(value.ndim and value.shape != parameter.shape for value in held.values() if isinstance(value, Tensor)):
+                    raise ValueError("its optimizer's state is that of another net")
+        self.epochs_done = int(state["epochs_done"])
 
     def _train_epoch(self, number: int) -> Epoch:
         started = time.perf_counter()

@@ -39,7 +39,8 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     with tracked_by(teacher_tracker(own, workspace)):
         first = carry_out(teacher_job(own, workspace))
     [model] = tmp_path.glob("mlruns/**/model.pt2")
-    model.write_bytes(model.read_bytes()[:1000])
+    whole = model.read_bytes()
+    model.write_bytes(whole[:1000])
     told = rf"^{first.run_id}: its model's file model.pt2 is not the one that was logged; name another run$"
     with pytest.raises(UserError, match=told):
         load_teacher(first.run_id, workspace)
@@ -48,6 +49,10 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     assert again.run_id != first.run_id
     assert again.origin == "trained"
     assert f"run {first.run_id} would do but can't be used" in caplog.text
+    [other] = set(tmp_path.glob("mlruns/**/model.pt2")) - {model}
+    other.write_bytes(b"")
+    model.write_bytes(whole)
+    assert find_teacher(config, workspace).run_id == first.run_id
     assert {run.info.status for run in mlflow.MlflowClient().search_runs(["0"])} == {"FINISHED"}
 
     # Of another split it is warned of once, though a command loads it twice: to check it, and to use it.

@@ -44,7 +44,7 @@ def other_momentum(state: dict[str, Any]) -> None:
 
 
 ALTERED: Mapping[str, Callable[[dict[str, Any]], object]] = {
-    "something else": lambda state: [state.clear(), state.update(a=1)],
+    "something else": lambda state: [state.pop(name) for name in list(state)],
     "no run": lambda state: state.pop("run_id"),
     "no fit": lambda state: state.pop("fit"),
     "text as trainer": lambda state: state.update(trainer=CODE),

@@ -110,7 +110,7 @@ def _read_cache(cache: Path, image_px: int) -> tuple[Rows | None, int]:
         found = None
     if found is not None and found.facts.get("layout") == _LAYOUT:
         channels, bit_depth = found.facts.get("channels"), found.facts.get("bit_depth")
-        if channels in {1, _COLOURS} and isinstance(bit_depth, int):
+        if channels in (1, _COLOURS) and type(bit_depth) is int and 1 <= bit_depth <= BIT_DEPTH:
             rows = found.rows(np.uint8, _HEAD_BYTES + int(channels) * image_px * image_px)
             return rows, bit_depth if rows is not None else BIT_DEPTH
     return None, BIT_DEPTH

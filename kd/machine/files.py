@@ -1,6 +1,6 @@
 """Files that are whole or not there: one that replaces another in one step, and an array that is mapped and checked.
 
-An array file is a line of JSON (facts of the caller's own, and the SHA-256 of what follows), padded with spaces to a
+An array file is a line of JSON (facts of the caller's own, the SHA-256 of them and of what follows), padded with spaces to a
 multiple of 64 bytes, then the numbers of the array, row by row, little-endian.
 """
 
@@ -26,6 +26,8 @@ HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
 LEFT_OVER_SECONDS = 3600.0
 _DIGEST = "payload_sha256"
+_FACTS_DIGEST = "facts_sha256"
+"""Of all other facts; a file of an earlier version has none."""
 
 
 def user_path(path: str | Path, field: str) -> Path:
@@ -121,8 +123,7 @@ def write_array(path: Path, array: NDArray[Any], facts: Mapping[str, Any]) -> No
         OSError: it can't be written.
     """
     payload = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data
-    header = {**facts, _DIGEST: hashlib.sha256(payload).hexdigest()}
-    line = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    line = _line({**facts, _FACTS_DIGEST: _facts_digest(facts), _DIGEST: hashlib.sha256(payload).hexdigest()})
     padding = b" " * (-(len(line) + 1) % HEADER_ALIGNMENT) + b"\n"
     write_whole(path, line, padding, payload)
 
@@ -136,11 +137,19 @@ def open_array(path: Path) -> ArrayFile | None:
     with path.open("rb") as file:
         line = file.readline(MAX_HEADER_BYTES)
         header = _json_object(line)
-        digest = header.pop(_DIGEST, None)
-        if not isinstance(digest, str):
+        digest, facts_digest = header.pop(_DIGEST, None), header.pop(_FACTS_DIGEST, None)
+        if not isinstance(digest, str) or facts_digest not in (None, _facts_digest(header)):
             return None
         pages = np.memmap(file, np.uint8, mode="c")  # copy-on-write: torch wants memory that it could write to
     return ArrayFile(header, digest, np.asarray(pages)[len(line) :])
+
+
+def _line(facts: Mapping[str, Any]) -> bytes:
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+
+def _facts_digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_line(facts)).hexdigest()
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

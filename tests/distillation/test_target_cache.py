@@ -154,6 +154,7 @@ def only_file(root: Path) -> Path:
 def rewrite_header(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     line, _, payload = path.read_bytes().partition(b"\n")
     header = json.loads(line)
+    del header["facts_sha256"]  # as in a file of an earlier version
     change(header)
     path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
 
@@ -414,8 +415,9 @@ def test_the_file_is_named_by_its_key_and_tells_all_that_decides_the_logits(tmp_
         f'"views":{VIEWS},"dtype":"float32","preprocessing":1}}'
     )
     digest = hashlib.sha256(payload).hexdigest()
-    told = f'{{"format":"kd-targets-1","key":{key},"num_classes":{CLASSES},"payload_sha256":"{digest}"}}'
-    assert line.decode().rstrip(" ") == told
+    facts = f'"format":"kd-targets-1","key":{key},"num_classes":{CLASSES}'
+    of_facts = hashlib.sha256(f"{{{facts}}}".encode()).hexdigest()
+    assert line.decode().rstrip(" ") == f'{{{facts},"facts_sha256":"{of_facts}","payload_sha256":"{digest}"}}'
     assert (len(line) + 1) % 64 == 0
     assert path.name == f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.targets"
     numbers = torch.frombuffer(bytearray(payload), dtype=torch.float32).view(VIEWS, IMAGES, CLASSES)

@@ -172,6 +172,36 @@ def test_a_folder_is_a_data_set_of_its_images(files: dict[str, int], seed: int) 
         assert set(dataset.train.labels.tolist()) == set(range(dataset.num_classes))
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, bytes]:
+    """Return the file in which the pixels of 24 pictures below ``pictures`` are cached, and what it holds."""
+    for place in range(24):
+        path = tmp_path / "pictures" / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (place * 9, 0, 255 - place)).save(path)
+    load_dataset("folder", "pictures", image_px=8)
+    [cache] = Path(os.environ["KD_CACHE"]).glob("*.bin")
+    return cache, cache.read_bytes()
+
+
+@given(data=st.data(), value=JSON)
+@fuzzed
+def test_pixels_are_those_of_the_pictures_whatever_lies_in_the_cache(
+    data: st.DataObject, value: object, pictures: tuple[Path, bytes]
+) -> None:
+    cache, whole = pictures
+    line, _, rest = whole.partition(b"\n")
+    with suppress(ValueError):  # too large for Python's own text
+        facts = json.loads(line) | {data.draw(st.sampled_from(["layout", "channels", "bit_depth", "more"])): value}
+        if data.draw(st.booleans()):
+            facts.pop("facts_sha256", None)
+        line = json.dumps(facts).encode(errors="replace")
+    cache.write_bytes(damaged(whole, data) if data.draw(st.booleans()) else line + b"\n" + rest)
+    found = load_dataset("folder", "pictures", image_px=8)
+    reds = torch.cat([found.train.images, found.val.images, found.test.images])[:, 0, 0, 0]
+    assert sorted(reds.tolist()) == [place * 9 for place in range(24)]
+
+
 def damaged(content: bytes, data: st.DataObject) -> bytes:
     """Return some bytes with a few of them changed, taken out or put in."""
     found = bytearray(content)

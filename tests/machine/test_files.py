@@ -163,7 +163,11 @@ def test_the_file_is_a_line_of_json_padded_to_64_bytes_and_the_numbers(tmp_path:
     assert len(line) % 64 == 0
     assert line.index(b"\n") == len(line) - 1
     digest = hashlib.sha256(payload).hexdigest()
-    assert line.decode().rstrip() == f'{{"of":"Grün","size":4,"payload_sha256":"{digest}"}}'
+    of_facts = hashlib.sha256('{"of":"Grün","size":4}'.encode()).hexdigest()
+    told = f'{{"of":"Grün","size":4,"facts_sha256":"{of_facts}","payload_sha256":"{digest}"}}'
+    assert line.decode().rstrip() == told
+    (tmp_path / "array").write_bytes(content.replace(b'"size":4', b'"size":5'))
+    assert open_array(tmp_path / "array") is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +40,11 @@ def test_containers_of_one_name_are_different_machines(monkeypatch: pytest.Monke
         assert not is_gone(told[0])
     assert not is_gone({**told[0], "started": 1.0})
     assert is_gone({**told[1], "started": 1.0})
+
+
+def test_what_does_not_describe_a_process_is_not_known_to_be_gone(dead_process: Mapping[str, object]) -> None:
+    assert is_gone(dead_process)
+    for altered in ({"pid": -1}, {"pid": 0}, {"pid": 10**30}, {"pid": "7"}, {"pid": True}, {"pid": None}, {"machine": [1]}):
+        assert not is_gone({**dead_process, **altered})
+    others: list[Any] = [None, 5, "x", [], {}, {"pid": 7}, [("pid", 7)]]
+    assert not any(map(is_gone, others))

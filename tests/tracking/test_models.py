@@ -167,6 +167,9 @@ HARMLESS = {
     "an environment to install": beside("requirements.txt", "conda.yaml", "python_env.yaml", content=b"-e git+file:///evil"),
     "a setup": beside("setup.py", "sitecustomize.py", "conftest.py", "data/evil.pth"),
     "a pickled example beside": beside("input_example.json", "serving_input_example.json", content=TRAP),
+    "functions for names": facts(
+        net="os:system", loss="evil:loss", data="evil:make", code="evil.py", width="__import__('evil')"
+    ),
     "an absolute place": flavour("pytorch", model_data="/etc/passwd"),
     "a resource": flavour("python_function", resources="resources.yaml", auth_policy=CODE, env={"virtualenv": CODE}),
 }

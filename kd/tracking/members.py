@@ -28,7 +28,7 @@ def load_members(references: str, workspace: Workspace) -> list[Member]:
 
 
 def _load_member(reference: str, workspace: Workspace) -> Member:
-    loaded = load_model(reference)
+    loaded = load_model(reference, "specialists")
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"{reference}: a {facts['role']}, not a specialist; name runs of kd specialist", field="specialists")

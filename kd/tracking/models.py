@@ -26,15 +26,26 @@ class LoadedModel:
     metadata: dict[str, Any]
 
 
-def load_model(reference: str) -> LoadedModel:
+def load_model(reference: str, field: str) -> LoadedModel:
     """Load the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``), on the CPU.
 
     A command's parent run stands for the model that the command was run for. A model that gives probabilities, such as a
     combined one, gives their logarithms here, which are logits too.
 
+    Args:
+        reference: the run or model.
+        field: the setting that named it.
+
     Raises:
         UserError: there is no such run or model, kd did not log it, or a file of it was damaged or altered.
     """
+    try:
+        return _load(reference)
+    except UserError as error:
+        raise UserError(str(error), field=field) from error.__cause__
+
+
+def _load(reference: str) -> LoadedModel:
     with tempfile.TemporaryDirectory() as folder:
         fetched = fetch_model(reference, Path(folder))
         path = fetched.folder / MODEL_FILE

@@ -78,7 +78,7 @@ def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool =
         raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)
     loaded = []
     for name in names:
-        model = load_model(name)
+        model = load_model(name, field)
         _check_fits(model, name, workspace.dataset, field, warn=warn)
         loaded.append(model)
     return loaded

@@ -72,7 +72,7 @@ def line(logged: tuple[str, Path, torch.nn.Module]) -> str:
     run_id, _, net = logged
     images = torch.arange(3 * 64, dtype=torch.uint8).reshape(3, 1, 8, 8)
     try:
-        found = load_model(run_id)
+        found = load_model(run_id, "teacher")
     except UserError as error:
         return str(error).removeprefix(f"{run_id}: ")
     with torch.inference_mode():
@@ -270,7 +270,7 @@ def test_a_tag_leads_to_no_other_place_than_a_run(named: str, logged: tuple[str,
     told = "its tag kd.model_run is no id of a run; name another run" if named != "0" * 32 else "no such run or model"
     assert logged
     with pytest.raises(UserError, match=f"^{parent.id}: {re.escape(told)}"):
-        load_model(parent.id)
+        load_model(parent.id, "teacher")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_model_has_no_other_address_than_a_run_and_the_registry(
 ) -> None:
     assert logged
     with pytest.raises(UserError, match=r"neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS$"):
-        load_model(address)
+        load_model(address, "teacher")
 
 
 @given(data=st.data())

@@ -207,7 +207,7 @@ def test_targets_of_another_teacher_or_of_other_views_or_images_are_refused(wron
 @pytest.mark.parametrize(
     ("changed", "told", "field"),
     [
-        ({"temperature": 0.0}, "0.0: expected a temperature above 0", "temperature"),
+        ({"temperature": 0.0}, "0.0: expected a temperature above 0, and no more than 1,000,000", "temperature"),
         ({"alpha": 1.1}, "1.1: expected a weight of the soft term from 0 to 1", "alpha"),
         ({"recipe": kd.Recipe(batch_size=121)}, "121: the training split has only 120 images", "batch_size"),
         ({"recipe": kd.Recipe(shift_px=8)}, "8: images of 8 px can only be shifted by fewer", "shift_px"),

@@ -167,7 +167,7 @@ def test_a_process_for_which_there_is_no_room_is_a_users_error(tmp_path: Path) -
         try:
             start_process(work, 0)
         except UserError as error:
-            assert "--workers" in str(error)
+            assert "give fewer workers" in str(error)
         else:
             raise AssertionError("nobody was told")
         os.kill(alive.pid, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""The library's trainings and combinations, each in an MLflow run. Only ``store`` imports mlflow."""
+"""The library's trainings and combinations, each in an MLflow run. Only ``store`` and ``ready`` import mlflow."""

@@ -1,4 +1,4 @@
-"""MLflow, and the only file that imports it: runs and their tree, params, metrics, figures, data sets, models."""
+"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Beside ``ready.py`` the only file that imports it."""
 
 import json
 import logging

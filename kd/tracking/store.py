@@ -1,4 +1,4 @@
-"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Beside ``ready.py`` the only file that imports it."""
+"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Only ``ready`` imports it too."""
 
 import json
 import logging

@@ -44,7 +44,9 @@ def find_layout(root: Path) -> Layout:
         found = _splits(folder) or _splits_in_classes(folder)
         inner = None if found else _inner(folder)
         if inner is None:
-            found = found or Layout(folder, {"train": _by_name(folders(folder))})
+            if found is None:
+                _refuse_unknown_splits(folder)
+                found = Layout(folder, {"train": _by_name(folders(folder))})
             return replace(found, unused=[*unused, *found.unused])
         unused += _not_used(path for path in folders(folder) if path != inner)
         folder = inner
@@ -224,6 +226,33 @@ def _is_unlabelled(split: Path, known: Iterable[str]) -> bool:
     """Return whether the images of a split lie in no class folders."""
     filled = [path for path in folders(split) if holds_pictures(path)]
     return holds_pictures_directly(split) and not any(_key(path) in known or not says_nothing(path.name) for path in filled)
+
+
+def _refuse_unknown_splits(folder: Path) -> None:
+    """Refuse a folder whose folders look like splits of names that are not known: taken for classes, they train on nonsense.
+
+    Raises:
+        UserError: two of its folders hold the same folders of images, or one of them holds splits.
+    """
+    seen: dict[frozenset[str], Path] = {}
+    for path in folders(folder):
+        inner = frozenset(_key(one) for one in folders(path) if holds_pictures(one))
+        if len(inner) < 2 or holds_pictures_directly(path):  # noqa: PLR2004 - a classifier chooses between two or more
+            continue
+        other = seen.setdefault(inner, path)
+        if other != path:
+            raise UserError(
+                f"{printable(folder)} holds {printable(other.name)}/ and {printable(path.name)}/, both with the folders "
+                f"{listed(sorted(inner))}: if they are splits, name them train and test; if they are classes, put their images "
+                "directly into them",
+                field="data_root",
+            )
+        if _choose_splits(path, folders(path)) is not None:
+            raise UserError(
+                f"{printable(folder)} holds {printable(path.name)}/, which holds splits, beside other folders: name "
+                f"{printable(path)}",
+                field="data_root",
+            )
 
 
 def _by_name(paths: Iterable[Path]) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from kd.data.folder import load_folder_source
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.data.told import tell
 from kd.errors import UserError
+from kd.machine.files import user_path
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 
@@ -38,7 +39,7 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
     Raises:
         UserError: an unknown name, data that can't be loaded, or a class with too few images for each split.
     """
-    source = _load_source(name, Path(root).expanduser(), image_px, skip_bad_images=skip_bad_images)
+    source = _load_source(name, user_path(root, "data_root"), image_px, skip_bad_images=skip_bad_images)
     dataset = cut_dataset(source, name, val_fraction=val_fraction, seed=seed)
     tell(dataset, source.passed_over)
     return dataset

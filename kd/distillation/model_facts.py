@@ -25,7 +25,7 @@ def _is_text(value: object, _: Mapping[str, Any]) -> bool:
 
 
 def _are_names(value: object, _: Mapping[str, Any]) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(one, str) for one in value) and 0 < len(value) == len(set(value))
 
 
 def _is_shape(value: object, _: Mapping[str, Any]) -> bool:

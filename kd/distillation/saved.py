@@ -19,6 +19,7 @@ from kd.distillation.model_facts import wrong_fact
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
+from kd.machine.files import user_path
 from kd.nets.exported import Exported, read_model, read_text, write_program
 
 FORMAT = "kd-model-1"
@@ -83,7 +84,7 @@ class SavedModel:
         return [self._prediction(row) for row in probabilities.tolist()]
 
     def _files(self, paths: Sequence[str | Path]) -> Tensor:
-        images = [decode_image(Path(path).expanduser(), self.image_shape, bit_depth=self.bit_depth) for path in paths]
+        images = [decode_image(user_path(path, "path"), self.image_shape, bit_depth=self.bit_depth) for path in paths]
         return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.image_shape, dtype=torch.uint8)
 
     def _array(self, images: npt.ArrayLike) -> Tensor:
@@ -110,7 +111,7 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
     Raises:
         UserError: the file can't be written, or the net can't be exported.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, "path")
     combined = isinstance(system, Combination)
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -138,7 +139,7 @@ def load(path: str | Path) -> SavedModel:
     Raises:
         UserError: there is no such file, or kd did not write it.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, "path")
     facts = _facts(read_text(path, FACTS_FILE))
     if facts.get("format") != FORMAT or wrong_fact(facts, _FACTS):
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")

@@ -12,8 +12,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 
-_LONG_NAME = r"pass(?:word|wd|phrase)|secret|token|api_?key"
-_SHORT_NAME = r"(?<![A-Za-z0-9])(?:pass|pwd|sig(?:nature)?|credentials?|auth|key)"  # monkey=3 is none
+_LONG_NAME = r"pass(?:word|wd|phrase|code)|secret(?:_?key)?|token|(?:api|account|access|shared_?access)_?key"
+_SHORT_NAME = r"(?<![A-Za-z0-9])(?:pass|pwd|pw|sig(?:nature)?|credentials?|auth|jwt|key)"  # monkey=3 is none
 _NAME = rf"(?:{_LONG_NAME}|{_SHORT_NAME})"
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 _NAMED = (
@@ -24,7 +24,7 @@ _NAMED = (
 )
 _IN_ADDRESSES = (
     # The user part of an address. A password may hold any separator, so it ends at the last @ of the word.
-    re.compile(r"(?P<before>\w[\w+.-]*:/{1,3}[^\s:/?#@'\"<>`]*:)(?P<secret>[^\s'\"<>`]+)(?=@)"),
+    re.compile(r"(?P<before>\w[\w+.-]*:/{1,3}[^\s:/?#@'\"<>`]*:)(?P<secret>\S+)(?=@)"),
     # A token that is the whole user part, as those of code hosts are.
     re.compile(r"(?P<before>\w[\w+.-]*://)(?P<secret>[^\s:/?#@'\"<>`]{20,})(?=@)"),
     # An address without its scheme: user:password@host.

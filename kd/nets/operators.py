@@ -83,9 +83,11 @@ def find_operator(target: str) -> Callable[..., Any]:
 
 
 def _is_on_tensors(operator: torch._ops.OpOverload) -> bool:
-    """Return whether an operator takes or makes tensors: some have forms for texts and lists too."""
+    """Return whether an operator takes or makes tensors, by place: some have forms for texts, lists and names of dimensions."""
     schema = operator._schema  # noqa: SLF001 - nothing else tells it
-    return any("Tensor" in str(part.type) for part in [*schema.arguments, *schema.returns])
+    return "dimname" not in schema.overload_name and any(
+        "Tensor" in str(part.type) for part in [*schema.arguments, *schema.returns]
+    )
 
 
 def _aten_name(target: str) -> str:

@@ -43,7 +43,9 @@ def opened(url: str) -> Iterator[RDBStorage]:
     try:
         with experimental():
             storage = RDBStorage(_text(address), shared, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
-    except (SQLAlchemyError, CommandError, RuntimeError) as error:  # CommandError: alembic knows no such version
+    except ImportError as error:
+        raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
+    except (SQLAlchemyError, TypeError, ValueError, RuntimeError, CommandError) as error:  # the last: alembic's, of a version
         raise _refused(
             address,
             f"Optuna {optuna.__version__} can't use it ({masked(reason(error))}); if another version made it, `optuna storage "
@@ -85,7 +87,7 @@ def check_database(url: str) -> URL:
         engine.dispose()
     except ImportError as error:
         raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
-    except (SQLAlchemyError, TypeError, ValueError) as error:
+    except (SQLAlchemyError, OSError, TypeError, ValueError) as error:
         asked = "name another file" if address.get_backend_name() == "sqlite" else "is the server up?"
         raise _refused(address, f"can't be used ({masked(reason(error))}); {asked}") from None
     if {"experiments", "runs"} <= tables:

@@ -135,6 +135,8 @@ def _short_patience() -> Iterator[None]:
 def _check_address(uri: str) -> None:
     """Refuse a store that can't be opened, without MLflow, which would try again for minutes."""
     path = sqlite_path(uri)
+    if uri.startswith("sqlite:") and (path is None or path.name == ":memory:"):
+        raise unusable(ValueError("what is in memory ends with kd; name a file, as in sqlite:///mlflow.db"), uri)
     if path is not None:
         _check_sqlite(uri, path)
     elif not uri.startswith(_SERVERS) and "://" in uri and not uri.startswith(("file:", "databricks", "uc:")):

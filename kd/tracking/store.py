@@ -495,7 +495,10 @@ def _registered_run(reference: str) -> str:
         version = client.get_model_version_by_alias(*name.rsplit("@", 1))
     elif "/" in name:
         model, number = name.rsplit("/", 1)
-        version = client.get_latest_versions(model)[0] if number == "latest" else client.get_model_version(model, number)
+        if number == "latest":
+            versions = client.get_latest_versions(model)
+            return str(versions[0].run_id or "") if versions else ""
+        version = client.get_model_version(model, number)
     else:
         return str(client.get_logged_model(name).source_run_id or "")
     return str(version.run_id or "")

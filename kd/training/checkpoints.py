@@ -14,7 +14,7 @@ from kd.errors import UserError, reason
 from kd.machine.files import write_whole
 
 UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
 """Errors of reading bytes that are damaged, or that torch did not write."""

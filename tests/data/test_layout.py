@@ -146,6 +146,17 @@ def test_an_empty_class_folder_beside_the_only_one_with_images_is_no_litter(tmp_
         ),
         (classes("cat_train", "cat_test", "dog_train", "dog_test"), "several folders for train: cat_train, dog_train"),
         (["/".join("abcdefghijklmn"[:12]) + "/" + name for name in classes("train")], "holds a folder in a folder, 12 deep"),
+        (
+            classes("Training", "PublicTest", "PrivateTest"),
+            "holds PrivateTest/ and PublicTest/, both with the folders cat, dog",
+        ),
+        (classes("trainval", "test"), "both with the folders cat, dog: if they are splits, name them train and test"),
+        (classes("обучение", "тест"), "both with the folders cat, dog"),
+        (classes("val", "test"), "both with the folders cat, dog"),
+        (
+            [*classes("data/train", "data/test"), "readme/1.png"],
+            "holds data/, which holds splits, beside other folders: name .*/data$",
+        ),
         (["cafe\u0301/1.png", "café/1.png"], "two folders named '.*', one with composed letters and one with decomposed"),
     ],
 )

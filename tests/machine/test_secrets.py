@@ -27,6 +27,12 @@ def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql://h/x?user=bob&password=PW", "postgresql://h/x?user=bob&password=***"),
         ("postgresql://h:5432/x?password=a@b", "postgresql://h:5432/x?password=***"),
         ("http://h/x?X-Amz-Signature=PW", "http://h/x?X-Amz-Signature=***"),
+        ("postgresql://bob:it'sPW@h/x", "postgresql://bob:***@h/x"),
+        (
+            "AccountKey=PW==;x SharedAccessKey=PW accesskey=PW secretkey=PW",
+            "AccountKey=*** SharedAccessKey=*** accesskey=*** secretkey=***",
+        ),
+        ("http://h/x?pw=PW&jwt=PW&passcode=PW", "http://h/x?pw=***&jwt=***&passcode=***"),
         ("http%3A//h/x%3Fpassword%3DPW", "http%3A//h/x%3Fpassword%3D***"),
         ("host=h user=x password=PW", "host=h user=x password=***"),
         ("host=h password='a b c' user=x", "host=h password=*** user=x"),

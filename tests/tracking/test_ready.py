@@ -91,6 +91,7 @@ def test_a_path_that_is_no_sqlite_store_has_no_file() -> None:
             "postgresql://h/x?user=bob&password=*** can't be used (",
         ),
         ("http://me:s3cret@127.0.0.1:1", "http://me:***@127.0.0.1:1 can't be used ("),
+        ("sqlite://", "sqlite:// can't be used (what is in memory ends with kd"),
         ("sqlite:////no/such/folder/x.db", "sqlite:////no/such/folder/x.db can't be used (/no/such/folder is no folder"),
     ],
     ids=count(),  # pytest keeps a test's name in the environment, from which secrets are learned
@@ -106,6 +107,11 @@ def test_a_store_that_can_not_be_used_is_told_at_once_without_its_password(
     assert message.startswith(f"tracking store {told}")
     assert message.endswith("; set MLFLOW_TRACKING_URI")
     assert "s3cret" not in message
+
+
+def test_a_store_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///:memory:")
+    assert "what is in memory ends with kd" in refusal()
 
 
 def test_a_server_that_takes_the_question_and_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

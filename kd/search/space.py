@@ -203,6 +203,7 @@ def _step(item: str, text: str, low: float, high: float, *, whole: bool) -> floa
         raise UserError(
             f"{item}: the step {text} is not {'a whole number ' if whole else ''}in (0, {high - low:g}]", field="search"
         )
-    if not math.isclose((high - low) / step, round((high - low) / step), abs_tol=_TOLERANCE):
+    steps = (high - low) / step
+    if not math.isfinite(steps) or not math.isclose(steps, round(steps), abs_tol=_TOLERANCE):
         raise UserError(f"{item}: steps of {text} from {low:g} do not end at {high:g}", field="search")
     return step

@@ -62,6 +62,7 @@ def test_categories_have_the_type_of_their_field() -> None:
         ("lr", "expected NAME="),
         ("lr=log:0.01:0.5:0.1", "expected NAME="),
         ("width=int:4:32:5", "do not end at 32"),
+        ("alpha=float:0:1:1e-320", "do not end at 1"),
         ("width=int:4:32:1.5", "not a whole number"),
         ("alpha=float:0:1:x", "is not a number"),
         ("init=cat:random", "two different choices"),

@@ -1,12 +1,10 @@
 """The last lines of a command: its answer with an interval, the model's file, the run, and what to try next."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from kd.config import StudentConfig
-from kd.distillation.combination import Combination
-from kd.distillation.results import Trained
-from kd.distillation.teacher import Teacher
-from kd.reports.changes import Change, combination_change, distillation_changes, verdict_line
+from kd.reports.changes import Change, verdict_line
 from kd.tracking.store import Run
 
 USUAL_TEMPERATURES = (1.0, 10.0)
@@ -16,32 +14,22 @@ HARDLY_BETTER = 0.005
 MAX_VERDICTS = 4
 
 
-def answer_lines(
-    parent: Run,
-    teacher: Teacher,
-    distilled: Sequence[Trained],
-    combinations: Sequence[Combination],
-    config: StudentConfig | None,
-) -> list[str]:
+def answer_lines(parent: Run, changes: Sequence[Change], model_file: Path | None, config: StudentConfig | None) -> list[str]:
     """Return what a command found, and where it lies, in a few lines.
 
     Args:
         parent: the command's run.
-        teacher: the teacher of all nets.
-        distilled: students and specialists of all seeds, with their controls.
-        combinations: one per seed; none where there are no specialists.
+        changes: what specialists and distillation changed, the command's own answer first.
+        model_file: the model that the command was run for; None: there is no file of it.
         config: the settings of the distillation; None where nothing was distilled.
     """
-    changes = distillation_changes(teacher, distilled)
-    combined = [combination_change(combinations)] if combinations else []
-    lines = [verdict_line(change) for change in [*combined, *changes][:MAX_VERDICTS]]
-    if len(combined) + len(changes) > MAX_VERDICTS:
-        lines.append(f"... and {len(combined) + len(changes) - MAX_VERDICTS} more in the run's note")
-    [answer] = combinations[:1] or distilled[:1]
-    if answer.run is not None and answer.run.model_file is not None:
-        lines.append(f"model: {answer.run.model_file}")
+    lines = [verdict_line(change) for change in changes[:MAX_VERDICTS]]
+    if len(changes) > MAX_VERDICTS:
+        lines.append(f"... and {len(changes) - MAX_VERDICTS} more in the run's note")
+    if model_file is not None:
+        lines.append(f"model: {model_file}")
     lines += [f"run: {parent.id}", f"to see it: {parent.way_to_see}"]
-    hint = "" if config is None else advice([*combined, *changes], config)
+    hint = "" if config is None else advice(changes, config)
     return [*lines, hint] if hint else lines
 
 

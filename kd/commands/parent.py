@@ -73,6 +73,7 @@ def finish(  # noqa: PLR0913, PLR0917 - the run, and all that came out of it
     config: StudentConfig | None = None,
 ) -> None:
     """Write the parent's note, metrics and figures, and say what came out."""
-    summarise(parent, f"{workspace.command} on {workspace.dataset.name}", teacher, distilled, combinations)
-    for line in answer_lines(parent, teacher, distilled, combinations, config):
+    changes = summarise(parent, f"{workspace.command} on {workspace.dataset.name}", teacher, distilled, combinations)
+    [answer] = combinations[:1] or distilled[:1]
+    for line in answer_lines(parent, changes, answer.run.model_file if answer.run else None, config):
         log.info("%s", line)

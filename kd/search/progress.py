@@ -60,7 +60,7 @@ class StudyProgress:
             self._show_line(trial)
         self._bar.n = min(self._session.config.trials, count_finished(all_trials(self._study)))
         self._bar.set_postfix_str(best_text(self._study))
-        self._log_state("")
+        self._log_state("", final=False)
         if time.monotonic() - self._drawn_at > FIGURE_SECONDS:
             self._draw()
 
@@ -70,17 +70,17 @@ class StudyProgress:
         Args:
             comparison: at the study's end the comparison on test, in Markdown.
         """
-        self._log_state(comparison)
+        self._log_state(comparison, final=True)
         self._draw()
 
     def _show_line(self, trial: FrozenTrial) -> None:
         if self._bar.disable and trial.user_attrs.get(END) != SURPLUS:
             log.info("%s", trial_line(self._study, trial))
 
-    def _log_state(self, comparison: str) -> None:
+    def _log_state(self, comparison: str, *, final: bool) -> None:
         """Log the note, how many trials ended how, and the best one so far."""
         session, parent = self._session, self._parent
-        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison))
+        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison), final=final)
         states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}
         best = best_trial(self._study)
         value = {} if best is None else {"search/best_val_accuracy": best.values[0]}

@@ -154,19 +154,21 @@ class Run:
         """Set tags; what is longer than MLflow takes is cut."""
         self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
 
-    def log_note(self, markdown: str) -> None:
-        """Log a note as ``note.md``, and set it as the one that the UI shows on the run's page, where a longer one is cut."""
+    def log_note(self, markdown: str, *, final: bool = True) -> None:
+        """Set the note that the UI shows on the run's page, where a longer one is cut; a final one is whole as ``note.md``."""
         note = _shown(markdown)
-        mlflow.log_text(note, "note.md", run_id=self.id)
+        if final:
+            mlflow.log_text(note, "note.md", run_id=self.id)
         self._client.log_batch(self.id, tags=[RunTag("mlflow.note.content", shortened(note, MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to the split that they are of, and to a logged model where one is named."""
-        by_split: dict[str, dict[str, float]] = {}
+        by_split: dict[str | None, dict[str, float]] = {}
         for name, value in metrics.items():
-            by_split.setdefault(name.split("/")[0], {})[name] = value
-        for split, of_split in by_split.items():
-            data = self._splits.get(split)
+            split = name.split("/")[0]
+            by_split.setdefault(split if split in self._splits else None, {})[name] = value
+        for named, of_split in by_split.items():
+            data = self._splits[named] if named else None
             mlflow.log_metrics(of_split, run_id=self.id, model_id=model_id, dataset=data)
 
     def log_epochs(self, epochs: Sequence[Mapping[str, float]]) -> None:
@@ -239,6 +241,7 @@ class Run:
             input_example=example,
             pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
             metadata=dict(metadata),
+            tags={"kd.role": str(metadata.get("role", ""))},
             validate_serving_input=False,  # it would load the model again and try it
         )
         module.to(was_on)

@@ -6,7 +6,7 @@ from statistics import fmean
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
-from kd.reports.changes import combination_change, distillation_changes
+from kd.reports.changes import Change, combination_change, distillation_changes
 from kd.reports.note import note
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import change_metrics
@@ -15,7 +15,7 @@ from kd.tracking.store import Run
 
 def summarise(
     parent: Run, title: str, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()
-) -> None:
+) -> list[Change]:
     """Write the note, metrics and figures of a run in which nets were distilled and combined.
 
     Args:
@@ -24,6 +24,9 @@ def summarise(
         teacher: the teacher of all nets.
         distilled: students and specialists of all seeds, with their controls.
         combinations: one per seed; none where there are no specialists.
+
+    Returns:
+        What specialists and distillation changed, the run's own answer first.
     """
     from kd.reports.summary_figures import summary_figures  # noqa: PLC0415 - matplotlib is a slow import
 
@@ -37,6 +40,7 @@ def summarise(
     # A command's run stands for the model that it was run for: --teacher RUN_ID loads it.
     [answer] = combinations[:1] or distilled[:1]
     parent.log_tags({"kd.model_run": answer.run_id})
+    return [*changes[-1:], *changes[:-1]] if combined is not None else changes
 
 
 def _test_accuracies(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
 from kd.distillation.defaults import ALPHA, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
 from kd.errors import UserError, reason
+from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
 from kd.nets.names import LARGE, SMALL, NetName
 from kd.specialists.kind import Correction
@@ -343,9 +344,9 @@ def load_settings(path: str) -> dict[str, Any]:
     Raises :class:`~kd.errors.UserError` where the file is missing or is not such a mapping.
     """
     try:
-        with Path(path).expanduser().absolute().open("rb") as file:
+        with open_file(Path(path).expanduser().absolute()) as file:
             content = file.read(MAX_SETTINGS_BYTES + 1)
-    except (OSError, RuntimeError) as error:  # there is no such user's home
+    except (OSError, RuntimeError, ValueError) as error:  # no such user's home, or a NUL in the path
         raise UserError(f"{path}: can't be read ({reason(error)}); give a YAML file of settings", field="config") from None
     if len(content) > MAX_SETTINGS_BYTES:
         raise UserError(f"{path}: longer than {MAX_SETTINGS_BYTES:,} bytes; give a YAML file of settings", field="config")

@@ -1,5 +1,6 @@
 """Configurations: bounds, and the one text form that flags, files and params share."""
 
+import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -195,6 +196,12 @@ def test_a_value_that_yaml_would_read_in_a_way_of_its_own_is_refused_in_one_line
     message = refusal(TeacherConfig, load_settings(str(path)))
     assert message.startswith(told)
     assert "\n" not in message
+
+
+def test_settings_are_not_waited_for_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "settings.yaml")
+    with pytest.raises(UserError, match=r"can't be read .a pipe or a device, and no file"):
+        load_settings(str(tmp_path / "settings.yaml"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -5,7 +5,7 @@ import logging
 from kd.config import TargetsConfig
 from kd.distillation.target_cache import TargetsInfo, list_targets, prune_targets
 from kd.errors import UserError
-from kd.machine.files import user_path
+from kd.machine.paths import user_path
 
 log = logging.getLogger("kd")
 

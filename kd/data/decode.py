@@ -20,6 +20,10 @@ _DEEP_GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", *_DEEP_GREY_MODES)
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """The order of bytes under which Pillow, which keeps one byte of two, keeps the other one."""
+_GREY_WITH_ALPHA = "LA;16B"
+"""What Pillow calls grey with alpha of 16 bits each, of which it too keeps one byte."""
+_ALL_BYTES = "RGBA"
+"""What it reads the same four bytes per pixel as, whole."""
 _DEPTHS = (8, 10, 12, 14, BIT_DEPTH)
 _COLOURS = 3
 _ORIENTATION = 0x0112
@@ -67,6 +71,8 @@ def decode_image(path: Path, image_shape: tuple[int, int, int], *, bit_depth: in
     channels, height, width = image_shape
     if width != height:
         raise UserError(f"{printable(path)}: images of {width} x {height} px are not read from files; give an array")
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise UserError(f"cannot read the image {printable(path)}: it is not a file; remove it")
     try:
         decoded = decode_file(str(path), height, bit_depth).pixels
     except BadImageError as error:
@@ -126,8 +132,13 @@ def _decode(file: str | io.BytesIO, image_px: int, bit_depth: int) -> Decoded:
     with Image.open(file, formats=image_formats()) as opened:
         opened.draft(None, (2 * image_px, 2 * image_px))  # large JPEGs are halved while decoding, never too small
         other_byte = _other_byte(opened.tile)
+        has_deep_alpha = [part.args for part in opened.tile] == [_GREY_WITH_ALPHA]
+        if has_deep_alpha:
+            opened.tile = [opened.tile[0]._replace(args=_ALL_BYTES)]
         opened.load()
-        if opened.mode in _DEEP_GREY_MODES:
+        if has_deep_alpha:
+            image, top = _from_deep_grey_with_alpha(opened, bit_depth)
+        elif opened.mode in _DEEP_GREY_MODES:
             image, top = _from_deep_grey(opened, bit_depth)
         elif other_byte is not None:
             image, top = _from_deep_colours(opened, file, other_byte, bit_depth)
@@ -164,6 +175,11 @@ def _from_deep_grey(image: Image.Image, bit_depth: int) -> tuple[Image.Image, in
     if values.min() < 0 or values.max() >= 2**BIT_DEPTH:
         raise ValueError("grey values outside the range of 16 bits")
     return Image.fromarray(_scaled(values, bit_depth)), int(values.max())
+
+
+def _from_deep_grey_with_alpha(image: Image.Image, bit_depth: int) -> tuple[Image.Image, int]:
+    values = np.asarray(image).view(">u2").astype(np.int64)  # (H, W, 2)
+    return _to_8_bit(Image.fromarray(_scaled(values, bit_depth))), int(values[..., 0].max())
 
 
 def _from_deep_colours(

@@ -10,7 +10,7 @@ from kd.data.folder import load_folder_source
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.data.told import tell
 from kd.errors import UserError
-from kd.machine.files import user_path
+from kd.machine.paths import user_path
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 

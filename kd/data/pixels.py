@@ -27,7 +27,7 @@ from kd.machine.signals import check_stop, is_stopping
 from kd.machine.text import printable
 
 _CHUNK = 64  # images per task: decoding a small one takes less time than handing out a task
-_LAYOUT = f"kd folder 3, Pillow {PIL.__version__}"
+_LAYOUT = f"kd folder 4, Pillow {PIL.__version__}"
 """Names the layout of the cache and the decoder: with another one all is decoded again."""
 _KEY_BYTES = 16
 _CHANNELS = _KEY_BYTES

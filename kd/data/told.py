@@ -1,4 +1,4 @@
-"""What is told of a data set before it is trained on: its size, classes with few images, and images in two splits."""
+"""What is told of a data set before training: its size, classes with few images, and images in two splits or classes."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ _NAMED = 3
 
 
 def tell(dataset: Dataset, passed_over: str) -> None:
-    """Log what was found, in one line; classes with few images in another; and a warning of images in two splits.
+    """Log what was found, in one line; classes with few images in another; and warnings of images in two splits or classes.
 
     Args:
         dataset: the images.
@@ -48,12 +48,28 @@ def classes_with_few_images(dataset: Dataset) -> list[str]:
 
 
 def copies(dataset: Dataset) -> list[str]:
-    """Return a line for each two splits that share images: those with the same pixels, counted in the second of the two."""
+    """Return a line for each two splits that share images, those with the same pixels, and one for images in two classes.
+
+    The images of two splits are counted in the second one; those of two classes once each, in whichever split they are.
+    """
     train, val, test = (_digests(split) for split in (dataset.train, dataset.val, dataset.test))
     pairs = (("test", test, "train", train), ("test", test, "val", val), ("val", val, "train", train))
-    return [
+    lines = [
         _line(name, images, other, set(others)) for name, images, other, others in pairs if not set(others).isdisjoint(images)
     ]
+    labels = torch.cat([dataset.train.labels, dataset.val.labels, dataset.test.labels]).tolist()
+    return lines + _in_two_classes([*train, *val, *test], labels, dataset.classes)
+
+
+def _in_two_classes(images: Sequence[bytes], labels: Sequence[int], names: Sequence[str]) -> list[str]:
+    first = dict(zip(reversed(images), reversed(labels), strict=True))
+    others = {image: label for image, label in zip(images, labels, strict=True) if label != first[image]}
+    if not others:
+        return []
+    count = "1 image is" if len(others) == 1 else f"{len(others)} images are"
+    image, label = next(iter(others.items()))
+    classes = " and ".join(printable(names[number]) for number in sorted((first[image], label)))
+    return [f"{count} in two classes, pixel by pixel ({classes}): one label at most is right; remove the others"]
 
 
 def _line(name: str, images: Sequence[bytes], other: str, others: set[bytes]) -> str:

@@ -19,7 +19,7 @@ from kd.distillation.model_facts import wrong_fact
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
-from kd.machine.files import user_path
+from kd.machine.paths import user_path
 from kd.nets.exported import Exported, read_model, read_text, write_program
 
 FORMAT = "kd-model-1"

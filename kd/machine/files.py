@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kd.errors import UserError
+from kd.machine.paths import open_file
 
 HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
@@ -28,18 +28,6 @@ LEFT_OVER_SECONDS = 3600.0
 _DIGEST = "payload_sha256"
 _FACTS_DIGEST = "facts_sha256"
 """Of all other facts; a file of an earlier version has none."""
-
-
-def user_path(path: str | Path, field: str) -> Path:
-    """Return a path of the user's as an absolute one; ``~`` is the user's home, ``~name`` another one's.
-
-    Raises:
-        UserError: there is no user of that name.
-    """
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError:
-        raise UserError(f"{path}: no user has such a home folder; name another folder", field=field) from None
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
@@ -72,7 +60,7 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, as hex digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -134,7 +122,7 @@ def open_array(path: Path) -> ArrayFile | None:
     Raises:
         OSError: the file is missing, or can't be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         line = file.readline(MAX_HEADER_BYTES)
         header = _json_object(line)
         digest, facts_digest = header.pop(_DIGEST, None), header.pop(_FACTS_DIGEST, None)

@@ -10,6 +10,7 @@ from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError
 from kd.machine.files import write_whole
 from kd.machine.names import file_name
+from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
 from kd.machine.text import printable
 from kd.search.space import Value, parse_space
@@ -94,7 +95,10 @@ def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir:
 
 def _study_of(path: Path) -> str | None:
     """Return the study that wrote a file; None: there is no file, or another hand wrote it."""
-    line = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    if not exists(path):
+        return None
+    with open_file(path) as file:
+        line = file.readline().decode(errors="replace").rstrip("\n")
     return line.removeprefix(_HEAD).rpartition(": kd ")[0] if line.startswith(_HEAD) else None
 
 

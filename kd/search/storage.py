@@ -10,15 +10,15 @@ import sqlalchemy
 from alembic.util.exc import CommandError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from kd.config import TuneConfig
 from kd.errors import UserError, reason
-from kd.machine.files import user_path
+from kd.machine.paths import user_path
 from kd.machine.secrets import masked, remember
 from kd.machine.signals import raised_at_once
 from kd.search.experimental import experimental
-from kd.tracking.ready import connect_patience, sqlite_path, tracking_uri
+from kd.tracking.ready import check_options, connect_patience, sqlite_path, tracking_uri
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 120
@@ -102,6 +102,15 @@ def _is_new_file(address: URL) -> bool:
     path = Path(str(address.database))
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise _refused(address, f"can't be used ({path.parent} is no folder that can be written to); name another file")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise _refused(address, "can't be used (it is no file); name another file")
+    try:
+        check_options(address)
+    except (ImportError, NoSuchModuleError) as error:
+        raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
+    except (SQLAlchemyError, TypeError, ValueError) as error:
+        why = masked(reason(error))
+        raise _refused(address, f"its options can't be used ({why}); leave out what stands after the ?") from None
     return not path.exists()
 
 

@@ -18,14 +18,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.locks import wait_for
+from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
 from kd.machine.signals import raised_at_once
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://")
+_HOSTED = ("file:", "databricks", "uc:")
+"""Beginnings of addresses that SQLAlchemy does not know."""
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """For the first question to a server. By default MLflow asks for some four minutes whether a dead one has come back."""
 _CONNECT_SECONDS = 5
+_STORE = ("tracking store", "MLFLOW_TRACKING_URI")
+_REGISTRY = ("model registry", "MLFLOW_REGISTRY_URI")
+"""Parts of MLflow that have an address of their own, with the variables that set them."""
 _DRIVERS = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob", "abfss": "azure.storage.filedatalake"}
 """The packages without which MLflow can't write artifacts to such addresses."""
 MAX_EXPERIMENT_NAME = 500
@@ -40,19 +46,24 @@ def check_ready(register_as: str = "") -> None:
         register_as: name in the model registry; empty: nothing is registered.
 
     Raises:
-        UserError: the tracking store does not answer or its driver is missing, the experiment is deleted or unknown, its
-            artifacts can't be written, or the name can't be that of a registered model.
+        UserError: the tracking store or the registry does not answer or its driver is missing, the experiment is deleted or
+            unknown, its artifacts can't be written, the run that ``MLFLOW_RUN_ID`` names is not there, or the name can't be
+            that of a registered model.
     """
     _check_model_name(register_as)
     if len(os.environ.get("MLFLOW_EXPERIMENT_NAME", "")) > MAX_EXPERIMENT_NAME:
         raise UserError(f"the experiment's name has more than {MAX_EXPERIMENT_NAME} characters; set MLFLOW_EXPERIMENT_NAME")
     uri = tracking_uri()
     _check_address(uri)
-    path = sqlite_path(uri)
-    if path is None or path.exists():
-        with _short_patience():
+    registry = str(mlflow.get_registry_uri()) if register_as else uri
+    if registry != uri:
+        _check_address(registry, _REGISTRY)
+    with _short_patience():
+        if _is_there(uri):
             _check_experiment(uri)
-            _check_registry(register_as)
+        _check_run(uri)
+        if register_as and _is_there(registry):
+            _check_registry(register_as, uri, registry)
 
 
 def tracking_uri() -> str:
@@ -111,12 +122,22 @@ def make_tables() -> None:
         Path(lock.lock_file).unlink()
 
 
-def unusable(error: Exception, uri: str | None = None) -> UserError:
-    """Return the error that tells why the tracking store can't be used."""
+def unusable(error: Exception, uri: str | None = None, part: tuple[str, str] = _STORE) -> UserError:
+    """Return the error that tells why a part of MLflow, the tracking store unless another is named, can't be used."""
     uri = uri or tracking_uri()
+    name, variable = part
+    return UserError(f"{name} {_shown(uri)} can't be used ({masked(reason(error))}); set {variable}")
+
+
+def _shown(uri: str) -> str:
     path = sqlite_path(uri)
-    shown = masked(uri) if path is None else f"{_SQLITE}{path}"
-    return UserError(f"tracking store {shown} can't be used ({masked(reason(error))}); set MLFLOW_TRACKING_URI")
+    return masked(uri) if path is None else f"{_SQLITE}{path}"
+
+
+def _is_there(uri: str) -> bool:
+    """Return whether a store is not the file of an sqlite one that is still to be made."""
+    path = sqlite_path(uri)
+    return path is None or path.exists()
 
 
 @contextmanager
@@ -132,14 +153,14 @@ def _short_patience() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _check_address(uri: str) -> None:
+def _check_address(uri: str, part: tuple[str, str] = _STORE) -> None:
     """Refuse a store that can't be opened, without MLflow, which would try again for minutes."""
     path = sqlite_path(uri)
     if uri.startswith("sqlite:") and (path is None or path.name == ":memory:"):
-        raise unusable(ValueError("what is in memory ends with kd; name a file, as in sqlite:///mlflow.db"), uri)
+        raise unusable(ValueError("what is in memory ends with kd; name a file, as in sqlite:///mlflow.db"), uri, part)
     if path is not None:
-        _check_sqlite(uri, path)
-    elif not uri.startswith(_SERVERS) and "://" in uri and not uri.startswith(("file:", "databricks", "uc:")):
+        _check_sqlite(uri, path, part)
+    elif not uri.startswith(_SERVERS) and "://" in uri and not uri.startswith(_HOSTED):
         try:
             address = make_url(uri)
             engine = sqlalchemy.create_engine(address, connect_args=connect_patience(address))
@@ -147,21 +168,36 @@ def _check_address(uri: str) -> None:
                 pass
             engine.dispose()
         except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
-            raise unusable(error, uri) from None
+            raise unusable(error, uri, part) from None
 
 
-def _check_sqlite(uri: str, path: Path) -> None:
+def _check_sqlite(uri: str, path: Path, part: tuple[str, str]) -> None:
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise unusable(PermissionError(f"{path.parent} is no folder that can be written to"), uri)
-    if not path.exists():
-        return
+        raise unusable(PermissionError(f"{path.parent} is no folder that can be written to"), uri, part)
     try:
+        check_options(make_url(uri))
+        if not exists(path):
+            return
+        open_file(path).close()  # an sqlite that is a pipe would be waited for
         with closing(sqlite3.connect(path)) as database:
             tables = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
-    except sqlite3.Error as error:
-        raise unusable(error, uri) from None
+    except (sqlite3.Error, OSError, SQLAlchemyError, ImportError, TypeError, ValueError) as error:
+        raise unusable(error, uri, part) from None
     if "studies" in tables and "experiments" not in tables:
-        raise UserError(f"tracking store {masked(uri)} is a database of Optuna's; set MLFLOW_TRACKING_URI to another one")
+        name, variable = part
+        raise UserError(f"{name} {_shown(uri)} is a database of Optuna's; set {variable} to another one")
+
+
+def check_options(address: URL) -> None:
+    """Refuse options of an sqlite database that its driver refuses; the file is not touched.
+
+    Raises:
+        SQLAlchemyError, TypeError or ValueError: the driver's own.
+    """
+    engine = sqlalchemy.create_engine(address.set(database=":memory:"))
+    with engine.connect():
+        pass
+    engine.dispose()
 
 
 def _check_experiment(uri: str) -> None:
@@ -193,6 +229,23 @@ def _experiment(client: mlflow.MlflowClient, number: str | None) -> Experiment |
                 f"experiment {number} is not in the tracking store; set MLFLOW_EXPERIMENT_ID to one that is"
             ) from None
         return None
+
+
+def _check_run(uri: str) -> None:
+    """Refuse a run to write to, which ``mlflow run`` names, that is not in the store."""
+    number = os.environ.get("MLFLOW_RUN_ID")
+    if not number:
+        return
+    try:
+        stage = mlflow.MlflowClient().get_run(number).info.lifecycle_stage if _is_there(uri) else ""
+    except MlflowException:
+        stage = ""
+    if stage != LifecycleStage.ACTIVE:
+        state = "is deleted" if stage else "is not there"
+        raise UserError(
+            f"run {number} {state} in tracking store {_shown(uri)}: unset MLFLOW_RUN_ID, or set MLFLOW_TRACKING_URI to the "
+            "store that has the run"
+        )
 
 
 def _check_artifacts(experiment: Experiment) -> None:
@@ -228,14 +281,18 @@ def _check_model_name(name: str) -> None:
         raise UserError(f"{name}: longer than {MAX_MODEL_NAME} characters; give a shorter name", field="register_as")
 
 
-def _check_registry(name: str) -> None:
+def _check_registry(name: str, uri: str, registry: str) -> None:
     """Refuse a name that the registry refuses, and a registry that does not answer."""
-    if not name:
-        return
+    if not _is_there(uri):
+        if registry.startswith(_HOSTED):
+            return
+        uri = registry  # a client makes the file of its tracking store
     try:
-        mlflow.MlflowClient().get_registered_model(name)
+        mlflow.MlflowClient(uri, registry).get_registered_model(name)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code == "INVALID_PARAMETER_VALUE":
             raise UserError(f"{name}: refused by the model registry ({masked(reason(error))})", field="register_as") from None
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise unusable(error, registry, _REGISTRY) from None
     except Exception as error:  # noqa: BLE001 - registries of many makers raise errors of their own
-        raise UserError(f"{name}: the model registry can't be used ({masked(reason(error))})", field="register_as") from None
+        raise unusable(error, registry, _REGISTRY) from None

@@ -11,8 +11,8 @@ import torch
 from kd.data.dataset import Dataset
 from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
-from kd.machine.files import user_path
 from kd.machine.memory import keep_freed_memory
+from kd.machine.paths import user_path
 from kd.tracking.provenance import device_tag, provenance
 
 

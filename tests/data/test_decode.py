@@ -1,5 +1,6 @@
 """Image files as people have them: odd metadata, values of 12 bits in files of 16, formats that are programs."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -120,6 +121,20 @@ def test_colours_of_12_bits_in_a_file_of_16_are_scaled_too(tmp_path: Path, name:
     assert np.array_equal(decoded.pixels, expected.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(("bits", "grey"), [(12, [0, 128, 255, 1]), (16, [0, 8, 16, 0])])
+def test_grey_with_alpha_of_16_bits_is_scaled_too_and_stays_grey(tmp_path: Path, bits: int, grey: list[int]) -> None:
+    values = np.full((8, 8, 2), 65535, dtype=np.uint16)
+    values[..., 0] = 4095
+    values[0, :4, 0] = [0, 2048, 4095, 16]  # 2048 of 4095 is 127.5 of 255, 2048 of 65535 is 8.0
+    values[1, 0, 1] = 0  # transparent, so white
+    (tmp_path / "a.png").write_bytes(png(values))
+    pixels, top = decode_file(str(tmp_path / "a.png"), 8, bits)
+    assert pixels.shape == (1, 8, 8)
+    assert pixels[0, 0, :4].tolist() == grey
+    assert pixels[0, 1, 0] == 255
+    assert top == 4095
+
+
 def test_colours_that_use_all_16_bits_are_what_pillow_makes_of_them(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2**16, (8, 8, 3), dtype=np.uint16)
     (tmp_path / "a.png").write_bytes(png(values))
@@ -154,6 +169,12 @@ def test_a_file_that_is_a_program_is_not_run(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadImageError, match="no image in a format that kd reads"):
         decode_file(str(tmp_path / name), 8, 16)
     assert not marker.exists()
+
+
+def test_an_image_to_predict_is_not_waited_for_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png: it is not a file; remove it$"):
+        decode_image(tmp_path / "a.png", (1, 8, 8))
 
 
 def test_more_pixels_than_pillow_decodes_are_one_line(tmp_path: Path) -> None:

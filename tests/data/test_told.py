@@ -70,7 +70,23 @@ def test_images_in_two_splits_are_counted_whatever_file_they_are_in(tmp_path: Pa
     assert [line.partition(":")[0] for line in warnings] == [
         "3 of 13 test images are in train too, pixel by pixel",
         "1 of 11 val images is in train too, pixel by pixel",
+        "1 image is in two classes, pixel by pixel (a and b)",
     ]
+
+
+def test_images_in_two_classes_are_counted_in_whichever_split_they_are(tmp_path: Path) -> None:
+    counts = {f"{split}/{name}": count for name in "abc" for split, count in (("train", 9), ("val", 5), ("test", 5))}
+    root = draw_classes(tmp_path / "photos", counts)
+    shutil.copy(root / "train" / "a" / "0.png", root / "train" / "a" / "again.png")  # twice in one class
+    assert copies(load_dataset("folder", root, image_px=8)) == []
+    shutil.copy(root / "train" / "c" / "0.png", root / "train" / "b" / "copy.png")
+    line = "in two classes, pixel by pixel (b and c): one label at most is right; remove the others"
+    assert copies(load_dataset("folder", root, image_px=8)) == [f"1 image is {line}"]
+    shutil.copy(root / "train" / "c" / "0.png", root / "train" / "c" / "again.png")  # the same image
+    shutil.copy(root / "test" / "c" / "1.png", root / "val" / "a" / "copy.png")
+    shared, classes = copies(load_dataset("folder", root, image_px=8))
+    assert shared.startswith("1 of 15 test images is in val too")
+    assert classes == f"2 images are {line}"
 
 
 def test_images_that_differ_in_one_pixel_are_no_copies() -> None:

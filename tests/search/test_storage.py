@@ -25,6 +25,12 @@ from kd.search.storage import opened, without_password
         ("postgresql+psycopg://user:sec@ret/secret@host.invalid/none", "can't be used"),
         ("mssql+pymssql://user:secret@127.0.0.1/none", "its driver is missing .*install it"),
         ("journal:///optuna.log", "can't be used"),
+        ("sqlite:///new.db?timeout=abc", r"^sqlite:.*/new.db: its options can't be used \(could not convert .*leave out what"),
+        ("sqlite:///new.db?detect_types=abc", "its options can't be used"),
+        ("sqlite+aiosqlite:///new.db", "its driver is missing .*install it"),
+        ("sqlite+nosuch:///new.db", "its driver is missing .*install it"),
+        ("sqlite:////dev/zero", r"can't be used \(it is no file\)"),
+        (f"sqlite:///{'x' * 300}", r"can't be used \(File name too long\); give another path"),
     ],
 )
 def test_a_storage_that_workers_cannot_share_is_refused(url: str, storage: str, message: str) -> None:
@@ -34,6 +40,7 @@ def test_a_storage_that_workers_cannot_share_is_refused(url: str, storage: str, 
     assert not {"secret", "ret/secret"} & set(re.split(r"[ :@'\"]", str(refused.value)))
     assert "\n" not in str(refused.value)
     assert refused.value.field == "storage"
+    assert not Path("new.db").exists()
 
 
 def test_mlflows_own_database_is_refused_even_under_another_name(url: str, tmp_path: Path) -> None:

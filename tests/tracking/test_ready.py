@@ -109,6 +109,57 @@ def test_a_store_that_can_not_be_used_is_told_at_once_without_its_password(
     assert "s3cret" not in message
 
 
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("sqlite:///new.db?timeout=abc", "could not convert string to float: 'abc'"),
+        ("sqlite:///new.db?detect_types=abc", "invalid literal for int"),
+        (f"sqlite:///{'x' * 300}.db", "File name too long"),
+        ("sqlite:////dev/zero", "a pipe or a device, and no file"),
+    ],
+    ids=count(),
+)
+def test_an_sqlite_store_that_can_not_be_is_refused_before_it_is_made(
+    uri: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"can't be used ({why}" in refusal()
+    assert not Path("new.db").exists()
+
+
+@pytest.mark.parametrize("store", ["new", "made"])
+def test_a_registry_of_its_own_is_asked_before_the_store_is_made(
+    store: str, tmp_path: Path, mlflow_store: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path) if store == "made" else "sqlite:///mlflow.db")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", address)
+        check_ready()  # nothing is to be registered
+        assert refusal("digits").startswith(f"model registry {address} can't be used (")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "postgresql+psycopg://me:s3cret@127.0.0.1:1/x")
+    message = refusal("digits")
+    assert message.startswith("model registry postgresql+psycopg://me:***@127.0.0.1:1/x can't be used (")
+    assert message.endswith("; set MLFLOW_REGISTRY_URI")
+    assert Path("mlflow.db").exists() == (store == "made")
+
+
+def test_a_run_to_write_to_that_is_not_there_is_told(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", number)
+    check_ready()
+    client.delete_run(number)
+    assert refusal().startswith(f"run {number} is deleted in tracking store sqlite:///")
+    for name, uri in (("no run", os.environ["MLFLOW_TRACKING_URI"]), (number, "sqlite:///new.db")):
+        monkeypatch.setenv("MLFLOW_RUN_ID", name)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert refusal().startswith(f"run {name} is not there in tracking store sqlite:///")
+    assert "unset MLFLOW_RUN_ID" in refusal()
+    assert not Path("new.db").exists()
+
+
 def test_a_store_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///:memory:")
     assert "what is in memory ends with kd" in refusal()

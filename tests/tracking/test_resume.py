@@ -17,6 +17,7 @@ from kd.nets.registry import net_spec
 from kd.tracking import store
 from kd.tracking.checkpoint import Checkpoint
 from kd.tracking.training import _begin
+from kd.training import checkpoints
 
 CODE = "__import__('os').system('touch sprung')"
 
@@ -98,7 +99,7 @@ def test_a_checkpoint_of_something_else_is_passed_over(
             held = checkpoint.load()
             assert held is not None
             alter(held)
-            torch.save(held, tmp_path / "unfinished-f.pt")
+            checkpoints.save(tmp_path / "unfinished-f.pt", held)
             caplog.clear()
             begun, nothing = _begin(job, run, checkpoint, resume=True)
             assert (begun.epochs_done, nothing.history) == (0, []), name

@@ -15,6 +15,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.errors import UserError
+from kd.training import checkpoints
 
 RECIPE = kd.Recipe(epochs=2, batch_size=30)
 GROUPS = [(1, 7), (3, 5, 8)]
@@ -149,7 +150,7 @@ def test_a_training_that_was_stopped_resumes_when_it_is_asked_for_again(
 
 @pytest.mark.parametrize(("content", "said"), [({"a": 1}, "holds something else"), (None, "damaged")])
 def test_a_checkpoint_that_holds_something_else_is_passed_over_with_a_line(  # noqa: PLR0913, PLR0917 - pytest's fixtures
-    content: object,
+    content: dict[str, int] | None,
     said: str,
     tiny_digits: Dataset,
     client: MlflowClient,
@@ -163,7 +164,7 @@ def test_a_checkpoint_that_holds_something_else_is_passed_over_with_a_line(  # n
     with pytest.raises(StopError), kd.track("stopped", tmp_path):
         kd.train(Counted(), tiny_digits, recipe)
     [path] = (tmp_path / "checkpoints").glob("unfinished-*.pt")
-    torch.save(content, path) if content else path.write_bytes(b"damaged")
+    checkpoints.save(path, content) if content else path.write_bytes(b"damaged")
     monkeypatch.setattr(Counted, "left", 8)
     monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
     with kd.track("again", tmp_path):

@@ -23,6 +23,7 @@ from torch import nn
 from kd.cli import parse
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
+from kd.distillation.defaults import AUTO_TEACHER
 from kd.distillation.job import Job, create_trainer, fit_job
 from kd.distillation.plan import distillation_jobs
 from kd.distillation.teacher import Teacher
@@ -34,7 +35,6 @@ from kd.from_config import distillation, teacher_job, teacher_targets
 from kd.machine.device import resolve_device
 from kd.machine.memory import keep_freed_memory
 from kd.reports.plots.style import INK, looks, new_figure, tidy
-from kd.tracking.teachers import AUTO
 from kd.tracking.workspace import Workspace
 from kd.training.fit import FitState
 
@@ -103,7 +103,7 @@ def configured(flags: Sequence[str]) -> StudentConfig:
         raise SystemExit(f"{sys.argv[0]}: {error_line(error)}") from None
     except ClickException as error:
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
-    if config.teacher != AUTO or config.use != "best":
+    if config.teacher != AUTO_TEACHER or config.use != "best":
         raise SystemExit("--teacher, --use: not taken, since each seed has a generalist of its own, whose best epoch counts")
     return config
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
-from kd.distillation.defaults import ALPHA, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
+from kd.distillation.defaults import ALPHA, AUTO_TEACHER, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
 from kd.errors import UserError, reason
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
@@ -80,10 +80,14 @@ class Config(BaseModel):
         """Return each field as canonical text, the form that a flag takes: 4.0 is ``4``, True is ``true``."""
         return {name: canonical(getattr(self, name)) for name in type(self).model_fields}
 
+    def recorded(self) -> dict[str, Any]:
+        """Return the fields as a run records them, in the form that ``--config`` takes."""
+        return self.model_dump()
+
     def params(self) -> dict[str, str]:
         """Return the fields that decide a result, as text: what a run logs as its params."""
         switches = self.switches()
-        return {name: text for name, text in self.texts().items() if name not in switches}
+        return {name: canonical(getattr(self, name)) for name in self.recorded() if name not in switches}
 
     def restricted_to(self, other: type["Config"]) -> dict[str, Any]:
         """Return the values of the fields that ``other`` has as well."""
@@ -230,9 +234,16 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
         1, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same"
     )
     teacher: str = Field(
-        "auto",
+        AUTO_TEACHER,
         description="auto (newest matching run, or train one), RUN_ID, models:/NAME@ALIAS; several, with commas: an ensemble",
     )
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the fields as a run records them: with a named teacher, without the settings of one to be trained."""
+        fields = super().recorded()
+        if self.teacher == AUTO_TEACHER:
+            return fields
+        return {name: value for name, value in fields.items() if not name.startswith(TEACHER_PREFIX)}
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

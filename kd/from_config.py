@@ -3,9 +3,19 @@
 import logging
 from pathlib import Path
 
-from kd.config import CombinationOptions, DataConfig, SpecialistConfig, StudentConfig, TeacherConfig, TrainingConfig
+from kd.config import (
+    TEACHER_PREFIX,
+    CombinationOptions,
+    DataConfig,
+    NetAndRecipe,
+    SpecialistConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainingConfig,
+)
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
+from kd.distillation.defaults import AUTO_TEACHER
 from kd.distillation.job import Job
 from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
@@ -19,7 +29,9 @@ from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
 from kd.tracking.ready import check_ready
+from kd.tracking.run_names import details, seeds_text
 from kd.tracking.run_settings import RunSettings
+from kd.tracking.store import Run, run_params
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace, check_space, open_workspace, output_folder
 from kd.training.recipe import Recipe
@@ -113,7 +125,7 @@ def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracke
     """Return the tracker of a generalist's training, whose run shows its whole configuration."""
     return MlflowTracker(
         RunSettings(
-            workspace.output_dir, workspace.tags, workspace.resume, params=config.params(), configuration=config.model_dump()
+            workspace.output_dir, workspace.tags, workspace.resume, params=config.params(), configuration=config.recorded()
         )
     )
 
@@ -124,10 +136,27 @@ def find_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    if config.teacher != teachers.AUTO:
+    if config.teacher != AUTO_TEACHER:
         return teachers.load_teacher(config.teacher, workspace)
     own = config.teacher_config()
     return teachers.reuse_or_train(teacher_job(own, workspace), teacher_tracker(own, workspace), workspace)
+
+
+def run_details(config: DataConfig) -> str:
+    """Return what tells a command's run from others of the same command, as the end of its name."""
+    if not isinstance(config, StudentConfig):
+        return ""
+    names = ("temperature", "alpha", "width", "depth", "net")
+    seeds = seeds_text(range(config.seed, config.seed + config.seeds))
+    return details({**{name: getattr(config, name) for name in names}, "seed": seeds})
+
+
+def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> None:
+    """Log the settings that a named teacher was trained with; those of the configuration are another teacher's."""
+    if config.teacher == AUTO_TEACHER:
+        return
+    known = run_params(teacher.run_id.split(","))
+    run.log_params({f"{TEACHER_PREFIX}{name}": known[name] for name in NetAndRecipe.model_fields if name in known})
 
 
 def distillation(config: StudentConfig, workspace: Workspace) -> Distillation:
@@ -159,7 +188,7 @@ def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) 
     """
     dataset = workspace.dataset
     groups = resolve_groups(
-        config.groups, dataset.name, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
+        config.groups, config.data, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
     )
     for number, group in enumerate(groups):
         log.info("group %d: %s", number, ", ".join(printable(dataset.classes[label]) for label in group))
@@ -173,7 +202,7 @@ def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None
         UserError: bad groups, or more classes of the generalist's ranking than there are.
     """
     check_top_n(config.top_n, workspace)
-    check_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)
+    check_groups(config.groups, config.group, config.data, workspace.dataset.classes)
 
 
 def check_top_n(top_n: int, workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.from_config import find_teacher, teacher_targets
+from kd.from_config import find_teacher, log_teacher_params, run_details, teacher_targets
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
@@ -38,9 +38,9 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
     """Open a command's parent run, with its whole configuration; trainings in it have runs below it."""
     dataset = workspace.dataset
     tags = {**workspace.tags, "kd.role": "parent"}
-    with run(f"{command} {dataset.name}", output_dir=workspace.output_dir, tags=tags) as parent:
+    with run(f"{command} {dataset.name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as parent:
         parent.log_params(config.params())
-        parent.log_settings(config.model_dump())
+        parent.log_settings(config.recorded())
         parent.log_dataset(dataset)
         register_as = config.register_as if isinstance(config, CombinationOptions) else ""
         settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as)
@@ -55,6 +55,7 @@ def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace)
     with parent_run(command, config, workspace) as parent:
         found = find_teacher(config, workspace)
         parent.log_tags({"kd.teacher": found.run_id})
+        log_teacher_params(parent, config, found)
         yield Guided(workspace, parent, found, teacher_targets(config, workspace, found))
 
 

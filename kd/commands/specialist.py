@@ -73,5 +73,5 @@ def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
     guided.parent.log_tags({"kd.groups": ";".join(",".join(map(str, group)) for group in groups)})
     title = f"Covariance of the generalist's predictions on {dataset.name}, val, n = {len(dataset.val):,}"
     figure = plots.covariance_clusters(covariance(predictions).numpy(), groups, dataset.classes, title)
-    guided.parent.log_figure(figure, "covariance_clusters")
+    guided.parent.log_figure(figure, "3_covariance_clusters")
     return chosen

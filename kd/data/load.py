@@ -11,6 +11,7 @@ from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.data.told import tell
 from kd.errors import UserError
 from kd.machine.paths import user_path
+from kd.machine.text import printable
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 
@@ -26,7 +27,8 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
 ) -> Dataset:
     """Load a data set by name; val and test are cut from train where the data set has none.
 
-    What was found is logged by the logger ``kd``: sizes, files passed over, and images that are in two splits.
+    A folder of images has the folder's own name. What was found is logged by the logger ``kd``: sizes, files passed over, and
+    images that are in two splits.
 
     Args:
         name: digits, cifar10, cifar100, fashion_mnist, mnist or folder.
@@ -39,8 +41,10 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
     Raises:
         UserError: an unknown name, data that can't be loaded, or a class with too few images for each split.
     """
-    source = _load_source(name, user_path(root, "data_root"), image_px, skip_bad_images=skip_bad_images)
-    dataset = cut_dataset(source, name, val_fraction=val_fraction, seed=seed)
+    folder = user_path(root, "data_root")
+    source = _load_source(name, folder, image_px, skip_bad_images=skip_bad_images)
+    own_name = printable(folder.name) if name == "folder" else name
+    dataset = cut_dataset(source, own_name or name, val_fraction=val_fraction, seed=seed)
     tell(dataset, source.passed_over)
     return dataset
 

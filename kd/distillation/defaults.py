@@ -19,3 +19,6 @@ CORRECTION: Final[Correction] = "fit"
 """How the shift of the dustbin's logit is found."""
 TOP_N: Final = 1
 """Classes of the generalist's ranking that call their specialists (Eq. 5)."""
+
+AUTO_TEACHER: Final = "auto"
+"""In place of a teacher's name: one that was trained with the same settings, or is trained now."""

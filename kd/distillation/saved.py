@@ -112,6 +112,12 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
         UserError: the file can't be written, or the net can't be exported.
     """
     path = user_path(path, "path")
+    write_program(system.model, system.dataset.image_shape, path, saved_texts(system))
+    return path
+
+
+def saved_texts(system: Trained | Combination) -> dict[str, str]:
+    """Return what :func:`load` has to know of a model, as the texts beside its program."""
     combined = isinstance(system, Combination)
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -123,18 +129,17 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
         "data_digest": system.dataset.digest,
         "bit_depth": system.dataset.bit_depth,
     }
-    write_program(system.model, system.dataset.image_shape, path, {FACTS_FILE: json.dumps(facts)})
-    return path
+    return {FACTS_FILE: json.dumps(facts)}
 
 
 def load(path: str | Path) -> SavedModel:
-    """Load a model that :func:`save` wrote, on the CPU.
+    """Load a model that :func:`save` or a tracked run wrote, on the CPU.
 
     The file is read as data: its program may have only operators that compute on tensors, and nothing in it is unpickled,
     compiled or evaluated.
 
     Args:
-        path: the file.
+        path: the file; those of tracked runs lie in ``models/`` of the output folder.
 
     Raises:
         UserError: there is no such file, or kd did not write it.

@@ -16,6 +16,7 @@ from kd.nets.program import DTYPES, STRIDED, Program
 _PROGRAM = "models/model.json"
 _WEIGHTS = "data/weights"
 _CONSTANTS = "data/constants"
+_TEXTS = "extra"
 _INDEX = {_WEIGHTS: "model_weights_config.json", _CONSTANTS: "model_constants_config.json"}
 
 
@@ -43,9 +44,13 @@ class Archive:
         (self._folder,) = folders
         self._names = set(names)
 
+    def place_of_text(self, name: str) -> str:
+        """Return where a text of a name lies."""
+        return f"{self._folder}/{_TEXTS}/{name}"
+
     def text(self, name: str) -> str:
         """Return a text beside the program; empty where there is none of that name."""
-        return self._read(f"extra/{name}").decode() if self._has(f"extra/{name}") else ""
+        return self._read(f"{_TEXTS}/{name}").decode() if self._has(f"{_TEXTS}/{name}") else ""
 
     def program(self) -> Program:
         """Return the program with its weights.

@@ -12,12 +12,12 @@ def combination_figures(combination: Combination, teacher: Teacher) -> dict[str,
     dataset, rows = combination.dataset, combination.table
     answers = combination.test_probabilities.argmax(dim=1).numpy()
     return {
-        "relative_gain_by_cover": plots.relative_gain_by_cover(
+        "2_relative_gain_by_cover": plots.relative_gain_by_cover(
             [row.cover for row in rows],
             [row.gain for row in rows],
             f"Gain by cover: generalist and specialists on {dataset.name}, test",
         ),
-        "mended_and_broken": plots.mended_and_broken(
+        "1_mended_and_broken": plots.mended_and_broken(
             dataset.test.images.numpy(),
             dataset.test.labels.numpy(),
             teacher.test_logits.argmax(dim=1).numpy(),
@@ -25,7 +25,7 @@ def combination_figures(combination: Combination, teacher: Teacher) -> dict[str,
             dataset.classes,
             f"Mended and broken by the specialists on {dataset.name}, test",
         ),
-        "confusion_matrix": plots.confusion_matrix(
+        "3_confusion_matrix": plots.confusion_matrix(
             dataset.test.labels.numpy(),
             answers,
             dataset.classes,

@@ -21,9 +21,9 @@ def summary_figures(
     changes: Sequence[Change],
 ) -> dict[str, Figure]:
     """Return the figures of a run that has others below it, by name."""
-    figures = {"comparison": _comparison(teacher, distilled, combinations)}
+    figures = {"2_comparison": _comparison(teacher, distilled, combinations)}
     if changes:
-        figures["changes"] = plots.interval_forest(
+        figures["1_changes"] = plots.interval_forest(
             [_difference_label(change) for change in changes],
             [change.difference for change in changes],
             f"What distillation and specialists changed on {teacher.dataset.name}, test",

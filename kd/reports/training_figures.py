@@ -33,20 +33,20 @@ def training_figures(trained: Trained, teacher: Teacher | None, temperature: flo
     labels = task.test.labels
     confidence, predicted = trained.test_logits.softmax(dim=1).max(dim=1)
     figures = {
-        "training_curves": plots.training_curves(
+        "1_training_curves": plots.training_curves(
             [_curve_point(epoch) for epoch in trained.history],
             f"Training of {title}",
             best_epoch=trained.chosen_epoch,
             train_images=len(task.train),
             val_images=len(task.val),
         ),
-        "confusion_matrix": plots.confusion_matrix(
+        "3_confusion_matrix": plots.confusion_matrix(
             labels.numpy(), predicted.numpy(), task.classes, f"Confusion of {title}, test"
         ),
-        "reliability_diagram": plots.reliability_diagram(
+        "5_reliability_diagram": plots.reliability_diagram(
             confidence.numpy(), (predicted == labels).numpy(), f"Reliability of {title}, test"
         ),
-        "per_class_accuracy": plots.per_class_accuracy(
+        "2_per_class_accuracy": plots.per_class_accuracy(
             {
                 system: per_class_accuracy(_as_task(task, system, of_system), labels, len(task.classes)).numpy()
                 for system, of_system in logits.items()
@@ -57,7 +57,7 @@ def training_figures(trained: Trained, teacher: Teacher | None, temperature: flo
         ),
     }
     if temperature is not None:
-        figures["dark_knowledge"] = _dark_knowledge(title, task, logits, temperature)
+        figures["4_dark_knowledge"] = _dark_knowledge(title, task, logits, temperature)
     return figures
 
 

@@ -10,6 +10,7 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
+from kd.from_config import run_details
 from kd.machine.names import metric_name
 from kd.machine.progress import Progress
 from kd.reports.note import table
@@ -86,9 +87,9 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
 def _result(name: str, system: System, guide: Guide) -> Result:
     config, workspace = system.config, guide.workspace
     tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
-    with tracking.run(f"final {name}", output_dir=workspace.output_dir, tags=tags) as run:
+    with tracking.run(f"final {name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as run:
         run.log_params({field: canonical(getattr(config, field)) for field in PARAMS})
-        run.log_settings(without_password(config).model_dump())
+        run.log_settings(without_password(config).recorded())
         candidate = Candidate(config, guide, system.role)
         history = []
         with Progress(f"final {name}", config.epochs) as progress:

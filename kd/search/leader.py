@@ -8,6 +8,7 @@ from functools import partial
 import optuna
 
 from kd.errors import UserError
+from kd.from_config import log_teacher_params
 from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
@@ -40,6 +41,7 @@ def lead(session: Session) -> None:
         _study_run(session) as parent,
     ):
         guide = find_guide(session, parent)
+        log_teacher_params(parent, config, guide.teacher)
         repair = Repair(study, parent.id)
         progress = StudyProgress(session, parent, _groups_text(session, guide))
         repair.end_orphans()
@@ -59,11 +61,12 @@ def _study_run(session: Session) -> Iterator[tracking.Run]:
     known = study_attribute(study, PARENT_RUN)
     again = known if known and tracking.has_run(known) else None
     tags = {**workspace.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
-    with tracking.run(f"tune {study.study_name}", output_dir=workspace.output_dir, tags=tags, again=again) as parent:
+    details = f"{workspace.dataset.name} {config.objective}"
+    with tracking.run(f"tune {study.study_name}", details, output_dir=workspace.output_dir, tags=tags, again=again) as parent:
         study.set_user_attr(PARENT_RUN, parent.id)
         parent.log_params(without_password(config).params())
         if again is None:
-            parent.log_settings(without_password(config).model_dump())
+            parent.log_settings(without_password(config).recorded())
             parent.log_dataset(workspace.dataset)
         yield parent
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import optuna
 
 from kd.config import TuneConfig
+from kd.distillation.defaults import AUTO_TEACHER
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -16,7 +17,7 @@ from kd.search.candidate import Guide
 from kd.search.session import Session
 from kd.specialists.clustering import Group
 from kd.tracking import store as tracking
-from kd.tracking.teachers import AUTO, load_teacher
+from kd.tracking.teachers import load_teacher
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
@@ -77,13 +78,13 @@ def check_named_teacher(session: Session) -> None:
         UserError: it is another one.
     """
     kept, named = read_shared(session.study), session.config.teacher
-    if kept is not None and named not in {AUTO, kept.teacher}:
+    if kept is not None and named not in {AUTO_TEACHER, kept.teacher}:
         _check_same_teacher(session.study, weights_digest(load_teacher(named, session.workspace).model))
 
 
 def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:
     """Return the teacher that the user named, or that of the study while its run is there."""
-    if kept is not None and config.teacher == AUTO and tracking.has_run(kept.teacher):
+    if kept is not None and config.teacher == AUTO_TEACHER and tracking.has_run(kept.teacher):
         return kept.teacher
     return config.teacher
 

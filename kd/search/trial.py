@@ -17,6 +17,7 @@ from kd.search.state import all_trials, earlier_tries, is_surplus, stopped_tries
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
+from kd.tracking.run_names import details
 
 
 class Surplus(Exception):  # noqa: N818 - nothing went wrong
@@ -63,6 +64,7 @@ class TrialRunner:
         with tracking.child_run(
             self._parent_run,
             f"trial {trial.number}",
+            details({axis.name: getattr(config, axis.name) for axis in self._space}),
             output_dir=self._guide.workspace.output_dir,
             tags=self._tags(trial, config),
             killed_by=killed_by,
@@ -90,7 +92,7 @@ class TrialRunner:
         state, reason = "complete", ""
         try:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
-            run.log_settings(without_password(config).model_dump())
+            run.log_settings(without_password(config).recorded())
             candidate = Candidate(config, self._guide)
             metrics["cost/parameters"] = candidate.parameters
             for epoch in candidate.epochs():

@@ -5,10 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from kd.distillation.combination import Combination, CombinationJob, combine_job
+from kd.distillation.saved import saved_texts
 from kd.machine.memory import give_back_freed_memory
+from kd.reports.model_page import combination_page
+from kd.reports.tables import answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import combination_metrics
 from kd.tracking.provenance import device_tag
+from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import run
 
@@ -36,7 +40,12 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
         "kd.teacher": teacher.run_id,
         "kd.group": "all",
     }
-    with run(job.name, output_dir=settings.output_dir, tags=tags) as tracked:
+    with run(
+        job.name,
+        details({"dustbin_correction": job.correction, "top_n": job.top_n}),
+        output_dir=settings.output_dir,
+        tags=tags,
+    ) as tracked:
         tracked.log_params({"dustbin_correction": job.correction, "top_n": str(job.top_n), "seed": str(job.seed)})
         tracked.log_dataset(dataset)
         combination = replace(combine_job(job), run=tracked.as_result())
@@ -46,10 +55,15 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
 
         for name, figure in combination_figures(combination, teacher).items():
             tracked.log_figure(figure, name)
-        model_id = tracked.log_model(combination.model, dataset.image_shape, _metadata(combination, job))
+        test = dataset.test
+        tracked.log_tables(answer_tables(combination.test_probabilities, test.labels, dataset.classes, test.index))
+        page = combination_page(combination, tracked.model_file)
+        model_id = tracked.log_model(
+            combination.model, dataset.image_shape, _metadata(combination, job), page=page, texts=saved_texts(combination)
+        )
         tracked.log_metrics(metrics, model_id=model_id)
         if settings.register_as:
-            tracked.register(settings.register_as, model_id, combination.val.combined.accuracy, dataset.digest)
+            tracked.register(settings.register_as, model_id, combination.val.combined.accuracy, dataset.digest, page=page)
     log.info(
         "%s: test accuracy %.2f %%, generalist alone %.2f %%, run %s",
         job.name,

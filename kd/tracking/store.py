@@ -37,8 +37,9 @@ from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
-from kd.nets.exported import EXAMPLE_IMAGES, read_model
+from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened
+from kd.reports.tables import Columns
 from kd.tracking.ready import make_tables, tracking_uri, unusable
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ MAX_RUN_NAME = 250
 
 MAX_NOTE = 8000
 """Characters of a tag: MLflow cuts a longer one in the middle of a row."""
+
+
+NOTE = "mlflow.note.content"
+"""Tag: the description of a run, or of a model, in Markdown."""
 
 
 MODEL_NAME = "model"
@@ -159,7 +164,7 @@ class Run:
         note = _shown(markdown)
         if final:
             mlflow.log_text(note, "note.md", run_id=self.id)
-        self._client.log_batch(self.id, tags=[RunTag("mlflow.note.content", shortened(note, MAX_NOTE))])
+        self._client.log_batch(self.id, tags=[RunTag(NOTE, shortened(note, MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to the split that they are of, and to a logged model where one is named."""
@@ -195,6 +200,11 @@ class Run:
         figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
         self._client.log_artifact(self.id, str(path), "figures")
 
+    def log_tables(self, tables: Mapping[str, Columns]) -> None:
+        """Log tables as ``tables/NAME.json``, which the UI shows and compares between runs."""
+        for name, columns in tables.items():
+            mlflow.log_table(columns, f"tables/{name}.json", run_id=self.id)
+
     def log_file(self, path: Path, folder: str) -> None:
         """Log a file under a folder of the run's artifacts."""
         self._client.log_artifact(self.id, str(path), folder)
@@ -210,13 +220,23 @@ class Run:
         }
         mlflow.log_inputs(list(self._splits.values()), list(self._splits), [None] * len(splits))
 
-    def log_model(self, module: nn.Module, image_shape: Sequence[int], metadata: Mapping[str, Any]) -> str:
+    def log_model(
+        self,
+        module: nn.Module,
+        image_shape: Sequence[int],
+        metadata: Mapping[str, Any],
+        *,
+        page: str,
+        texts: Mapping[str, str],
+    ) -> str:
         """Log a model without pickle (pt2), with signature, example and fixed requirements, and write it to ``models/``.
 
         Args:
             module: maps uint8 images (B, C, H, W) to (B, classes).
             image_shape: (C, H, W).
             metadata: facts that a later reader needs: classes, role, digests.
+            page: description of the model in Markdown, for its own page and the run's.
+            texts: what stands beside the program in ``models/``.
 
         Returns:
             The id of the logged model.
@@ -241,19 +261,21 @@ class Run:
             input_example=example,
             pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
             metadata=dict(metadata),
-            tags={"kd.role": str(metadata.get("role", ""))},
+            tags={"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)},
             validate_serving_input=False,  # it would load the model again and try it
         )
         module.to(was_on)
-        self._keep_model(str(info.model_id), image_shape, outputs)
+        self._keep_model(str(info.model_id), image_shape, outputs, texts)
+        self.log_note(page, final=False)
         return str(info.model_id)
 
-    def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str) -> None:
+    def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str, *, page: str) -> None:
         """Register a logged model as a new version of ``name``, the champion if it beats the present one on val.
 
         Val accuracies are compared on the same data and split only: on others the champion stays.
         """
         version = mlflow.register_model(f"models:/{model_id}", name)
+        self._client.update_model_version(name, version.version, shortened(_shown(page), MAX_TAG))
         for key, value in (("kd.val_accuracy", repr(val_accuracy)), ("kd.data_digest", data_digest)):
             self._client.set_model_version_tag(name, version.version, key, value)
         try:
@@ -264,7 +286,7 @@ class Run:
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
             log.info("models:/%s@%s is now version %s", name, CHAMPION, version.version)
 
-    def _keep_model(self, model_id: str, image_shape: Sequence[int], outputs: int) -> None:
+    def _keep_model(self, model_id: str, image_shape: Sequence[int], outputs: int, texts: Mapping[str, str]) -> None:
         location = mlflow.get_logged_model(model_id).artifact_location
         target = self.model_file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -275,6 +297,7 @@ class Run:
             )
             read_model(path, image_shape, outputs, logarithm=False)  # refuses now what could not be loaded later
             self.log_tags({MODEL_DIGEST: file_digest(path), FACTS_DIGEST: file_digest(facts)})
+            add_texts(path, texts)
             path.replace(target)
 
 
@@ -290,7 +313,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
+def run(name: str, details: str = "", *, output_dir: Path, tags: Mapping[str, str], again: str | None = None) -> Iterator[Run]:
     """Open a run: the top one, or a child of the run that is open.
 
     It ends as FINISHED, as FAILED after an error, or as KILLED after Ctrl-C, SIGTERM or SIGHUP. Only the top run, which lasts
@@ -298,7 +321,8 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
     left open.
 
     Args:
-        name: name of the run.
+        name: what is made in the run; its files and links to it are named so.
+        details: what tells it from others of that name, in the list of runs.
         output_dir: folder of its files on this machine.
         tags: tags of the run.
         again: id of an ended run to resume; None: a new run.
@@ -309,28 +333,38 @@ def run(name: str, *, output_dir: Path, tags: Mapping[str, str], again: str | No
     top = mlflow.active_run() is None
     if again is not None:
         os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`: the next child would take that run for its own
-    with _started(name, output_dir, tags, (KeyboardInterrupt,), top=top, run_id=again, nested=not top) as opened:
+    started = _started(name, details, output_dir, tags, (KeyboardInterrupt,), top=top, run_id=again, nested=not top)
+    with started as opened:
         yield opened
 
 
 @contextmanager
-def child_run(
-    parent_run: str, name: str, *, output_dir: Path, tags: Mapping[str, str], killed_by: tuple[type[BaseException], ...]
+def child_run(  # noqa: PLR0913 - the run, and how it ends
+    parent_run: str,
+    name: str,
+    details: str,
+    *,
+    output_dir: Path,
+    tags: Mapping[str, str],
+    killed_by: tuple[type[BaseException], ...],
 ) -> Iterator[Run]:
     """Open a run below a run that another process may have open; it ends as KILLED after the given exceptions.
+
+    Name and details are those of :func:`run`.
 
     Raises:
         UserError: the tracking store can't be used.
     """
     experiment = mlflow.get_run(parent_run).info.experiment_id
     below = {"experiment_id": experiment, "parent_run_id": parent_run}
-    with _started(name, output_dir, tags, killed_by, top=False, **below, nested=True) as opened:
+    with _started(name, details, output_dir, tags, killed_by, top=False, **below, nested=True) as opened:
         yield opened
 
 
 @contextmanager
-def _started(
+def _started(  # noqa: PLR0913 - the run, and how it ends
     name: str,
+    details: str,
     output_dir: Path,
     tags: Mapping[str, str],
     killed_by: tuple[type[BaseException], ...],
@@ -341,17 +375,17 @@ def _started(
     _quiet()
     make_tables()
     check_stop()
-    name = _text(printable(name), MAX_RUN_NAME)
+    name = printable(name)
     try:
         if top:
             _end_orphans(but=how.get("run_id"))
-        own = {"mlflow.runName": name, PROCESS: json.dumps(myself())}
+        own = {"mlflow.runName": _text(f"{name} {details}".rstrip(), MAX_RUN_NAME), PROCESS: json.dumps(myself())}
         active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from None
     status = RunStatus.FAILED
     try:
-        yield Run(active.info.run_id, active.info.experiment_id, name, output_dir)
+        yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir)
         status = RunStatus.FINISHED
     except killed_by:
         status = RunStatus.KILLED
@@ -382,6 +416,8 @@ def _quiet() -> None:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.
     warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
+    # pandas 3 warns MLflow of itself at each table.
+    warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes", DeprecationWarning)
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = SYSTEM_METRICS_SECONDS
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"] = "1"
 
@@ -454,6 +490,15 @@ def find_finished(fingerprint: str) -> list[str]:
 def run_name(run_id: str) -> str:
     """Return the name of a run."""
     return str(mlflow.get_run(run_id).info.run_name)
+
+
+def run_params(run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the params of runs; where several differ in one, all their values, with commas between."""
+    values: dict[str, list[str]] = {}
+    for run_id in run_ids:
+        for name, value in mlflow.get_run(run_id).data.params.items():
+            values.setdefault(name, []).append(value)
+    return {name: ",".join(dict.fromkeys(texts)) for name, texts in values.items()}
 
 
 def fetch_model(reference: str, folder: Path) -> FetchedModel:

@@ -3,6 +3,7 @@
 import logging
 
 from kd.data.dataset import Dataset
+from kd.distillation.defaults import AUTO_TEACHER
 from kd.distillation.fits import check_fits
 from kd.distillation.job import Job
 from kd.distillation.results import TrackedRun
@@ -16,8 +17,6 @@ from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
-
-AUTO = "auto"
 
 
 def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Teacher:
@@ -45,7 +44,7 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    if reference != AUTO:
+    if reference != AUTO_TEACHER:
         _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 from kd.distillation.job import Job, create_trainer, fit_job, score_job, show_epoch
 from kd.distillation.results import Trained
+from kd.distillation.saved import saved_texts
 from kd.distillation.task import Task
 from kd.errors import reason
 from kd.evaluation.scores import Scores
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.machine.text import printable
+from kd.reports.model_page import training_page
+from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint
 from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
 from kd.tracking.provenance import device_tag
+from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.training.checkpoints import UNREADABLE
@@ -36,7 +40,7 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
-    with run(job.name, output_dir=settings.output_dir, tags=_tags(job, settings)) as tracked:
+    with run(job.name, _details(job), output_dir=settings.output_dir, tags=_tags(job, settings)) as tracked:
         tracked.log_params({**job_params(job), **settings.params})
         if settings.configuration:
             tracked.log_settings(settings.configuration)
@@ -47,7 +51,14 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
             trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result())
             give_back_freed_memory()
             _log_figures(job, tracked, trained)
-            model_id = tracked.log_model(trained.model, job.dataset.image_shape, metadata(job, trained))
+            tracked.log_tables(_tables(trained))
+            model_id = tracked.log_model(
+                trained.model,
+                job.dataset.image_shape,
+                metadata(job, trained),
+                page=training_page(trained, _details(job), tracked.model_file),
+                texts=saved_texts(trained),
+            )
             tracked.log_metrics(training_metrics(trained), model_id=model_id)
             tracked.log_file(checkpoint.keep(tracked.files_name), "checkpoints")
     give_back_freed_memory()
@@ -78,6 +89,12 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
         **job.net.settings,
         "parameters": trained.parameters,
     }
+
+
+def _details(job: Job) -> str:
+    width_first = dict(sorted(job.net.settings.items(), reverse=True))
+    seed = None if job.name.endswith(f" seed {job.recipe.seed}") else job.recipe.seed
+    return details({"temperature": job.temperature, "alpha": job.alpha, **width_first, "net": job.net.name, "seed": seed})
 
 
 def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
@@ -132,6 +149,11 @@ def _fit(job: Job, tracked: Run, checkpoint: Checkpoint, trainer: Trainer, state
             tracked.log_epochs([epoch_metrics(epoch)])
             show_epoch(progress, epoch)
             checkpoint.save({"trainer": trainer.state(), "fit": state.state()})
+
+
+def _tables(trained: Trained) -> dict[str, Columns]:
+    test = trained.task.test
+    return answer_tables(trained.test_logits.softmax(dim=1), test.labels, trained.task.classes, test.index)
 
 
 def _log_figures(job: Job, tracked: Run, trained: Trained) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from kd.data import decode, pixels
 from kd.data.decode import Decoded, decode_file
 from kd.data.folder import load_folder_source
+from kd.data.load import load_dataset
 from kd.data.source import Source
 from kd.errors import UserError
 
@@ -588,3 +589,10 @@ def test_processes_that_start_at_once_read_the_same(root: Path, cache: Path) -> 
 def test_no_progress_bar_where_there_is_no_terminal(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_folder_source(root, 8)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_data_set_has_the_name_of_its_folder(tmp_path: Path) -> None:
+    for number in range(6):
+        for name in "ab":
+            save(tmp_path / "my photos" / name / f"{number}.png", noise(8, 8, 3))
+    assert load_dataset("folder", tmp_path / "my photos", image_px=8).name == "my photos"

@@ -38,7 +38,7 @@ def logged(
     net = Classifier(ResNet(10, 1, 1, 2), tiny_digits.mean, tiny_digits.std).eval()
     mlflow.set_tracking_uri(mlflow_store(folder))
     with store.run("teacher", output_dir=folder, tags={}) as run:
-        run.log_model(net, (1, 8, 8), {**FACTS, "classes": list(tiny_digits.classes)})
+        run.log_model(net, (1, 8, 8), {**FACTS, "classes": list(tiny_digits.classes)}, page="", texts={})
     [path] = folder.glob("mlruns/**/MLmodel")
     yield run.id, path.parent, net
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # what it is before it is set: the environment decides

@@ -52,7 +52,11 @@ def test_no_run_is_opened_after_a_stop(tmp_path: Path, stop: Callable[[], None])
 
 
 @pytest.mark.parametrize(
-    "work", [lambda run: run.log_figure(Figure(), "figure"), lambda run: run.log_model(nn.Identity(), [1, 8, 8], {})]
+    "work",
+    [
+        lambda run: run.log_figure(Figure(), "figure"),
+        lambda run: run.log_model(nn.Identity(), [1, 8, 8], {}, page="", texts={}),
+    ],
 )
 def test_a_stop_before_a_figure_or_a_model_kills_the_run(
     tmp_path: Path, stop: Callable[[], None], work: Callable[[tracking.Run], None]

@@ -1,14 +1,15 @@
 """The generalist's training is the one that was asked for, and one that can't be loaded is trained again."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 from filelock import FileLock, Timeout
-from torch import nn
 
+from kd.commands.parent import guided_by_teacher
 from kd.config import StudentConfig, TeacherConfig
 from kd.data.views import Augmentation
 from kd.distillation.tracker import carry_out, tracked_by
@@ -74,12 +75,12 @@ def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
     log_model = tracking.Run.log_model
     refused = []
 
-    def look_and_log_model(run: tracking.Run, module: nn.Module, shape: Sequence[int], metadata: Mapping[str, object]) -> str:
+    def look_and_log_model(run: tracking.Run, *what: object, **beside: object) -> str:
         [lock] = checkpoints.glob("*.lock")
         with pytest.raises(Timeout):
             FileLock(lock).acquire(timeout=0)
         refused.append(lock)
-        return log_model(run, module, shape, metadata)  # the last that is done before the checkpoint is kept
+        return log_model(run, *what, **beside)  # type: ignore[arg-type] # as they came; the last that is done before the checkpoint is kept
 
     monkeypatch.setattr(tracking.Run, "log_model", look_and_log_model)
     workspace = prepare("teacher", config)
@@ -87,3 +88,22 @@ def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
         trained = carry_out(teacher_job(config, workspace))
     assert len(refused) == 1
     assert [path.name for path in checkpoints.iterdir()] == [f"teacher-{trained.run_id[:8]}.pt"]
+
+
+def test_a_command_logs_the_settings_of_the_teacher_that_was_named(
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    own = TeacherConfig(depth=1, width=2, epochs=1, output_dir=str(tmp_path))
+    workspace = prepare("teacher", own)
+    with tracked_by(teacher_tracker(own, workspace)):
+        trained = carry_out(teacher_job(own, workspace))
+    config = StudentConfig(teacher=trained.run_id, output_dir=str(tmp_path))
+    assert config.teacher_depth != 1  # type: ignore[attr-defined] # the default, which this teacher never had
+    with guided_by_teacher("student", config, prepare("student", config)) as guided:
+        pass
+    params = mlflow.get_run(guided.parent.id).data.params
+    of_teacher = {name: params[f"teacher_{name}"] for name in ("net", "depth", "width", "epochs", "lr")}
+    assert of_teacher == {"net": "resnet", "depth": "1", "width": "2", "epochs": "1", "lr": "0.1"}
+    recorded = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{guided.parent.id}/config.yaml"))
+    assert not [name for name in recorded if name.startswith("teacher_")]

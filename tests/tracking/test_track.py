@@ -109,7 +109,7 @@ def test_nothing_is_tracked_outside_the_block(tiny_digits: Dataset, client: Mlfl
     with kd.track("one", tmp_path):
         inside = kd.train("resnet", tiny_digits, RECIPE, depth=1, width=2)
     after = kd.train("resnet", tiny_digits, RECIPE, depth=1, width=2)
-    assert [run.info.run_name for run in runs(client)] == ["one", "teacher"]
+    assert [run.info.run_name for run in runs(client)] == ["one", "teacher width=2 depth=1 resnet seed=0"]
     assert (before.run, after.run) == (None, None)
     assert inside.run is not None
     assert same(before, inside)
@@ -119,7 +119,10 @@ def test_nothing_is_tracked_outside_the_block(tiny_digits: Dataset, client: Mlfl
 def test_an_error_ends_the_run_as_failed_and_the_tracking(tiny_digits: Dataset, client: MlflowClient, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^loss is"), kd.track("by hand", tmp_path):
         kd.train("resnet", tiny_digits, kd.Recipe(epochs=2, batch_size=30, lr=1e20), depth=1, width=2)
-    assert [(run.info.run_name, run.info.status) for run in runs(client)] == [("by hand", "FAILED"), ("teacher", "FAILED")]
+    assert [(run.data.tags["kd.role"], run.info.status) for run in runs(client)] == [
+        ("parent", "FAILED"),
+        ("teacher", "FAILED"),
+    ]
     assert kd.train("resnet", tiny_digits, RECIPE, depth=1, width=2).run is None
     assert mlflow.active_run() is None
 
@@ -141,9 +144,9 @@ def test_a_training_that_was_stopped_resumes_when_it_is_asked_for_again(
         resumed = kd.train(Counted(), tiny_digits, recipe)
     assert Counted.left == 0
     assert same(resumed, whole)
-    by_name = {run.info.run_name: run for run in runs(client) if run.info.run_name != "teacher"}
-    stopped, again = (run for run in runs(client) if run.info.run_name == "teacher")
-    assert by_name["stopped"].info.status == stopped.info.status == "FAILED"
+    [parent] = [run for run in runs(client) if run.info.run_name == "stopped"]
+    stopped, again = (run for run in runs(client) if run.data.tags["kd.role"] == "teacher")
+    assert parent.info.status == stopped.info.status == "FAILED"
     assert again.data.tags["kd.resumed_from"] == stopped.info.run_id
     assert again.info.status == "FINISHED"
 

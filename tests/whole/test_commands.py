@@ -80,15 +80,17 @@ def test_the_tree_is_one_parent_and_its_children(done: Place) -> None:
     parent = done.runs("parent")[0]
     children = [run for run in done.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     names = [run.info.run_name for run in children]
+    net, soft = "width=4 depth=1 resnet seed=0", "T=4 alpha=0.9"
+    assert parent.info.run_name == f"pipeline digits {soft} {net}"
     assert names == [
-        "teacher",
-        "control of student",
-        "student",
-        "control of specialist 0 0-1-2",
-        "specialist 0 0-1-2",
-        "control of specialist 1 2-3-4-5",
-        "specialist 1 2-3-4-5",
-        "combined",
+        f"teacher {net}",
+        f"control of student {net}",
+        f"student {soft} {net}",
+        f"control of specialist 0 0-1-2 {net}",
+        f"specialist 0 0-1-2 {soft} {net}",
+        f"control of specialist 1 2-3-4-5 {net}",
+        f"specialist 1 2-3-4-5 {soft} {net}",
+        "combined dustbin_correction=fit top_n=1",
     ]
     assert done.statuses() == {"FINISHED"}
 
@@ -107,7 +109,7 @@ def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) ->
     assert {"test/accuracy", "test/nll", "test/calibration_error", "test/teacher_agreement"} <= student.data.metrics.keys()
     assert {"cost/parameters", "cost/multiply_adds"} <= student.data.metrics.keys()
     figures = {file.path for file in done.client.list_artifacts(student.info.run_id, "figures")}
-    drawn = ("training_curves", "confusion_matrix", "dark_knowledge", "reliability_diagram", "per_class_accuracy")
+    drawn = ("1_training_curves", "2_per_class_accuracy", "3_confusion_matrix", "4_dark_knowledge", "5_reliability_diagram")
     assert figures == {f"figures/{name}.png" for name in drawn}
     assert student.inputs is not None
     digits = load_dataset("digits", "")
@@ -119,6 +121,8 @@ def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) ->
     name = f"student-{student.info.run_id[:8]}"
     assert (done.folder / "models" / f"{name}.pt2").is_file()
     assert torch.load(done.folder / "checkpoints" / f"{name}.pt", weights_only=True)["fit"]["best_weights"].keys()
+    tables = {file.path for file in done.client.list_artifacts(student.info.run_id, "tables")}
+    assert tables == {"tables/1_predictions.json", "tables/2_confused_pairs.json", "tables/3_per_class.json"}
     assert {path.name for path in (done.folder / "figures" / name).iterdir()} == {f"{figure}.png" for figure in drawn}
     assert {"kd.git_commit", "kd.git_dirty", "kd.device", "kd.torch", "kd.fingerprint"} <= student.data.tags.keys()
 
@@ -223,7 +227,11 @@ def test_a_combined_model_teaches_students_of_two_seeds(done: Place) -> None:
     output = done.kd("student", *TINY, "--no-control", "--teacher", parent.info.run_id, "--seeds", "2")
     assert "teacher: epoch" not in output
     students = done.runs("student")[-2:]
-    assert [run.info.run_name for run in students] == ["student seed 0", "student seed 1"]
+    names = [f"student seed {seed} T=4 alpha=0.9 width=4 depth=1 resnet" for seed in (0, 1)]
+    assert [run.info.run_name for run in students] == names
+    guided = done.runs("parent")[-1]
+    assert guided.info.run_name == "student digits T=4 alpha=0.9 width=4 depth=1 resnet seed=0-1"
+    assert not [name for name in guided.data.params if name.startswith("teacher_")]  # a combined model has no such settings
     assert {run.data.tags["kd.teacher"] for run in students} == {combined.info.run_id}
 
 

@@ -1,0 +1,66 @@
+"""The page of one model in Markdown: what it is, how accurate, what goes in and comes out, and how to call it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from kd.data.dataset import Dataset
+from kd.distillation.combination import Combination
+from kd.distillation.results import Trained
+from kd.evaluation.intervals import wilson_interval
+from kd.machine.text import printable
+from kd.specialists.kind import TaskKind
+
+MAX_CLASSES = 100
+"""Classes that are named; of more, the rest is counted."""
+CHANNELS = {1: "grey", 3: "red, green, blue"}
+
+
+def training_page(trained: Trained, details: str, file: Path) -> str:
+    """Return the page of a trained net.
+
+    Args:
+        trained: the net.
+        details: its settings, as they end its run's name.
+        file: the model on this machine.
+    """
+    task = trained.task
+    whole = task.kind == TaskKind.ALL
+    right = task.own_correct(trained.test_logits, task.test.labels)
+    accuracy = _accuracy(right, "" if whole else ", among its own classes")
+    return _page(f"{trained.name} ({details})", accuracy, trained.dataset, task.classes, "logits", file)
+
+
+def combination_page(combination: Combination, file: Path) -> str:
+    """Return the page of a combined model; the file is the model on this machine."""
+    dataset, members = combination.dataset, ", ".join(printable(member.name) for member in combination.members)
+    what = f"{combination.name}: the generalist with {members}, by Eq. 5"
+    accuracy = f"{_accuracy(combination.after, '')} The generalist alone: {_percent(combination.before)} %."
+    return _page(what, accuracy, dataset, dataset.classes, "probabilities", file)
+
+
+def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
+    channels, height, width = dataset.image_shape
+    of = CHANNELS.get(channels, f"{channels} channels")
+    names = [f"{number} {printable(name)}" for number, name in enumerate(classes[:MAX_CLASSES])]
+    names += [f"and {len(classes) - MAX_CLASSES} more"] if len(classes) > MAX_CLASSES else []
+    return "\n\n".join(
+        [
+            f"{what}, trained on {dataset.name}. {accuracy}",
+            f"**In**: images, uint8 from 0 to 255, (N, {channels}, {height}, {width}), {of}. The model normalises them itself.",
+            f"**Out**: {outputs}, float32, (N, {len(classes)}), in this order: {', '.join(names)}.",
+            "**Call** it on pictures of any size, in the folder of the command's output:",
+            f'```python\nimport kd\n\nkd.load("models/{file.name}").predict(["picture.png"])\n```',
+        ]
+    )
+
+
+def _accuracy(right: Tensor, among: str) -> str:
+    interval = wilson_interval(int(right.sum()), len(right))
+    bounds = f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"Accuracy on test{among}: **{_percent(right)} %** {bounds}, n = {len(right):,}."
+
+
+def _percent(right: Tensor) -> str:
+    return f"{100 * right.double().mean().item():.1f}"

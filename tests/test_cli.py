@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 import kd
 from kd.cli import COMMANDS, command_module, config_class
@@ -174,11 +175,13 @@ def test_what_a_command_finds_wrong_is_refused_alike_and_leaves_no_run(
 
 
 def test_under_mlflow_run_a_path_that_is_refused_is_told_with_what_it_is_relative_to(
-    cli: Main, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Main, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[..., str]
 ) -> None:
     arguments = ["teacher", "--data", "folder", "--data-root", "pics"]
     assert "mlflow run" not in refusal(cli, arguments, capsys)
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    store = mlflow_store(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient(store).create_run("0").info.run_id)
     assert refusal(cli, arguments, capsys).endswith(f" (`mlflow run` starts kd in {tmp_path}: give an absolute path)")
 
 

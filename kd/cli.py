@@ -35,6 +35,8 @@ PRESET_HELP = {
     "student_preset": "The same for the students and specialists.",
 }
 
+EXPERIMENT_HELP = "MLflow experiment of the runs; without it the one that MLflow chooses: MLFLOW_EXPERIMENT_NAME, else Default."
+
 COMMANDS = {
     "teacher": ("TeacherConfig", "Train the generalist on all classes."),
     "student": ("StudentConfig", "Distil the generalist into one small net on all classes."),
@@ -44,6 +46,9 @@ COMMANDS = {
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
+
+TRACKED = set(COMMANDS) - {"targets"}
+"""The commands that have MLflow runs."""
 
 
 class _Commands(click.Group):
@@ -88,6 +93,8 @@ def _command(name: str, act: Callable[[str, click.Context, dict[str, Any]], obje
     params: list[click.Parameter] = [
         click.Option(["--config", "config_file"], metavar="FILE", help="YAML file of settings; flags win over it.")
     ]
+    if name in TRACKED:
+        params.append(click.Option(["--experiment-name"], metavar="NAME", help=EXPERIMENT_HELP))
     for option, prefix in preset_options(config).items():
         names = [*flags(option), *(flags(f"{prefix}{option}") if prefix else []), option]
         params.append(click.Option(names, metavar="NAME", help=PRESET_HELP[option]))
@@ -119,8 +126,25 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
 
 def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[], None]:
     """Return a command, all that it needs imported, with the configuration that was typed."""
+    experiment = values.get("experiment_name")
     config = _configured(name, ctx, values)
+    if experiment is not None:
+        _choose_experiment(experiment)
     return partial(cast("Callable[[Config], None]", getattr(command_module(name), name)), config)
+
+
+def _choose_experiment(name: str) -> None:
+    """Have the runs of this command, and of the processes that it starts, in an experiment.
+
+    Raises:
+        UserError: the name is empty, or ``mlflow run`` has opened the run already.
+    """
+    if not name.strip():
+        raise UserError("names no experiment; give a name, or leave the flag out", field="experiment_name")
+    if _under_mlflow():
+        raise UserError(f"{name}: `mlflow run` chooses the experiment: give it `--experiment-name`", field="experiment_name")
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = name
 
 
 def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Config":
@@ -129,6 +153,7 @@ def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Confi
     from kd.presets import preset_options, preset_settings  # noqa: PLC0415 - the same
 
     file = values.pop("config_file")
+    values.pop("experiment_name", None)
     settings: dict[str, Any] = {}
     for option, prefix in preset_options(config_class(name)).items():
         preset = values.pop(option)

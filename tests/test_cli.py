@@ -1,6 +1,7 @@
 """The command line: every field a flag, refusals in one line with exit code 2, flags over file over default."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     listed = re.findall(r"^  (--.+?)(?:  |$)", text, flags=re.MULTILINE)
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
     presets = ["--preset"] * ("net" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net" in fields)
-    known = {flag(name) for name in fields} | {"--config", "--help", *presets}
+    experiment = ["--experiment-name"] * (command != "targets")
+    known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment}
     assert flags >= known
     assert flags - known <= {"--register"}  # short for --register-as
     words = " ".join(text.split())
@@ -295,3 +297,27 @@ def test_under_mlflow_run_a_flag_of_the_default_value_does_not_win_over_the_file
     assert configured(["student", *passed, "--config", file]) == expected
     named = configured(["student", *passed, "--alpha", "0.7", "--config", file])
     assert named == StudentConfig(epochs=7, control=False, temperature=2, alpha=0.7)
+
+
+def test_a_named_experiment_is_the_one_of_the_command_and_of_the_processes_that_it_starts(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "7")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of the environment")
+    configured(["student"])
+    assert (os.environ["MLFLOW_EXPERIMENT_NAME"], os.environ["MLFLOW_EXPERIMENT_ID"]) == ("of the environment", "7")
+    configured(["student", "--experiment-name", "mine"])
+    assert os.environ["MLFLOW_EXPERIMENT_NAME"] == "mine"
+    assert "MLFLOW_EXPERIMENT_ID" not in os.environ
+
+
+def test_an_experiment_cannot_be_named_by_nothing_nor_under_mlflow_run(
+    cli: Main, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refusal(cli, ["student", "--experiment-name", " "], capsys) == (
+        "--experiment-name names no experiment; give a name, or leave the flag out"
+    )
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert refusal(cli, ["student", "--experiment-name", "mine"], capsys) == (
+        "--experiment-name mine: `mlflow run` chooses the experiment: give it `--experiment-name`"
+    )

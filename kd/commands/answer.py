@@ -6,6 +6,7 @@ from pathlib import Path
 from kd.config import StudentConfig
 from kd.reports.changes import Change, verdict_line
 from kd.tracking.store import Run
+from kd.tracking.views import ALL_SYSTEMS
 
 USUAL_TEMPERATURES = (1.0, 10.0)
 USUAL_ALPHAS = (0.1, 0.99)
@@ -28,7 +29,7 @@ def answer_lines(parent: Run, changes: Sequence[Change], model_file: Path | None
         lines.append(f"... and {len(changes) - MAX_VERDICTS} more in the run's note")
     if model_file is not None:
         lines.append(f"model: {model_file}")
-    lines += [f"run: {parent.id}", f"to see it: {parent.way_to_see}"]
+    lines += [f"run: {parent.id}", f"to see it: {parent.way_to_see}", f"all systems: {parent.view_address(ALL_SYSTEMS)}"]
     hint = "" if config is None else advice(changes, config)
     return [*lines, hint] if hint else lines
 

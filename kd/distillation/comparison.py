@@ -45,8 +45,13 @@ class Comparison:
         """Return the verdict on the difference: gain, loss, null result or no interval."""
         return verdict(self.difference)
 
+    @property
+    def difference_text(self) -> str:
+        """Return the difference in percentage points, with its interval and n."""
+        return f"{format_interval(self.difference, '% points')} {self.over}"
+
     def __str__(self) -> str:
-        return f"{format_interval(self.difference, '% points')} {self.over}: {self.verdict}"
+        return f"{self.difference_text}: {self.verdict}"
 
 
 def compare(system: System | Sequence[System], other: System | Sequence[System] | None) -> Comparison:

@@ -11,6 +11,9 @@ from kd.distillation.comparison import Comparison, compare_correct
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 
+COMBINED_LABEL = "combined"
+"""The label of a combination's change."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change(Comparison):
@@ -41,7 +44,9 @@ def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list
 
 def combination_change(combinations: Sequence[Combination]) -> Change:
     """Return the change by the specialists in the generalist's accuracy on all classes."""
-    return _change("combined", [(combination.before, combination.after) for combination in combinations], "generalist", None)
+    return _change(
+        COMBINED_LABEL, [(combination.before, combination.after) for combination in combinations], "generalist", None
+    )
 
 
 def verdict_line(change: Change) -> str:

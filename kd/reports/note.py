@@ -28,6 +28,7 @@ TABLE_HEAD_LINES = 2
 
 def note(  # noqa: PLR0913 - the nets, and the changes
     title: str,
+    views: str,
     teacher: Teacher,
     distilled: Sequence[Trained],
     *,
@@ -35,15 +36,25 @@ def note(  # noqa: PLR0913 - the nets, and the changes
     distillation: Sequence[Change],
     combined: Change | None,
 ) -> str:
-    """Return the summary of a run in Markdown."""
+    """Return the summary of a run in Markdown; of its first lines, the UI shows three until it is unfolded.
+
+    Args:
+        title: what was run on which data.
+        views: links to the lists in which the UI shows the same runs side by side.
+        teacher: the teacher of all nets.
+        distilled: students and specialists of all seeds, with their controls.
+        combinations: one per seed; none where there are no specialists.
+        distillation: what distillation changed.
+        combined: what the specialists changed; None: there are none.
+    """
     dataset = teacher.dataset
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
     changes = [*([combined] if combined is not None else []), *distillation]
     parts = [
-        f"# {title}",
         *(f"**{verdict_line(change)}**" for change in changes[:1]),
         _answer(distilled, combinations),
-        f"{sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
+        f"Side by side: {views}.",
+        f"{title}: {sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
         "Everything was chosen on val; test was scored once.",
     ]
     if combined is not None:

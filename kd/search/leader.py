@@ -25,6 +25,7 @@ from kd.search.workers.pool import WorkerPool
 from kd.search.workers.work_order import work_order
 from kd.specialists.groups import groups_text
 from kd.tracking import store as tracking
+from kd.tracking.views import TRIALS
 
 log = logging.getLogger("kd")
 
@@ -52,6 +53,7 @@ def lead(session: Session) -> None:
         progress.show(compare(config, study, guide, parent))
     log.info("run: %s", parent.id)
     log.info("to see it: %s", parent.way_to_see)
+    log.info("all trials: %s", parent.view_address(TRIALS))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from kd.search.report import best_text, count_states, note, trial_line
 from kd.search.session import Session
 from kd.search.state import all_trials, count_finished, without_surplus
 from kd.tracking import store as tracking
+from kd.tracking.views import TRIALS
 
 log = logging.getLogger("kd")
 
@@ -80,7 +81,8 @@ class StudyProgress:
     def _log_state(self, comparison: str, *, final: bool) -> None:
         """Log the note, how many trials ended how, and the best one so far."""
         session, parent = self._session, self._parent
-        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison), final=final)
+        links = parent.view_links((TRIALS,))
+        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison, links), final=final)
         states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}
         best = best_trial(self._study)
         value = {} if best is None else {"search/best_val_accuracy": best.values[0]}

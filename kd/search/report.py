@@ -26,7 +26,9 @@ def count_states(study: optuna.Study) -> dict[str, int]:
     return {name: sum(trial.state == state for trial in trials) for state, name in STATES.items()}
 
 
-def note(config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[Axis], comparison: str) -> str:
+def note(  # noqa: PLR0913, PLR0917 - the study, its settings, and what is shown with it
+    config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[Axis], comparison: str, views: str
+) -> str:
     """Return the note of the study's run in Markdown.
 
     Args:
@@ -35,11 +37,13 @@ def note(config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[A
         groups: as ``--groups`` of the command that trains the winner.
         space: what is searched.
         comparison: of the winner with others on test, in Markdown; empty before that is done.
+        views: links to the lists in which the UI shows the trials side by side.
     """
     states = ", ".join(f"{count} {name}" for name, count in count_states(study).items())
     parts = [
         f"# Search on {config.data}: {_objective_text(config)}",
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
+        f"Side by side: {views}.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
     ]

@@ -12,6 +12,7 @@ from kd.evaluation.intervals import Interval
 from kd.evaluation.scores import Scores
 from kd.machine.names import metric_name
 from kd.reports.changes import Change
+from kd.specialists.kind import TaskKind
 from kd.tracking.params import canonical
 from kd.training.fit import ScoredEpoch
 
@@ -42,7 +43,7 @@ def epoch_metrics(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
 def training_metrics(trained: Trained) -> dict[str, float]:
     """Return the final metrics of a training."""
     metrics = {
-        **score_metrics(trained.test, "test/"),
+        **_test_metrics(trained),
         **score_metrics(trained.val, "val/chosen_"),
         "val/chosen_epoch": trained.chosen_epoch,
         "cost/parameters": trained.parameters,
@@ -50,6 +51,16 @@ def training_metrics(trained: Trained) -> dict[str, float]:
         "cost/train_seconds": trained.seconds,
     }
     return metrics if trained.teacher_agreement is None else {**metrics, "test/teacher_agreement": trained.teacher_agreement}
+
+
+def _test_metrics(trained: Trained) -> dict[str, float]:
+    """Return the scores on test; ``test/accuracy``, a column to sort by, is that of nets that tell all classes apart."""
+    metrics = score_metrics(trained.test, "test/")
+    if trained.task.kind == TaskKind.DUSTBIN:
+        metrics["test/accuracy_with_dustbin"] = metrics.pop("test/accuracy")
+    elif trained.task.kind == TaskKind.OWN:
+        del metrics["test/accuracy"]  # it is test/own_accuracy
+    return metrics
 
 
 def combination_metrics(combination: Combination) -> dict[str, float]:

@@ -52,7 +52,7 @@ def check_ready(register_as: str = "") -> None:
     """
     _check_model_name(register_as)
     if len(os.environ.get("MLFLOW_EXPERIMENT_NAME", "")) > MAX_EXPERIMENT_NAME:
-        raise UserError(f"the experiment's name has more than {MAX_EXPERIMENT_NAME} characters; set MLFLOW_EXPERIMENT_NAME")
+        raise UserError(f"the experiment's name has more than {MAX_EXPERIMENT_NAME} characters; give a shorter one")
     uri = tracking_uri()
     _check_address(uri)
     registry = str(mlflow.get_registry_uri()) if register_as else uri
@@ -214,7 +214,7 @@ def _check_experiment(uri: str) -> None:
     if found.lifecycle_stage == LifecycleStage.DELETED:
         raise UserError(
             f"experiment {found.name} is deleted: `mlflow experiments restore --experiment-id {found.experiment_id}` brings it "
-            "back; or set MLFLOW_EXPERIMENT_NAME to another one"
+            "back; or name another one (--experiment-name, MLFLOW_EXPERIMENT_NAME)"
         )
     _check_artifacts(found)
 
@@ -261,7 +261,8 @@ def _check_artifacts(experiment: Experiment) -> None:
         present = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not (present.is_dir() and os.access(present, os.W_OK | os.X_OK)):
             raise UserError(
-                f"{told}, where {present} can't be written to: allow it, or set MLFLOW_EXPERIMENT_NAME to a new one"
+                f"{told}, where {present} can't be written to: allow it, or name a new one (--experiment-name, "
+                "MLFLOW_EXPERIMENT_NAME)"
             )
 
 

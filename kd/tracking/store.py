@@ -40,7 +40,8 @@ from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened
 from kd.reports.tables import Columns
-from kd.tracking.ready import make_tables, tracking_uri, unusable
+from kd.tracking.ready import make_tables, sqlite_path, tracking_uri, unusable
+from kd.tracking.views import KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -63,7 +64,14 @@ MAX_NOTE = 8000
 
 
 NOTE = "mlflow.note.content"
-"""Tag: the description of a run, or of a model, in Markdown."""
+"""Tag: the description of an experiment, a run or a model, in Markdown."""
+
+
+_EXPERIMENT = {
+    "mlflow.experimentKind": "custom_model_development",
+    NOTE: "Knowledge distillation with kd. The saved views compare the runs; the note of a command's run is its summary.",
+}
+"""Tags of an experiment: what its page is for, and its description."""
 
 
 MODEL_NAME = "model"
@@ -134,11 +142,17 @@ class Run:
     @property
     def way_to_see(self) -> str:
         """Return the address of the run's page, after the command that shows it where no server does."""
-        page = f"/#/experiments/{self.experiment_id}/runs/{self.id}"
-        uri = masked(tracking_uri())
-        if uri.startswith("http"):
-            return uri.rstrip("/") + page
-        return f"mlflow ui --backend-store-uri {shlex.quote(uri)}, then http://127.0.0.1:5000{page}"
+        server, command = _ui()
+        page = f"{server}/{run_page(self.experiment_id, self.id)}"
+        return f"{command}, then {page}" if command else page
+
+    def view_address(self, view: View) -> str:
+        """Return the address of a saved view of the run's experiment."""
+        return f"{_ui()[0]}/{view_page(self.experiment_id, view)}"
+
+    def view_links(self, views: Sequence[View]) -> str:
+        """Return Markdown links to saved views of the run's experiment, that work in the notes that the UI shows."""
+        return ", ".join(f"[{view.name}]({view_page(self.experiment_id, view)})" for view in views)
 
     def as_result(self) -> TrackedRun:
         """Return the run as that of a result."""
@@ -157,7 +171,7 @@ class Run:
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; what is longer than MLflow takes is cut."""
-        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
+        tag_run(self.id, tags)
 
     def log_note(self, markdown: str, *, final: bool = True) -> None:
         """Set the note that the UI shows on the run's page, where a longer one is cut; a final one is whole as ``note.md``."""
@@ -330,11 +344,14 @@ def run(name: str, details: str = "", *, output_dir: Path, tags: Mapping[str, st
     Raises:
         UserError: the tracking store can't be used.
     """
-    top = mlflow.active_run() is None
+    above = mlflow.active_run()
+    top = above is None
     if again is not None:
         os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`: the next child would take that run for its own
-    started = _started(name, details, output_dir, tags, (KeyboardInterrupt,), top=top, run_id=again, nested=not top)
-    with started as opened:
+    # MLflow would open a child of a run that was resumed in the experiment of now, not in that of its parent.
+    experiment = None if above is None else above.info.experiment_id
+    how = {"run_id": again, "experiment_id": experiment, "nested": not top}
+    with _started(name, details, output_dir, tags, (KeyboardInterrupt,), top=top, **how) as opened:
         yield opened
 
 
@@ -383,6 +400,7 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
         active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from None
+    _describe(active.info.experiment_id, tags.get("kd.role", ""))
     status = RunStatus.FAILED
     try:
         yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir)
@@ -392,6 +410,31 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
         raise
     finally:
         mlflow.end_run(RunStatus.to_string(status))
+
+
+def _ui() -> tuple[str, str]:
+    """Return the address of MLflow's UI, and the command that starts it there; empty where a server shows it."""
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return masked(uri).rstrip("/"), ""
+    is_default = sqlite_path(uri) == Path.cwd() / "mlflow.db"
+    return "http://127.0.0.1:5000", "mlflow ui" if is_default else f"mlflow ui --backend-store-uri {shlex.quote(masked(uri))}"
+
+
+def _describe(experiment_id: str, role: str) -> None:
+    """Give an experiment a kind and a description where it has none, and the saved views in which a run of a role is found.
+
+    What is there is left as it is, so that a user's own words, and a view that was changed by hand, stay.
+    """
+    client = mlflow.MlflowClient()
+    with suppress(MlflowException, SQLAlchemyError):  # of a server, say, where another user made the experiment
+        present = client.get_experiment(experiment_id).tags
+        room = MAX_VIEWS - sum(name.startswith(KEY_PREFIX) for name in present)
+        views = [view_tag(view, int(time.time() * 1000)) for view in views_of(role)]
+        missing = [(name, value) for name, value in views if name not in present]
+        facts = [(name, value) for name, value in _EXPERIMENT.items() if not present.get(name)]
+        for name, value in (*facts, *missing[:room]):
+            client.set_experiment_tag(experiment_id, name, value)
 
 
 def _shown(text: str) -> str:
@@ -429,7 +472,7 @@ def run_link(run_id: str) -> str:
 
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:
-    return f"[{name}](#/experiments/{experiment_id}/runs/{run_id})"
+    return f"[{name}]({run_page(experiment_id, run_id)})"
 
 
 def has_run(run_id: str) -> bool:
@@ -447,11 +490,15 @@ def running_children(parent_run: str) -> dict[str, dict[str, str]]:
     return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
 
 
+def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run that may have ended."""
+    mlflow.MlflowClient().log_batch(run_id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
+
+
 def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
     """End a run whose process is gone."""
-    client = mlflow.MlflowClient()
-    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+    tag_run(run_id, tags)
+    mlflow.MlflowClient().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
 
 
 def _end_orphans(but: str | None) -> None:

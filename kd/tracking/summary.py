@@ -6,11 +6,12 @@ from statistics import fmean
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
-from kd.reports.changes import Change, combination_change, distillation_changes
+from kd.reports.changes import COMBINED_LABEL, Change, combination_change, distillation_changes
 from kd.reports.note import note
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import change_metrics
-from kd.tracking.store import Run
+from kd.tracking.store import Run, tag_run
+from kd.tracking.views import views_of
 
 
 def summarise(
@@ -32,7 +33,9 @@ def summarise(
 
     changes = distillation_changes(teacher, distilled)
     combined = combination_change(combinations) if combinations else None
-    parent.log_note(note(title, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
+    roles = (*(trained.role for trained in distilled), *(["combined"] if combinations else []))
+    links = parent.view_links(views_of(*roles))
+    parent.log_note(note(title, links, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
     changes += [combined] if combined is not None else []
     parent.log_metrics({**_test_accuracies(teacher, distilled, combinations), **change_metrics(changes)})
     for name, figure in summary_figures(teacher, distilled, combinations, changes).items():
@@ -40,7 +43,20 @@ def summarise(
     # A command's run stands for the model that it was run for: --teacher RUN_ID loads it.
     [answer] = combinations[:1] or distilled[:1]
     parent.log_tags({"kd.model_run": answer.run_id})
-    return [*changes[-1:], *changes[:-1]] if combined is not None else changes
+    changes = [*changes[-1:], *changes[:-1]] if combined is not None else changes
+    _tag_verdicts(parent, changes, [*distilled, *combinations])
+    return changes
+
+
+def _tag_verdicts(parent: Run, changes: Sequence[Change], systems: Sequence[Trained | Combination]) -> None:
+    """Tag each run with what was found of its system over all seeds, and the parent with its own answer: the list shows it."""
+    found = {change.label: {"kd.verdict": f"{change.verdict}, {change.difference_text}"} for change in changes}
+    for system in systems:
+        label = system.label if isinstance(system, Trained) else COMBINED_LABEL
+        if system.run is not None and label in found:
+            tag_run(system.run.id, found[label])
+    if changes:
+        parent.log_tags(found[changes[0].label])
 
 
 def _test_accuracies(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> dict[str, float]:

@@ -21,7 +21,8 @@ def written(tiny_digits: Dataset) -> str:
     ]
     combination = kd.combine(teacher, specialists[:1])
     return note(
-        "x",
+        "pipeline on digits",
+        "[all systems](#/page)",
         teacher_of(teacher, None),
         specialists,
         combinations=[combination],
@@ -50,11 +51,12 @@ def test_accuracies_among_own_classes_have_their_number_of_images(written: str, 
     assert [bool(row[2]) for row in cells] == [False, *4 * [True], False]
 
 
-def test_the_first_lines_are_the_verdict_and_the_model(written: str) -> None:
-    _, verdict, model = written.split("\n\n")[:3]
+def test_the_lines_that_the_ui_shows_folded_are_the_verdict_the_model_and_where_all_is_side_by_side(written: str) -> None:
+    verdict, model, views = written.split("\n\n")[:3]
     assert verdict.startswith("**combined: ")
     assert verdict.endswith("of the generalist)**")
     assert model == "The model of this run: combined."
+    assert views == "Side by side: [all systems](#/page)."
 
 
 paragraphs = st.one_of(

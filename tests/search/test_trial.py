@@ -141,6 +141,7 @@ def test_a_study_of_two_objectives_keeps_its_front(guide: Guide, tmp_path: Path,
         assert [(run.data.metrics["val/chosen_accuracy"], run.data.metrics["cost/parameters"]) for run in runs] == [
             tuple(trial.values) for trial in two.trials[:3]
         ]
-        text = note(config, two, "", parse_space(config), "")
+        text = note(config, two, "", parse_space(config), "", "[trials](#/page)")
         assert list(tmp_path.glob("figures/*/pareto_front.png"))
     assert "| trial | val accuracy | parameters | alpha |" in text
+    assert text.split("\n\n")[2] == "Side by side: [trials](#/page)."

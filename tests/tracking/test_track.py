@@ -88,7 +88,11 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {tracked.run_id}
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     for (one, _), child in zip(pairs, children, strict=False):
-        assert child.data.metrics["test/accuracy"] == one.test.accuracy
+        if one.role in {"specialist", "control"} and one.test.own_accuracy is not None:
+            assert child.data.metrics["test/own_accuracy"] == one.test.own_accuracy
+            assert "test/accuracy" not in child.data.metrics
+        else:
+            assert child.data.metrics["test/accuracy"] == one.test.accuracy
         assert child.data.metrics["val/chosen_epoch"] == one.chosen_epoch
         assert child.data.tags["kd.device"].startswith(str(next(one.model.parameters()).device))
         assert len(client.get_metric_history(child.info.run_id, "val/accuracy")) == RECIPE.epochs
@@ -98,8 +102,13 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     difference = kd.compare(student, student.control).difference
     assert parent.data.metrics["student/minus_control"] == pytest.approx(difference.mean)
     assert "combined/minus_generalist" in parent.data.metrics
-    assert parent.data.tags["mlflow.note.content"].startswith("# by hand on digits\n")
+    assert parent.data.tags["mlflow.note.content"].startswith("**combined: ")
     assert parent.data.tags["kd.model_run"] == combination.run_id
+    told = str(kd.compare(student, student.control)).rpartition(": ")
+    tagged = {child.data.tags["kd.role"]: child.data.tags.get("kd.verdict") for child in children}
+    assert tagged["student"] == f"{told[2]}, {told[0]}"
+    assert tagged["combined"] == parent.data.tags["kd.verdict"]
+    assert tagged["teacher"] is tagged["control"] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints", "figures", "models"]
     assert len(list((tmp_path / "out" / "models").glob("*.pt2"))) == len(children)
 

@@ -145,7 +145,7 @@ def test_the_note_tells_what_distillation_changed(done: Place) -> None:
     note = parent.data.tags["mlflow.note.content"]
     control, student = done.runs("control")[0], done.runs("student")[0]
     for run in (control, student):
-        assert f"(#/experiments/0/runs/{run.info.run_id})" in note
+        assert f"(#/experiments/0/runs/{run.info.run_id}?workflowType=machine_learning)" in note
     before, after = (f"{100 * run.data.metrics['test/accuracy']:.2f} %" for run in (control, student))
     assert re.search(rf"\| student \| [\d.]+ % \| {before} \| {after} \|", note)
 

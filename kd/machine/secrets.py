@@ -15,9 +15,9 @@ MASK = "***"
 _LONG_NAME = r"odbc_connect|pass(?:word|wd|phrase|code)|secret(?:_?key)?|token|(?:api|account|access|shared_?access)_?key"
 _SHORT_NAME = r"(?<![A-Za-z0-9])(?:pass|pwd|pw|sig(?:nature)?|credentials?|auth|jwt|key)"  # monkey=3 is none
 _NAME = rf"(?:{_LONG_NAME}|{_SHORT_NAME})"
-_QUOTED = r"'[^']*'|\"[^\"]*\""
+_QUOTED = r"'[^']*'|\"[^\"]*\"|\{[^{}]*\}"  # the last as ODBC has it
 _NAMED = (
-    re.compile(rf"(?P<before>[?&;][\w.-]*{_NAME}(?:=|%3d))(?P<secret>[^\s&;'\"<>`)]+)", re.IGNORECASE),
+    re.compile(rf"(?P<before>[?&;][\w.-]*{_NAME}(?:=|%3d))(?P<secret>\{{[^{{}}]*\}}|[^\s&;'\"<>`)]+)", re.IGNORECASE),
     # Keywords of libpq, arguments, settings, variables.
     re.compile(rf"(?P<before>{_NAME}(?:\s?=\s?|['\"]\s?:\s?|%3d))(?!\*\*\*)(?P<secret>{_QUOTED}|[^\s'\"<>`]+)", re.IGNORECASE),
     re.compile(r"(?P<before>\b(?:Basic|Bearer)\s)(?P<secret>[\w+/=.~-]{6,})"),
@@ -27,8 +27,15 @@ _IN_ADDRESSES = (
     re.compile(r"(?P<before>\w[\w+.-]*:/{1,3}[^\s:/?#@'\"<>`]*:)(?P<secret>\S+)(?=@)"),
     # A token that is the whole user part, as those of code hosts are.
     re.compile(r"(?P<before>\w[\w+.-]*://)(?P<secret>[^\s:/?#@'\"<>`]{20,})(?=@)"),
+    # Oracle's user/password@host.
+    re.compile(r"(?P<before>\boracle[\w+.:-]*:(?://)?[^\s:/?#@'\"<>`]+/)(?P<secret>\S+)(?=@)", re.IGNORECASE),
     # An address without its scheme: user:password@host.
     re.compile(r"(?P<before>(?<![\w@/:.-])[\w.-]+:)(?P<secret>[^\s:/@'\"<>`]+)(?=@[\w.-]+)"),
+)
+_IN_WHOLE_VALUES = (
+    # Where a text is known to be one address alone, a password in it may have blanks, and a scheme may be missing.
+    re.compile(r"\A\s*(?:\w[\w+.-]*:/{1,3})?[^:/?#@]*:(?P<secret>[^/?#@].*)@", re.DOTALL),
+    re.compile(rf"{_NAME}\s?=\s?(?P<secret>[^&;]+)", re.IGNORECASE),
 )
 _SECRET_VARIABLE = re.compile(rf"(?:{_LONG_NAME}|(?:^|_)(?:pass|pwd|credentials?|auth|key))$", re.IGNORECASE)
 _NOT_SECRET = {"true", "false", "none", "null", "auto", "default", "yes", "basic"}
@@ -82,7 +89,7 @@ def _is_path(name: str, value: str) -> bool:
 
 def _secrets_of(text: str) -> Iterator[str]:
     """Yield what stands in the places for secrets, whole and in the parts into which a reader of addresses may cut it."""
-    for place in (*_NAMED, *_IN_ADDRESSES):
+    for place in (*_NAMED, *_IN_ADDRESSES, *_IN_WHOLE_VALUES):
         for found in place.finditer(text):
             secret = found["secret"].strip("'\"")
             yield secret

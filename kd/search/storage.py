@@ -149,4 +149,4 @@ def _same_database(address: URL, uri: str) -> bool:
 
 def without_password(config: TuneConfig) -> TuneConfig:
     """Return a configuration as it may be shown: what is tracked is read by many."""
-    return config.model_copy(update={"storage": masked(config.storage)})
+    return config.model_copy(update={"storage": masked(remember(config.storage))})

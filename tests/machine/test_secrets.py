@@ -37,6 +37,9 @@ def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
         ("host=h user=x password=PW", "host=h user=x password=***"),
         ("host=h password='a b c' user=x", "host=h password=*** user=x"),
         ("{'password': 'PW', 'host': 'h'}", "{'password': ***, 'host': 'h'}"),
+        ("Driver={ODBC};PWD={p w;x};Server=h", "Driver={ODBC};PWD=***;Server=h"),
+        ("oracle+cx_oracle://bob/PW@h", "oracle+cx_oracle://bob/***@h"),
+        ("jdbc:oracle:thin:bob/P@W@//h:1521/x", "jdbc:oracle:thin:bob/***@//h:1521/x"),
         ("AWS_SECRET_ACCESS_KEY=PW", "AWS_SECRET_ACCESS_KEY=***"),
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
     ],
@@ -54,6 +57,7 @@ def test_what_stands_in_a_place_for_secrets_is_masked(text: str, expected: str) 
         "http://127.0.0.1:5000",
         "postgresql://me@host/studies",
         "models:/digits@champion",
+        "git+https://github.com/me/kd@main",
         "run 12@3: 4:5, monkey=3, tokenizer=4, key 3: value",
         "specialist 0 1-7: epoch 1/2: loss 0.1",
         "0,1;2,3",
@@ -85,6 +89,23 @@ def test_a_typed_password_is_masked_in_the_parts_into_which_a_library_cuts_it() 
     address = "postgresql://me:first@second/third@host/x"
     assert remember(address) == address
     assert masked("could not translate host name 'second'") == "could not translate host name '***'"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://bob:my p@ss word/x@h/db", "postgresql://bob:***@h/db"),
+        ("postgresql://bob smith: lead@h/db", "postgresql://bob smith:***@h/db"),
+        ("redis://:pass word@h", "redis://:***@h"),
+        ("postgresql://h/x?user=bob&password=my pass word&x=1", "postgresql://h/x?user=bob&password=***&x=1"),
+        ("host=h password=my pass word", "host=h password=***"),
+        ("bob:p/ss word@host/db", "bob:***@host/db"),
+    ],
+    ids=count(),
+)
+def test_a_typed_password_with_blanks_is_masked_whole(address: str, shown: str) -> None:
+    remember(address)
+    assert masked(f"{address} can't be used") == f"{shown} can't be used"
 
 
 def test_what_is_short_or_an_everyday_word_spoils_no_other_text(monkeypatch: pytest.MonkeyPatch) -> None:

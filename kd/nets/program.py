@@ -158,11 +158,18 @@ class Program(nn.Module):
             owner = owner.get_submodule(part)
         if path not in tensors:
             raise ValueError(f"its {kind} {path[:80]!r} is missing")
+        if not _is_finite(tensors[path], masks=kind != "parameter"):
+            raise ValueError(f"its {kind} {path[:80]!r} holds values that are not finite numbers")
         if kind == "parameter":
             owner.register_parameter(last, nn.Parameter(tensors[path], requires_grad=False))
         else:
             owner.register_buffer(last, tensors[path], persistent=kind == "buffer")
         return owner, last
+
+
+def _is_finite(tensor: Tensor, *, masks: bool) -> bool:
+    """Return whether all values are finite numbers; among those of masks negative infinity hides a place."""
+    return not tensor.is_floating_point() or bool((tensor.isfinite() | (tensor.isneginf() & masks)).all())
 
 
 def _step(node: Mapping[str, Any]) -> _Step:

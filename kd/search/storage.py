@@ -23,6 +23,14 @@ from kd.tracking.ready import check_options, connect_patience, sqlite_path, trac
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 120
 """Without a heartbeat for so long a trial counts as lost: longer than a busy machine stalls, or live trials would be failed."""
+_COLUMNS = {
+    "studies": {"study_id", "study_name"},
+    "trials": {"trial_id", "study_id", "state"},
+    "study_user_attributes": {"study_id", "key", "value_json"},
+    "trial_user_attributes": {"trial_id", "key", "value_json"},
+    "version_info": {"schema_version", "library_version"},
+}
+"""Tables of Optuna's, with columns that every version of it has made."""
 LOCKED_SECONDS = 60
 """How long sqlite waits for another process's write."""
 
@@ -83,7 +91,13 @@ def check_database(url: str) -> URL:
     try:
         engine = sqlalchemy.create_engine(address, connect_args=connect_patience(address))
         with raised_at_once():
-            tables = set(sqlalchemy.inspect(engine).get_table_names())
+            found = sqlalchemy.inspect(engine)
+            tables = {*found.get_table_names(), *found.get_view_names()}
+            foreign = [
+                name
+                for name, columns in _COLUMNS.items()
+                if name in tables and not columns <= {column["name"] for column in found.get_columns(name)}
+            ]
         engine.dispose()
     except ImportError as error:
         raise _refused(address, f"its driver is missing ({reason(error)}); {_driver(address)}") from None
@@ -92,6 +106,8 @@ def check_database(url: str) -> URL:
         raise _refused(address, f"can't be used ({masked(reason(error))}); {asked}") from None
     if {"experiments", "runs"} <= tables:
         raise _refused(address, "that is a database of MLflow's; give the study another one")
+    if foreign:
+        raise _refused(address, f"its table {foreign[0]} is not one of Optuna's; give the study another database")
     return address
 
 

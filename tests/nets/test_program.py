@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import re
+import struct
 import sys
 import warnings
 import zipfile
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from kd.errors import UserError
 from kd.nets.archive import open_archive
 from kd.nets.classifier import Classifier
-from kd.nets.exported import read_model
+from kd.nets.exported import read_model, write_program
 from kd.nets.operators import ALLOWED, find_operator
 from kd.nets.pooled import PooledResNet
 from kd.nets.program import Program
@@ -552,6 +553,36 @@ def test_the_traps_are_set_for_whoever_unpickles_them(tmp_path: Path) -> None:
 def test_a_model_is_read_from_a_file_that_holds_more_than_it_and_answers_as_before(stored: Entries, tmp_path: Path) -> None:
     assert torch.equal(answer(written(stored, tmp_path / "model.pt2")), ANSWER)
     assert torch.equal(answer(written(PAYLOADS["pickled example"](stored), tmp_path / "model.pt2")), ANSWER)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_when_written_and_when_read(
+    value: float, stored: Entries, tmp_path: Path
+) -> None:
+    held = struct.pack("<2f", 1, value)
+    path = written({**stored, "archive/data/weights/weight_0": held}, tmp_path / "model.pt2")
+    with pytest.raises(UserError, match=r"its parameter 'weight' holds values that are not finite numbers"):
+        answer(path)
+    net = Scaled(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    with torch.no_grad():
+        net.net[1].weight[0, 0] = value
+    with pytest.raises(UserError, match=r"could not be read again .its parameter 'net\.1\.weight' holds values"):
+        write_program(net, (1, 2, 2), tmp_path / "net.pt2", {})
+
+
+def test_a_mask_may_hide_places_by_negative_infinity() -> None:
+    class Masked(nn.Module):
+        def __init__(self, hidden: float) -> None:
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([0.0, hidden]))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (images.float().flatten(1)[:, :2] + self.mask).softmax(1)
+
+    answer = read(exported(Masked(float("-inf"))))(images(2))
+    assert answer.tolist() == [[1, 0], [1, 0]]
+    with pytest.raises(ValueError, match="its buffer 'mask' holds values"):
+        read(exported(Masked(float("nan"))))
 
 
 def test_an_archive_that_torch_did_not_write_is_not_unpacked(stored: Entries, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kd.config import TuneConfig
 from kd.errors import UserError
-from kd.search.storage import opened, without_password
+from kd.search.storage import check_database, opened, without_password
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,16 @@ def test_a_study_of_another_version_of_optuna_is_told_with_what_converts_it(tmp_
         opened("sqlite:///optuna.db"),
     ):
         pass
+
+
+@pytest.mark.parametrize("table", ["table studies (id int)", "table version_info (x int)", "view trials as select 1 as x"])
+def test_a_database_with_a_table_of_another_program_is_left_alone(table: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mine.db")) as database, database:
+        database.execute(f"create {table}")
+    with pytest.raises(UserError, match=r"its table .* is not one of Optuna's; give the study another database"):
+        check_database("sqlite:///mine.db")
+    with closing(sqlite3.connect(tmp_path / "mine.db")) as database:
+        assert len(database.execute("select * from sqlite_master").fetchall()) == 1
 
 
 def test_a_storage_may_lie_in_the_home_folder_or_one_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

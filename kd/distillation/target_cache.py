@@ -33,7 +33,7 @@ from kd.distillation.targets import CachedTargets, compute_targets, view_logits
 from kd.errors import UserError, reason
 from kd.evaluation.predict import evaluating
 from kd.machine.files import ArrayFile, open_array, write_array
-from kd.machine.locks import wait_for
+from kd.machine.locks import acquire, held, wait_for
 
 PREPROCESSING_VERSION = 1
 """Raised when a view of an image becomes another picture although seed, view and index stay the same."""
@@ -256,11 +256,13 @@ def prune_targets(root: Path) -> list[TargetsInfo]:
     names = {path.name.partition(".")[0] for path in root.glob("*.targets*")}
     removed = []
     for path in sorted(root / f"{name}.targets" for name in names):
-        lock = Path(f"{path}.lock")
+        lock = FileLock(f"{path}.lock")
         try:
-            with suppress(Timeout), FileLock(lock).acquire(blocking=False):
-                for file in (path, *root.glob(f"{path.name}.*tmp"), lock):
-                    file.unlink(missing_ok=True)
+            with suppress(Timeout):
+                acquire(lock)
+                with held(lock):
+                    for file in (path, *root.glob(f"{path.name}.*tmp")):
+                        file.unlink(missing_ok=True)
                 removed += [listed[path]] if path in listed else []
         except OSError as error:
             raise _unusable(path, error) from error
@@ -292,13 +294,13 @@ def _filling(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            held = lock.acquire(blocking=False)
+            acquire(lock)
         except Timeout:
             logger.info("another process computes the teacher's targets in %s: waiting", path)
-            held = wait_for(lock)
+            wait_for(lock)
     except OSError as error:
         raise _unusable(path, error) from error
-    with held:
+    with held(lock):
         yield
 
 

@@ -64,7 +64,7 @@ def load_guide(config: TuneConfig, workspace: Workspace, shared: Shared) -> Guid
     Raises:
         UserError: the teacher can't be used, or is not the one that the leader found, or a class of a group is unknown.
     """
-    teacher = load_teacher(shared.teacher, workspace)
+    teacher = load_teacher(shared.teacher, workspace, warn=False)  # the leader has warned
     if weights_digest(teacher.model) != shared.teacher_digest:
         raise UserError(f"{shared.teacher}: not the teacher of study {config.study_name}, whose weights were others")
     groups = _numbered(shared.groups, workspace.dataset.num_classes)
@@ -79,7 +79,8 @@ def check_named_teacher(session: Session) -> None:
     """
     kept, named = read_shared(session.study), session.config.teacher
     if kept is not None and named not in {AUTO_TEACHER, kept.teacher}:
-        _check_same_teacher(session.study, weights_digest(load_teacher(named, session.workspace).model))
+        teacher = load_teacher(named, session.workspace, warn=False)  # it is loaded again, or a leader has warned
+        _check_same_teacher(session.study, weights_digest(teacher.model))
 
 
 def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:

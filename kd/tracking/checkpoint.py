@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from kd.machine.locks import acquire, release
 from kd.training import checkpoints
 
 log = logging.getLogger("kd")
@@ -27,14 +27,15 @@ class Checkpoint:
         """Claim the file, until the end of the ``with`` block."""
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            acquire(self._lock)
         except Timeout:
             # The same training is under way in another process: leave its checkpoint alone.
             self._path = self._folder / f"unfinished-{self._run_id}.pt"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock.is_locked:
+            release(self._lock)
 
     def load(self) -> dict[str, Any] | None:
         """Return the saved state; None: there is none, or, which is told, none that can be read."""
@@ -51,7 +52,4 @@ class Checkpoint:
         """Give the finished training's checkpoint a name of its own, and return its path."""
         final = self._folder / f"{name}.pt"
         self._path.replace(final)
-        if self._lock.is_locked:
-            with suppress(OSError):  # Windows deletes no file that is open
-                Path(self._lock.lock_file).unlink()
         return final

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
-from kd.machine.locks import wait_for
+from kd.machine.locks import held, wait_for
 from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
 from kd.machine.signals import raised_at_once
@@ -116,10 +116,9 @@ def make_tables() -> None:
     lock = FileLock(f"{path}.lock")
     if path.exists() and path.stat().st_size and not Path(lock.lock_file).exists():
         return
-    with wait_for(lock), suppress(MlflowException, SQLAlchemyError):
+    wait_for(lock)
+    with held(lock), suppress(MlflowException, SQLAlchemyError):
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
-    with suppress(OSError):  # the tables are there, so whoever waits for the lock finds nothing to do
-        Path(lock.lock_file).unlink()
 
 
 def unusable(error: Exception, uri: str | None = None, part: tuple[str, str] = _STORE) -> UserError:

@@ -48,7 +48,9 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
         _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
 
 
-def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher", origin: str = "named") -> Teacher:
+def load_teacher(
+    references: str, workspace: Workspace, *, field: str = "teacher", origin: str = "named", warn: bool = True
+) -> Teacher:
     """Load a finished model of all classes; several, with commas between, are an ensemble.
 
     An ensemble answers with the mean of its members' probabilities (paper, section 4).
@@ -58,11 +60,12 @@ def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher
         workspace: data, device and folders of the command.
         field: the setting that named them.
         origin: how it was obtained: named or reused.
+        warn: whether to warn of one that was trained on another split; what loads it again need not.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    loaded = _load_all(references, workspace, field)
+    loaded = _load_all(references, workspace, field, warn=warn)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
     run = TrackedRun(
@@ -71,7 +74,7 @@ def load_teacher(references: str, workspace: Workspace, *, field: str = "teacher
     return Teacher(model, workspace.dataset, origin, run)
 
 
-def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool = True) -> list[LoadedModel]:
+def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)

@@ -29,7 +29,7 @@ from kd.distillation.objectives import hard_objective
 from kd.distillation.targets import compute_targets
 from kd.evaluation.predict import predict
 from kd.machine import signals
-from kd.machine.locks import wait_for
+from kd.machine.locks import release, wait_for
 from kd.machine.signals import ECHO_SECONDS, STOP_SIGNALS, check_stop, end_at_signals, exit_code, note_signals
 from kd.search.storage import opened
 from kd.tracking import store as tracking
@@ -123,8 +123,9 @@ def test_waiting_for_a_lock_ends_when_a_signal_comes(tmp_path: Path) -> None:
         later()
         with pytest.raises(KeyboardInterrupt):
             wait_for(FileLock(tmp_path / "lock"))
-    with wait_for(FileLock(tmp_path / "lock")):
-        pass
+    free = FileLock(tmp_path / "lock")
+    wait_for(free)
+    release(free)
 
 
 # Loops of the library

@@ -563,15 +563,18 @@ def test_weights_that_are_not_finite_are_refused_when_written_and_when_read(
     path = written({**stored, "archive/data/weights/weight_0": held}, tmp_path / "model.pt2")
     with pytest.raises(UserError, match=r"its parameter 'weight' holds values that are not finite numbers"):
         answer(path)
-    net = Scaled(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    linear = nn.Linear(4, 2)
     with torch.no_grad():
-        net.net[1].weight[0, 0] = value
+        linear.weight[0, 0] = value
+    net = nn.Sequential(nn.Flatten(), linear)
     with pytest.raises(UserError, match=r"could not be read again .its parameter 'net\.1\.weight' holds values"):
-        write_program(net, (1, 2, 2), tmp_path / "net.pt2", {})
+        write_program(Scaled(net), (1, 2, 2), tmp_path / "net.pt2", {})
 
 
 def test_a_mask_may_hide_places_by_negative_infinity() -> None:
     class Masked(nn.Module):
+        mask: Tensor
+
         def __init__(self, hidden: float) -> None:
             super().__init__()
             self.register_buffer("mask", torch.tensor([0.0, hidden]))

@@ -196,7 +196,7 @@ def test_a_value_that_somebody_enqueued_is_refused_though_optuna_takes_it(study:
 
 
 def test_a_teacher_of_other_weights_than_the_leader_found_is_refused(guide: Guide, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kd.search.shared.load_teacher", lambda *_: guide.teacher)
+    monkeypatch.setattr("kd.search.shared.load_teacher", lambda *_, warn: None if warn else guide.teacher)
     config, digest = TuneConfig.parse({"study_name": "s", "views": 0}), guide.teacher.digest
     with pytest.raises(UserError, match=f"^{RUN_ID}: not the teacher of study s, whose weights were others$"):
         load_guide(config, guide.workspace, Shared(RUN_ID, DIGEST, {}))

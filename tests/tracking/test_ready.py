@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +17,7 @@ import mlflow
 import pytest
 
 from kd.errors import UserError
+from kd.machine.signals import exit_code, note_signals
 from kd.tracking import store as tracking
 from kd.tracking.ready import check_ready, sqlite_path
 
@@ -175,6 +178,29 @@ def test_a_server_that_takes_the_question_and_does_not_answer_is_given_up(monkey
         assert "timed out" in refusal().lower()
         assert time.monotonic() - started < 5
     assert dict(os.environ) == before
+
+
+@pytest.mark.usefixtures("cli")  # which puts the handlers of signals back
+@pytest.mark.parametrize("kind", ["http", "postgresql+psycopg"])
+def test_ctrl_c_ends_the_first_question_to_a_server_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_signals()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{kind}://127.0.0.1:{server.getsockname()[1]}/x")
+
+        def stop() -> None:
+            with server.accept()[0]:
+                time.sleep(0.2)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)  # the server does not answer
+
+        asked = threading.Thread(target=stop)
+        asked.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            check_ready()
+        assert time.monotonic() - started < 3
+        asked.join()
+    assert exit_code() == 130
 
 
 def test_a_file_that_is_no_database_of_mlflows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

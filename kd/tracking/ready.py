@@ -71,19 +71,15 @@ def tracking_uri() -> str:
 
     Of a folder with blanks or letters beyond ASCII MLflow makes the address of its default store with ``%20`` and the like,
     makes a folder of that name, and leaves it to SQLAlchemy's version which of the two the file is in. There the default
-    store is set to the file in the present folder, where ``mlflow ui`` looks for it.
+    store is set to the file in the present folder, where ``mlflow ui`` looks for it; relative to it where an address can't
+    have its name as it is.
     """
     uri = str(mlflow.get_tracking_uri())
     is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call] # MLflow's own
     if uri.startswith(_SQLITE) and "%" in uri and not is_set:
-        mlflow.set_tracking_uri(_sqlite_uri(Path.cwd() / Path(uri).name))
+        path = Path.cwd() / Path(uri).name
+        mlflow.set_tracking_uri(f"{_SQLITE}{path.name if set(str(path)) & set('%?') else path}")
     return str(mlflow.get_tracking_uri())
-
-
-def _sqlite_uri(path: Path) -> str:
-    """Return the address of a file, with nothing encoded but what the present version of SQLAlchemy would decode."""
-    decodes = make_url(f"{_SQLITE}%41").database == "A"
-    return f"{_SQLITE}{str(path).replace('%', '%25').replace('?', '%3F') if decodes else path}"
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -123,7 +123,9 @@ def main() -> None:
     data = {"data": arguments.data, "data_root": str(arguments.data_root.resolve())}
     file = arguments.json and arguments.json.resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder if arguments.short else "."):
-        guide = arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).run_id
+        guide = (
+            arguments.teacher or teacher(TeacherConfig.parse({**data, **(SHORT if arguments.short else {})})).record["run_id"]
+        )
         study = Study(StudentConfig.parse({**data, **recipe, "teacher": guide, "views": max(views)}), int(arguments.images))
         print_table(study, measure(study, (*views, LIVE), seeds), file)
 

@@ -3,7 +3,10 @@
 torch and mlflow are imported once the arguments are known to be good, so that help and refusals are quick.
 """
 
+import contextlib
+import difflib
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,13 +21,14 @@ import kd
 from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 from kd.flags import error_line, flags
 from kd.machine.failure import failure_line
-from kd.machine.progress import log_to_terminal
+from kd.machine.output import Verbosity, log_to_terminal, say_answer, set_verbosity
 from kd.machine.signals import check_stop, end_at_signals, exit_code, leave, note_signals
 from kd.machine.terminal import guard_terminal, shown
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from kd.commands.answer import Answer
     from kd.config import Config
 
 NEGATED = "no_"
@@ -36,6 +40,13 @@ PRESET_HELP = {
 }
 
 EXPERIMENT_HELP = "MLflow experiment of the runs; without it the one that MLflow chooses: MLFLOW_EXPERIMENT_NAME, else Default."
+
+OUTPUT_OPTIONS = {
+    "quiet": (["-q", "--quiet"], "Say only the answer and errors."),
+    "verbose": (["-v", "--verbose"], "Say also what libraries log, and how long each part took."),
+    "as_json": (["--json"], "Write the answer to standard output, as one JSON object."),
+}
+"""Flags of every command that decide how it speaks: no settings, so neither params nor in a file of settings."""
 
 COMMANDS = {
     "teacher": ("TeacherConfig", "Train the generalist on all classes."),
@@ -59,6 +70,14 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         return _command(cmd_name, _ready) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            alike = difflib.get_close_matches(name, COMMANDS, n=1)
+            advice = f"did you mean {alike[0]}?" if alike else f"choose one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"No such command {name!r}: {advice}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         with formatter.section("Commands"):
@@ -100,6 +119,7 @@ def _command(name: str, act: Callable[[str, click.Context, dict[str, Any]], obje
         params.append(click.Option(names, metavar="NAME", help=PRESET_HELP[option]))
     for field, info in config.model_fields.items():
         params += _options(field, info)
+    params += [click.Option([*names, name], is_flag=True, help=text) for name, (names, text) in OUTPUT_OPTIONS.items()]
     callback = click.pass_context(lambda ctx, **values: act(name, ctx, values))
     return click.Command(name, params=params, callback=callback, help=COMMANDS[name][1])
 
@@ -124,13 +144,29 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
     ]
 
 
-def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[], None]:
+def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[], int]:
     """Return a command, all that it needs imported, with the configuration that was typed."""
     experiment = values.get("experiment_name")
+    quiet, verbose, as_json = (values.pop(option) for option in OUTPUT_OPTIONS)
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
     config = _configured(name, ctx, values)
     if experiment is not None:
         _choose_experiment(experiment)
-    return partial(cast("Callable[[Config], None]", getattr(command_module(name), name)), config)
+    set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.USUAL)
+    function = cast("Callable[[Config], Answer]", getattr(command_module(name), name))
+    return partial(_carry_out, name, function, config, as_json=as_json)
+
+
+def _carry_out(name: str, function: Callable[["Config"], "Answer"], config: "Config", *, as_json: bool) -> int:
+    """Run a command, say its answer, and return its exit code; as JSON nothing else gets onto standard output."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        answer = function(config)
+    for line, colour in answer.lines:
+        say_answer(line, colour)
+    if as_json:
+        click.echo(json.dumps({"command": name, **answer.record}, allow_nan=False))
+    return answer.code
 
 
 def _choose_experiment(name: str) -> None:
@@ -152,6 +188,8 @@ def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Confi
     from kd.config import load_settings  # noqa: PLC0415 - as above
     from kd.presets import preset_options, preset_settings  # noqa: PLC0415 - the same
 
+    for option in OUTPUT_OPTIONS:
+        values.pop(option, None)
     file = values.pop("config_file")
     values.pop("experiment_name", None)
     settings: dict[str, Any] = {}
@@ -197,8 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
         if callable(command):  # no number, as after --help
             note_signals()
-            command()
+            code = command()
             check_stop()
+            if code:
+                sys.exit(code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:

@@ -18,6 +18,7 @@ import torch
 from hypothesis import settings
 
 from kd.cli import COMMANDS, command_module, main
+from kd.commands.answer import Answer
 from kd.config import Config
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
@@ -135,6 +136,7 @@ def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
     logger.handlers[:], logger.level, logger.propagate = before
+    logging.captureWarnings(capture=False)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -143,8 +145,13 @@ def cli() -> Iterator[Callable[[Sequence[str]], None]]:
 def configured(cli: Callable[[Sequence[str]], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[str]], Config]:
     """Return what gives the configuration with which a command is called for some arguments, and trains nothing."""
     received: list[Config] = []
+
+    def receive(config: Config) -> Answer:
+        received.append(config)
+        return Answer()
+
     for command in COMMANDS:
-        monkeypatch.setattr(command_module(command), command, received.append)
+        monkeypatch.setattr(command_module(command), command, receive)
 
     def configure(arguments: Sequence[str]) -> Config:
         received.clear()

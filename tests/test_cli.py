@@ -1,6 +1,7 @@
 """The command line: every field a flag, refusals in one line with exit code 2, flags over file over default."""
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from mlflow import MlflowClient
 
 import kd
 from kd.cli import COMMANDS, command_module, config_class
+from kd.commands.answer import Answer
 from kd.config import Config, StudentConfig, TeacherConfig
 from kd.errors import UserError
 from kd.flags import error_line
@@ -55,11 +57,12 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     cli([command, "--help"])
     text = capsys.readouterr().out
     fields = config_class(command).model_fields
-    listed = re.findall(r"^  (--.+?)(?:  |$)", text, flags=re.MULTILINE)
+    listed = re.findall(r"^  (?:-\w, )?(--.+?)(?:  |$)", text, flags=re.MULTILINE)
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
     presets = ["--preset"] * ("net" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net" in fields)
     experiment = ["--experiment-name"] * (command != "targets")
-    known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment}
+    spoken = ["--quiet", "--verbose", "--json"]
+    known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment, *spoken}
     assert flags >= known
     assert flags - known <= {"--register"}  # short for --register-as
     words = " ".join(text.split())
@@ -116,8 +119,11 @@ def test_a_yes_or_no_can_be_typed_in_every_way(typed: list[str], expected: bool,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["teachr"], "No such command 'teachr'."),
+        (["teachr"], "No such command 'teachr': did you mean teacher?"),
+        (["studnet", "--width", "4"], "No such command 'studnet': did you mean student?"),
+        (["zzz"], "No such command 'zzz': choose one of teacher, student, "),
         (["--qqqqqqqq"], "No such option"),
+        (["teacher", "-q", "-v"], "--quiet and --verbose contradict each other"),
         (["teacher", "--qqqqqqqq", "3"], "No such option"),
         (["teacher", "--temperature", "4"], "No such option"),
         (["teacher", "--width"], "Option '--width' requires an argument."),
@@ -220,7 +226,7 @@ def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "told"),
     [
         (["student", "--temperature", "0"], "kd: --temperature 0: input should be greater than 0\n"),
-        (["teachr"], "kd: No such command 'teachr'.\n"),
+        (["teachr"], "kd: No such command 'teachr': did you mean teacher?\n"),
         (["teacher", "--qqqqqqqq"], "kd: No such option"),
     ],
 )
@@ -321,3 +327,26 @@ def test_an_experiment_cannot_be_named_by_nothing_nor_under_mlflow_run(
     assert refusal(cli, ["student", "--experiment-name", "mine"], capsys) == (
         "--experiment-name mine: `mlflow run` chooses the experiment: give it `--experiment-name`"
     )
+
+
+ANSWER = Answer([("student: gain", "green"), ("run: 1", "")], {"verdict": "gain", "difference": 0.25}, code=1)
+
+
+def test_json_is_the_one_thing_on_standard_output(cli: Main, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def student(_config: StudentConfig) -> Answer:
+        print("a library talks")  # noqa: T201 - as libraries do
+        return ANSWER
+
+    monkeypatch.setattr(command_module("student"), "student", student)
+    with pytest.raises(SystemExit) as caught:
+        cli(["student", "--json", "-q"])
+    output = capsys.readouterr()
+    assert caught.value.code == 1
+    assert json.loads(output.out) == {"command": "student", "verdict": "gain", "difference": 0.25}
+    assert output.out.count("\n") == 1
+    assert output.err == "a library talks\nstudent: gain\nrun: 1\n"
+
+
+def test_how_a_command_speaks_is_no_setting(configured: Configured) -> None:
+    for flags in (["--json"], ["-q"], ["--quiet"], ["-v"], ["--verbose", "--json"]):
+        assert configured(["student", *flags]) == StudentConfig()

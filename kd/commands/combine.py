@@ -1,15 +1,16 @@
 """``kd combine``: a finished generalist and finished specialists as one model."""
 
+from kd.commands.answer import Answer
 from kd.commands.parent import finish, parent_run
 from kd.config import CombineConfig
-from kd.distillation.combination import Combination, CombinationJob
+from kd.distillation.combination import CombinationJob
 from kd.distillation.tracker import carry_out_combination
 from kd.from_config import check_top_n, prepare
 from kd.tracking.members import load_members
 from kd.tracking.teachers import load_teacher
 
 
-def combine(config: CombineConfig) -> Combination:
+def combine(config: CombineConfig) -> Answer:
     """Combine a finished generalist and finished specialists."""
     workspace = prepare("combine", config)
     members = load_members(config.specialists, workspace)
@@ -20,5 +21,4 @@ def combine(config: CombineConfig) -> Combination:
     )
     with parent_run("combine", config, workspace) as parent:
         combination = carry_out_combination(job)
-        finish(parent, workspace, teacher, [], [combination])
-    return combination
+        return finish(parent, workspace, teacher, [], [combination])

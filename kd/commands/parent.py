@@ -1,11 +1,11 @@
 """The parts that commands share: the parent run, the teacher in it, and its ending."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kd.commands.answer import answer_lines
+from kd.commands.answer import Answer
+from kd.commands.results import comparison_answer
 from kd.config import CombinationOptions, DataConfig, StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
@@ -19,8 +19,6 @@ from kd.tracking.summary import summarise
 from kd.tracking.teachers import check_teacher
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
-
-log = logging.getLogger("kd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +70,7 @@ def finish(  # noqa: PLR0913, PLR0917 - the run, and all that came out of it
     distilled: Sequence[Trained],
     combinations: Sequence[Combination],
     config: StudentConfig | None = None,
-) -> None:
-    """Write the parent's note, metrics and figures, and say what came out."""
+) -> Answer:
+    """Write the parent's note, metrics and figures, and return what came out."""
     changes = summarise(parent, f"{workspace.command} on {workspace.dataset.name}", teacher, distilled, combinations)
-    [answer] = combinations[:1] or distilled[:1]
-    for line in answer_lines(parent, changes, answer.run.model_file if answer.run else None, config):
-        log.info("%s", line)
+    return comparison_answer(parent, changes, distilled, combinations, config)

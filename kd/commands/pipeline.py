@@ -1,5 +1,6 @@
 """``kd pipeline``: generalist, student and specialists, compared."""
 
+from kd.commands.answer import Answer
 from kd.commands.parent import finish, guided_by_teacher
 from kd.commands.specialist import train_specialists
 from kd.commands.student import train_students
@@ -7,11 +8,11 @@ from kd.config import PipelineConfig
 from kd.from_config import check_group_settings, prepare
 
 
-def pipeline(config: PipelineConfig) -> None:
+def pipeline(config: PipelineConfig) -> Answer:
     """Train generalist, student and specialists, and compare them."""
     workspace = prepare("pipeline", config)
     check_group_settings(config, workspace)
     with guided_by_teacher("pipeline", config, workspace) as guided:
         students = train_students(config, guided)
         specialists, combinations = train_specialists(config, guided)
-        finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations, config)
+        return finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations, config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from kd.commands.answer import Answer
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.config import SpecialistConfig, StudentConfig
 from kd.distillation.combination import Combination, CombinationJob, as_member
@@ -12,12 +13,12 @@ from kd.from_config import check_group_settings, distillation, groups_of, prepar
 from kd.specialists.clustering import Group, covariance
 
 
-def specialist(config: SpecialistConfig) -> None:
+def specialist(config: SpecialistConfig) -> Answer:
     """Train one specialist per class group, guided by the generalist, and combine them with it."""
     workspace = prepare("specialist", config)
     check_group_settings(config, workspace)
     with guided_by_teacher("specialist", config, workspace) as guided:
-        finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided), config)
+        return finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided), config)
 
 
 def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:

@@ -1,5 +1,6 @@
 """``kd student``: the generalist distilled into one small net on all classes."""
 
+from kd.commands.answer import Answer
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.config import StudentConfig
 from kd.distillation.plan import distil_task
@@ -7,11 +8,11 @@ from kd.distillation.results import Trained
 from kd.from_config import distillation, prepare
 
 
-def student(config: StudentConfig) -> None:
+def student(config: StudentConfig) -> Answer:
     """Distil the generalist into one small net on all classes."""
     workspace = prepare("student", config)
     with guided_by_teacher("student", config, workspace) as guided:
-        finish(guided.parent, workspace, guided.teacher, train_students(config, guided), [], config)
+        return finish(guided.parent, workspace, guided.teacher, train_students(config, guided), [], config)
 
 
 def train_students(config: StudentConfig, guided: Guided) -> list[Trained]:

@@ -1,11 +1,20 @@
 """``kd tune``: the search for the best configuration."""
 
+from typing import TYPE_CHECKING, Any
+
+from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_lines, place_record
 from kd.config import TuneConfig
+from kd.evaluation.intervals import Interval, format_interval
 from kd.machine.signals import check_stop, end_at_signals, note_signals
 from kd.search.workers.fork_server import start_fork_server
 
+if TYPE_CHECKING:
+    from kd.search.outcome import Outcome
 
-def tune(config: TuneConfig) -> None:
+FEW_SEEDS = 5
+
+
+def tune(config: TuneConfig) -> Answer:
     """Search for the configuration with the best accuracy on val."""
     check_stop()
     end_at_signals()  # nothing begins while libraries load
@@ -13,4 +22,49 @@ def tune(config: TuneConfig) -> None:
     from kd.search.command import search  # noqa: PLC0415 - not before
 
     note_signals()
-    search(config)
+    found = search(config)
+    return Answer() if found is None else study_answer(found)
+
+
+def study_answer(found: "Outcome") -> Answer:
+    """Return what a study found: how the winner compares on test, its settings' file, and the study's run."""
+    differences = found.differences()
+    told = [
+        (f"winner, trial {found.trial}: {format_interval(difference, '% points')} seeds: {verdict} (against {name})", verdict)
+        for name, (difference, verdict) in differences.items()
+    ] or [(f"winner, trial {found.trial}: {found.val_accuracy:.2%} on val; it was not compared on test", "")]
+    first = next(iter(differences.items()), None)
+    advice = found.at_edge or _next(found)
+    record = {
+        **no_change(),
+        **({} if first is None else {"beside": first[0], **_record(*first[1])}),
+        **place_record(found.run),
+        "study": found.study,
+        "trial": found.trial,
+        "val_accuracy": found.val_accuracy,
+        "settings": str(found.best_file),
+        "model": None,
+        "changes": [{"beside": name, **_record(*difference)} for name, difference in differences.items()],
+        "next": advice,
+    }
+    lines = [(line, COLOURS.get(verdict, "")) for line, verdict in told]
+    lines.append((f"settings: {found.best_file}; {found.command} trains the model", ""))
+    return Answer([*lines, *place_lines(found.run, None, f"all trials: {found.view}"), (f"next: {advice}", "")], record)
+
+
+def _next(found: "Outcome") -> str:
+    """Return what to try where the winner stands in the middle of what was searched."""
+    seeds = min((len(values) for values in found.tests.values()), default=0)
+    if found.tests and seeds < FEW_SEEDS:
+        return f"{seeds} seeds show large differences only: the same command with --final-seeds 5 compares the winner again"
+    return found.command
+
+
+def _record(difference: Interval, verdict: str) -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "difference": difference.mean,
+        "interval": bounds_record(difference),
+        "n": difference.n,
+        "over": "seeds",
+    }

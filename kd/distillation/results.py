@@ -21,6 +21,12 @@ class TrackedRun:
     """A Markdown link, by the run's name."""
     model_file: Path | None = None
     """The model as a file on this machine; None: it was trained elsewhere or before."""
+    experiment_id: str = ""
+    """The experiment that it stands in."""
+    way_to_see: str = ""
+    """How to see it in a browser."""
+    view: str = ""
+    """The address of the view of all systems of its experiment."""
 
 
 class Tracked:

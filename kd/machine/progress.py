@@ -2,8 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -12,27 +10,6 @@ from tqdm import tqdm
 from kd.machine.text import printable
 
 log = logging.getLogger("kd")
-
-
-def log_to_terminal() -> None:
-    """Send kd's own lines to the terminal, as plain text."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("kd")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
-@contextmanager
-def said_already() -> Iterator[None]:
-    """Log errors alone: what this process would say, another one has said."""
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 class Progress:

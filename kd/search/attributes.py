@@ -147,7 +147,21 @@ def _is_lease(value: object) -> bool:
 
 
 def _is_comparison(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("of"), dict) and _is_text(value.get("note"))
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("of"), dict)
+        and _is_text(value.get("note"))
+        and _are_accuracies(value.get("test", {}))  # an earlier version kept none
+    )
+
+
+def _are_accuracies(value: object) -> bool:
+    """Return whether a value is a list of accuracies per name, all of one length."""
+    return (
+        isinstance(value, dict)
+        and all(_are_numbers(one, len(one)) if isinstance(one, list) and one else False for one in value.values())
+        and len({len(one) for one in value.values()}) <= 1
+    )
 
 
 def _is_worker(value: object) -> bool:

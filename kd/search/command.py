@@ -5,12 +5,13 @@ from kd.machine.signals import sleep
 from kd.search.follower import follow
 from kd.search.leader import lead
 from kd.search.lease import Lease
+from kd.search.outcome import Outcome
 from kd.search.session import POLL_SECONDS, open_session
 from kd.search.shared import check_named_teacher, read_shared
 
 
-def search(config: TuneConfig) -> None:
-    """Search, then train the winner again and score it on test: as the study's leader, or beside it.
+def search(config: TuneConfig) -> Outcome | None:
+    """Search, then train the winner again and score it on test: as the study's leader, or beside it, which returns None.
 
     Raises:
         UserError: bad input, or the study is one of something else.
@@ -22,7 +23,7 @@ def search(config: TuneConfig) -> None:
             if read_shared(session.study) is not None:
                 follow(session, lease)
                 if not lease.is_free():
-                    return
+                    return None
             sleep(POLL_SECONDS)
         with lease:
-            lead(session)
+            return lead(session)

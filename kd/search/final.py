@@ -79,7 +79,8 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
     by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
     parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
     text = _note(results, trial.number, best)
-    study.set_user_attr(FINAL, {"of": key, "note": text})
+    tests = {name: result.test for name, result in results.items()}
+    study.set_user_attr(FINAL, {"of": key, "note": text, "test": tests})
     log.info("test accuracy: %s", ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()))
     return text
 

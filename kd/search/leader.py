@@ -14,6 +14,7 @@ from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
 from kd.search.candidate import Guide
 from kd.search.final import compare
+from kd.search.outcome import Outcome, outcome
 from kd.search.progress import StudyProgress
 from kd.search.repair import Repair
 from kd.search.session import POLL_SECONDS, Session
@@ -25,13 +26,12 @@ from kd.search.workers.pool import WorkerPool
 from kd.search.workers.work_order import work_order
 from kd.specialists.groups import groups_text
 from kd.tracking import store as tracking
-from kd.tracking.views import TRIALS
 
 log = logging.getLogger("kd")
 
 
-def lead(session: Session) -> None:
-    """Have workers run trials until all are done or time is up, then compare the winner on test.
+def lead(session: Session) -> Outcome | None:
+    """Have workers run trials until all are done or time is up, then compare the winner on test; return what was found.
 
     Raises:
         UserError: the study's trials had another teacher, a worker met bad input, or no trial completed.
@@ -51,9 +51,7 @@ def lead(session: Session) -> None:
             _run_trials(session, pool, repair, progress)
         _check_some_completed(study, config.trials)
         progress.show(compare(config, study, guide, parent))
-    log.info("run: %s", parent.id)
-    log.info("to see it: %s", parent.way_to_see)
-    log.info("all trials: %s", parent.view_address(TRIALS))
+    return outcome(config, study, session.space, parent)
 
 
 @contextmanager

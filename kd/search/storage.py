@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from kd.config import TuneConfig
 from kd.errors import UserError, reason
+from kd.machine.output import is_verbose
 from kd.machine.paths import user_path
 from kd.machine.secrets import masked, remember
 from kd.machine.signals import raised_at_once
@@ -47,7 +48,7 @@ def opened(url: str) -> Iterator[RDBStorage]:
     shared = (
         {"connect_args": {"timeout": LOCKED_SECONDS}} if address.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
     )
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.INFO if is_verbose() else optuna.logging.ERROR)
     try:
         with experimental():
             storage = RDBStorage(_text(address), shared, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)

@@ -33,6 +33,7 @@ from kd.distillation.results import TrackedRun
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
 from kd.machine.names import cut, file_name
+from kd.machine.output import is_verbose
 from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
@@ -41,7 +42,7 @@ from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened
 from kd.reports.tables import Columns
 from kd.tracking.ready import make_tables, sqlite_path, tracking_uri, unusable
-from kd.tracking.views import KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
+from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -156,7 +157,8 @@ class Run:
 
     def as_result(self) -> TrackedRun:
         """Return the run as that of a result."""
-        return TrackedRun(self.id, self.link, self.model_file)
+        view = self.view_address(ALL_SYSTEMS)
+        return TrackedRun(self.id, self.link, self.model_file, self.experiment_id, self.way_to_see, view)
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
@@ -452,9 +454,10 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _quiet() -> None:
-    """Leave the terminal to kd's own lines: MLflow would log each of its steps."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    """Leave the terminal to kd's own lines, unless a user wants all: MLflow would log each of its steps."""
+    if not is_verbose():
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.

@@ -11,7 +11,7 @@ from pictures import draw_classes, save
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.data.told import classes_with_few_images, copies, summary
-from kd.machine.progress import said_already
+from kd.machine.output import said_already
 
 
 def arrays(classes: int, images_per_class: int) -> Dataset:

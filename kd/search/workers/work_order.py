@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from kd.errors import UserError
+from kd.machine.output import Verbosity, verbosity
 from kd.search.attributes import PARENT_RUN, study_attribute
 from kd.search.session import Session
 from kd.search.shared import Shared, read_shared
@@ -28,6 +29,7 @@ class WorkOrder:
     """Whether its command leads the study."""
     threads: int
     tracking_uri: str
+    verbosity: Verbosity
 
 
 def work_order(session: Session, number: int, *, leads: bool) -> WorkOrder:
@@ -43,6 +45,7 @@ def work_order(session: Session, number: int, *, leads: bool) -> WorkOrder:
         leads=leads,
         threads=threads_per_worker(session.config.workers),
         tracking_uri=tracking_uri(),
+        verbosity=verbosity(),
     )
 
 

@@ -17,7 +17,7 @@ from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_TERMINATED, UserError
 from kd.flags import error_line
 from kd.from_config import prepare
 from kd.machine.failure import failure_line
-from kd.machine.progress import log_to_terminal, said_already
+from kd.machine.output import log_to_terminal, said_already, set_verbosity
 from kd.machine.signals import ask_to_stop, check_stop, note_signals
 from kd.machine.terminal import guard_terminal
 from kd.search.sampling import create_pruner, create_sampler
@@ -44,6 +44,7 @@ def work(order: WorkOrder) -> None:
     guard_terminal()
     if not log.handlers:
         log_to_terminal()
+    set_verbosity(order.verbosity)
     try:
         note_signals()
         let_through(signal.SIGTERM)

@@ -1,0 +1,99 @@
+"""What to try after a loss or a null result, in one line, from what was seen."""
+
+from collections.abc import Sequence
+
+from kd.config import StudentConfig
+from kd.distillation.combination import Combination
+from kd.reports.changes import Change
+
+USUAL_TEMPERATURES = (1.0, 10.0)
+USUAL_ALPHAS = (0.1, 0.99)
+HARDLY_BETTER = 0.005
+"""A teacher that is better than the control by less than this has hardly anything to teach."""
+COMBINED = "generalist"
+"""What a combination is compared with."""
+
+
+def distillation_advice(changes: Sequence[Change], config: StudentConfig) -> str:
+    """Return what to try where some distillation missed its gain; empty where each one gained, or none has a control.
+
+    The first one that missed is looked at: the student of a pipeline, else the first specialist.
+    """
+    missed = [change for change in changes if change.verdict != "gain" and change.beside != COMBINED]
+    if not missed:
+        return ""
+    first = missed[0]
+    return _teacher_advice(first) or _setting_advice(config) or _next_advice(first, config)
+
+
+def combination_advice(changes: Sequence[Change], combinations: Sequence[Combination]) -> str:
+    """Return what to try where specialists did not help the generalist; empty where they did, or nothing was combined."""
+    combined = next((change for change in changes if change.beside == COMBINED), None)
+    if combined is None or combined.verdict == "gain":
+        return ""
+    own = [change for change in changes if change.teacher is not None]
+    worse = [change for change in own if change.teacher is not None and change.after.mean <= change.teacher]
+    if worse:
+        first = worse[0]
+        return (
+            f"{first.label} knows its own classes no better than the generalist ({_percent(first.after.mean)} and "
+            f"{_percent(first.teacher)}): train specialists for longer or wider (--epochs, --width)"
+        )
+    corrections = combinations[0].corrections
+    used = combinations[0].val.combined.accuracy
+    name, best = max(corrections.items(), key=lambda item: item[1].val.accuracy)
+    if best.val.accuracy > used:
+        return (
+            f"with --dustbin-correction {name} the combination is better on val ({_percent(best.val.accuracy)} and "
+            f"{_percent(used)})"
+        )
+    if combined.over == "images":
+        return "one seed shows large differences only: try --seeds 5 with kd specialist"
+    return "specialists of other groups (--groups auto:M), or trained for longer (--epochs)"
+
+
+def _teacher_advice(change: Change) -> str:
+    """Return what to try where the teacher has nothing to teach."""
+    if change.teacher is None:
+        return ""
+    teacher, control = _percent(change.teacher), _percent(change.before.mean)
+    if change.teacher <= change.before.mean:
+        return (
+            f"the teacher ({teacher}) is no better than the control of {change.label} ({control}): "
+            "train a better teacher (--teacher-epochs, --teacher-width)"
+        )
+    if change.after.mean >= change.teacher:
+        return (
+            f"{change.label} ({_percent(change.after.mean)}) is as good as its teacher ({teacher}), so nothing is "
+            "left to learn from it: try a smaller net (--width), or a better teacher (--teacher-epochs, --teacher-width)"
+        )
+    if change.teacher < change.before.mean + HARDLY_BETTER:
+        return (
+            f"the teacher ({teacher}) is hardly better than the control of {change.label} ({control}): "
+            "try a better teacher (--teacher-epochs, --teacher-width) or a smaller net (--width)"
+        )
+    return ""
+
+
+def _setting_advice(config: StudentConfig) -> str:
+    """Return what to try where temperature or alpha leaves hardly anything of the soft or the hard targets."""
+    low, high = USUAL_TEMPERATURES
+    least, most = USUAL_ALPHAS
+    if not low < config.temperature <= high:
+        return f"a temperature of {config.temperature:g} is at the edge of what helps: try --temperature 4"
+    if not least <= config.alpha <= most:
+        return f"an alpha of {config.alpha:g} leaves hardly anything of one of the two targets: try --alpha 0.9"
+    return ""
+
+
+def _next_advice(change: Change, config: StudentConfig) -> str:
+    """Return what to try where neither the teacher nor a setting stands out."""
+    if change.verdict == "loss":
+        return f"{change.label} may need more epochs with soft targets (--epochs), or other settings, which kd tune searches"
+    if config.seeds == 1:
+        return "one seed shows large differences only: try --seeds 5"
+    return "kd tune searches temperature, alpha and width on val"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,83 @@
+"""What a study found: its best trial, and how the winner compares on test with what it was compared with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from kd.config import TuneConfig
+from kd.evaluation.intervals import Interval, paired_difference, verdict
+from kd.search.attributes import FINAL, study_attribute
+from kd.search.best import BEST_FILE, best_trial, command_name
+from kd.search.space import Axis
+from kd.tracking.store import Run
+from kd.tracking.views import TRIALS
+
+EDGE = 0.02
+"""Share of an axis by which a value at its edge may be away from its end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study found."""
+
+    run: Run
+    view: str
+    """The address of the view of all trials."""
+    study: str
+    trial: int
+    """The number of the best trial."""
+    val_accuracy: float
+    best_file: Path
+    command: str
+    """The command that trains the winner and keeps its model."""
+    tests: Mapping[str, Sequence[float]]
+    """The accuracies on test of each system that was compared, one per seed, the winner first; empty: none were."""
+    at_edge: str
+    """What to try where the winner stands at the edge of what was searched; empty: it does not."""
+
+    def differences(self) -> dict[str, tuple[Interval, str]]:
+        """Return how much better the winner is than each other system, and the verdict."""
+        names = [*self.tests]
+        pairs = {name: paired_difference(self.tests[names[0]], self.tests[name]) for name in names[1:]}
+        return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
+
+
+def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run) -> Outcome | None:
+    """Return what a study found; None: no trial completed."""
+    best = best_trial(study)
+    if best is None:
+        return None
+    kept = study_attribute(study, FINAL) or {}
+    is_of_best = kept.get("of", {}).get("trial") == best.number and config.final_seeds
+    return Outcome(
+        run=parent,
+        view=parent.view_address(TRIALS),
+        study=study.study_name,
+        trial=best.number,
+        val_accuracy=best.values[0],
+        best_file=parent.output_dir.absolute() / BEST_FILE,
+        command=f"kd {command_name(config)} --config {BEST_FILE}",
+        tests=kept.get("test", {}) if is_of_best else {},
+        at_edge=next(filter(None, (_edge(axis, best.params.get(axis.name)) for axis in space)), ""),
+    )
+
+
+def _edge(axis: Axis, value: object) -> str:
+    """Return what to try where a value stands at the end of its axis, and the field allows more beyond."""
+    if axis.kind == "cat" or not isinstance(value, int | float) or axis.name in _BOUNDED:
+        return ""
+    low, high, at = (math.log(one) if axis.kind in {"log", "intlog"} else one for one in (axis.low, axis.high, value))
+    if high - at <= EDGE * (high - low):
+        return f"{axis.name} {value:.3g} is the largest that was searched: try --search {axis.name}={axis.kind}:... beyond it"
+    if at - low <= EDGE * (high - low) and axis.low > _LEAST.get(axis.name, 0):
+        return f"{axis.name} {value:.3g} is the smallest that was searched: try --search {axis.name}={axis.kind}:... below it"
+    return ""
+
+
+_BOUNDED = {"alpha", "own_fraction"}
+"""Fields whose whole range is searched: nothing lies beyond."""
+_LEAST = {"temperature": 1.0, "width": 4, "depth": 1, "epochs": 1, "batch_size": 2, "top_n": 1}
+"""Values below which nobody goes on searching."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kd.search.outcome import Outcome
 
 FEW_SEEDS = 5
+HARD_TARGETS = "winner on hard targets"
 
 
 def tune(config: TuneConfig) -> Answer:
@@ -54,8 +55,11 @@ def study_answer(found: "Outcome") -> Answer:
 
 def _next(found: "Outcome") -> str:
     """Return what to try where the winner stands in the middle of what was searched."""
+    differences = found.differences()
+    if differences.get(HARD_TARGETS, (None, ""))[1] == "loss":
+        return "on hard targets alone the winner is better: search with a better teacher (--teacher-epochs, --teacher-width)"
     seeds = min((len(values) for values in found.tests.values()), default=0)
-    if found.tests and seeds < FEW_SEEDS:
+    if seeds < FEW_SEEDS and any(verdict == "null result" for _, verdict in differences.values()):
         return f"{seeds} seeds show large differences only: the same command with --final-seeds 5 compares the winner again"
     return found.command
 

@@ -14,7 +14,7 @@ from kd.specialists.kind import TaskKind
 
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
-    "images of a model's own classes, among those classes; the teacher's too."
+    "images of a model's own classes, among those classes; the generalist's too."
 )
 COMBINED_TEXT = (
     "The combination answers with the distribution that minimises Eq. 5 of the paper, over the generalist and the "
@@ -102,7 +102,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
     guided = any(change.teacher is not None for change in changes)
-    head = ["model", *(["teacher"] if guided else []), before, after, f"{after} - {before}", "verdict", "McNemar p"]
+    head = ["model", *(["generalist"] if guided else []), before, after, f"{after} - {before}", "verdict", "McNemar p"]
     rows = [
         [
             change.label,
@@ -180,7 +180,7 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
     whole, test = teacher.task, teacher.dataset.test
     rows = [
         [
-            f"{_link(teacher.run, 'teacher')} ({teacher.origin})",
+            f"{_link(teacher.run, 'generalist')} ({teacher.origin})",
             *_scores(whole, teacher.test_logits),
             f"{teacher.parameters:,}",
             "",

@@ -13,6 +13,8 @@ from kd.evaluation.scores import Scores, per_class_accuracy
 from kd.reports import plots
 from kd.training.fit import ScoredEpoch
 
+GENERALIST = "generalist"
+"""The teacher's name in figures, whatever it teaches."""
 DARK_KNOWLEDGE_IMAGES = 6
 
 
@@ -29,7 +31,7 @@ def training_figures(trained: Trained, teacher: Teacher | None, temperature: flo
     if trained.control is not None:
         logits = {"control": trained.control.test_logits, **logits}
     if teacher is not None:
-        logits = {"teacher": teacher.test_on(task), **logits}  # (N, all the data set's classes)
+        logits = {GENERALIST: teacher.test_on(task), **logits}  # (N, all the data set's classes)
     labels = task.test.labels
     confidence, predicted = trained.test_logits.softmax(dim=1).max(dim=1)
     figures = {
@@ -75,7 +77,7 @@ def _curve_point(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
 
 
 def _as_task(task: Task, system: str, logits: Tensor, temperature: float = 1.0) -> Tensor:
-    return task.of_teacher(logits, temperature) if system == "teacher" else logits
+    return task.of_teacher(logits, temperature) if system == GENERALIST else logits
 
 
 def _dark_knowledge(title: str, task: Task, logits: Mapping[str, Tensor], temperature: float) -> Figure:
@@ -84,15 +86,15 @@ def _dark_knowledge(title: str, task: Task, logits: Mapping[str, Tensor], temper
         system: (_as_task(task, system, of_system, temperature) / temperature).softmax(dim=1)
         for system, of_system in logits.items()
     }
-    teacher, labels = soft["teacher"], task.test.labels
-    entropy = torch.special.entr(teacher).sum(dim=1)  # (N,)
-    right = teacher.argmax(dim=1) == labels
+    generalist, labels = soft[GENERALIST], task.test.labels
+    entropy = torch.special.entr(generalist).sum(dim=1)  # (N,)
+    right = generalist.argmax(dim=1) == labels
     by_class: dict[int, int] = {}
     for row in (entropy + right * entropy.max()).argsort(descending=True).tolist():
         by_class.setdefault(int(labels[row]), row)
     rows = torch.tensor(list(by_class.values())[:DARK_KNOWLEDGE_IMAGES])
     trained = list(soft)[-1]
-    systems = {"teacher": teacher, trained: soft[trained]}
+    systems = {GENERALIST: generalist, trained: soft[trained]}
     if "control" in soft:
         systems["control (hard targets)"] = soft["control"]
     return plots.dark_knowledge(

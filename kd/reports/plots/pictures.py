@@ -36,15 +36,15 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
     temperature: float,
     title: str,
 ) -> Figure:
-    """Draw images beside the soft targets of a teacher and of other systems, such as its student, at one temperature.
+    """Draw images beside the soft targets of a generalist and of other systems, such as its student, at one temperature.
 
-    Each image has its classes from the teacher's most probable one down; beyond ten, the rest is summed into one line. The
+    Each image has its classes from the generalist's most probable one down; beyond ten, the rest is summed into one line. The
     axis is logarithmic, since the small probabilities are what is taught (Hinton et al. 2015, section 2).
 
     Args:
         images: (n, C, H, W) uint8.
         labels: (n,).
-        systems: (n, K) probabilities at the temperature by system, ``teacher`` among them.
+        systems: (n, K) probabilities at the temperature by system, the generalist's first.
         classes: the K names.
         temperature: T of the probabilities.
         title: title of the figure.
@@ -80,13 +80,13 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
         loc="outside lower center",
         ncols=len(systems),
         frameon=False,
-        title=f"images: n = {len(images)}; classes in the teacher's order, the true one in bold",
+        title=f"images: n = {len(images)}; classes in the generalist's order, the true one in bold",
     )
     return figure
 
 
 def _soft_targets(axes: Axes, label: int, systems: Mapping[str, Array], names: Sequence[str]) -> None:
-    order = np.argsort(-systems["teacher"], kind="stable")
+    order = np.argsort(-next(iter(systems.values())), kind="stable")
     shown, rest = order[:MAX_BARS], order[MAX_BARS:]
     if label in rest:  # the true class is always shown
         shown = np.append(shown[:-1], label)

@@ -27,6 +27,7 @@ def summary_figures(
             [_difference_label(change) for change in changes],
             [change.difference for change in changes],
             f"What distillation and specialists changed on {teacher.dataset.name}, test",
+            over=changes[0].over,
         )
     return figures
 

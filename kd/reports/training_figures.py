@@ -73,6 +73,7 @@ def _curve_point(epoch: ScoredEpoch[Scores]) -> dict[str, float]:
         "learning_rate": epoch.train.learning_rate,
         "val_loss": epoch.val.nll,
         "val_accuracy": epoch.val.accuracy,
+        **({} if epoch.val.own_accuracy is None else {"val_own_accuracy": epoch.val.own_accuracy}),
     }
 
 

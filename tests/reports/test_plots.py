@@ -196,6 +196,14 @@ def test_training_curves_mark_the_chosen_epoch() -> None:
     assert accuracy.get_title() == "Accuracy: val 85.0 % at the chosen epoch 4"
 
 
+def test_training_curves_of_a_specialist_show_the_accuracy_by_which_its_epoch_is_chosen() -> None:
+    epochs = [{**epoch, "val_own_accuracy": 0.1 * epoch["epoch"]} for epoch in history(5, soft=True)]
+    _, accuracy, _ = plots.training_curves(epochs, "x", best_epoch=5).axes
+    star = next(line for line in accuracy.lines if line.get_marker() == "*")
+    assert (xs(star)[0], ys(star)[0]) == (5, pytest.approx(0.5))
+    assert "val, own classes alone" in [line.get_label() for line in accuracy.lines]
+
+
 def test_training_curves_without_soft_terms_have_no_such_lines() -> None:
     loss = plots.training_curves(history(3, soft=False), "control").axes[0]
     assert legend_of(loss) == ["train", "val"]
@@ -377,6 +385,7 @@ def test_dark_knowledge_sets_who_learned_beside_the_teacher() -> None:
     np.testing.assert_array_equal(picture.images[0].get_array(), images[0, 0])
     assert picture.images[0].get_interpolation() == "nearest"
     assert picture.get_title() == "true: fox"
+    assert picture.get_xlabel() == "wrong: teacher"
     assert tick_labels(axes, "y") == ["dog", "fox", "cat"]  # in the teacher's order
     assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["normal", "bold", "normal"]
     widths = {drawn.get_label(): [bar.get_width() for bar in drawn] for drawn in bars(axes)}
@@ -519,7 +528,7 @@ def test_comparison_shows_accuracy_interval_and_parameters() -> None:
     accuracies = [Interval(0.9, 0.88, 0.92, 5), Interval(0.85, NAN, NAN, 1), Interval(0.8, 0.78, 0.82, 5)]
     figure = plots.comparison(names, accuracies, [2_500_000, 17_300, 812], "x", n="n = 5 seeds")
     (axes,) = figure.axes
-    points = [(xs(line)[0], ys(line)[0]) for line in axes.lines if line.get_marker() == "o"]
+    points = [(xs(line)[0], ys(line)[0]) for line in axes.lines if len(xs(line)) == 1]
     assert points == [(90, 0), (85, 1), (80, 2)]
     assert tick_labels(axes, "y") == names
     assert [text.get_text() for text in axes.texts] == [
@@ -532,6 +541,14 @@ def test_comparison_shows_accuracy_interval_and_parameters() -> None:
     lines = [segment for drawn in axes.collections if isinstance(drawn, LineCollection) for segment in drawn.get_segments()]
     assert [[88, 0], [92, 0]] in [line.tolist() for line in lines]
     assert_readable(figure)
+
+
+def test_systems_of_a_role_look_alike_whatever_their_seed() -> None:
+    names = ["generalist", "student seed 0", "student seed 1", "control of student seed 0", "generalist + specialists seed 0"]
+    axes = plots.comparison(names, [Interval(0.9, 0.88, 0.92, 5)] * 5, [5] * 5, "x").axes[0]
+    drawn = [(line.get_markerfacecolor(), line.get_marker()) for line in axes.lines if len(xs(line)) == 1]
+    assert drawn[1] == drawn[2]
+    assert len(set(drawn)) == 4
 
 
 def test_comparison_never_runs_past_a_hundred_percent() -> None:
@@ -547,7 +564,7 @@ def test_forest_tells_gains_losses_and_nulls_apart() -> None:
         Interval(0.001, -0.002, 0.004, 5),
         Interval(0.03, NAN, NAN, 1),
     ]
-    figure = plots.interval_forest(labels, differences, "x")
+    figure = plots.interval_forest(labels, differences, "x", over="seeds")
     (axes,) = figure.axes
     marks = [line for line in axes.lines if len(xs(line)) == 1]
     assert [xs(mark)[0] for mark in marks] == pytest.approx([2, -1, 0.1, 3])
@@ -558,12 +575,12 @@ def test_forest_tells_gains_losses_and_nulls_apart() -> None:
         (GREY, "white"),
     ]
     assert [text.get_text() for text in axes.texts] == [
-        "+2.0 [1.0, 3.0], n = 5",
-        "-1.0 [-1.5, -0.5], n = 5",
+        "+2.0 [1.0, 3.0], n = 5: gain",
+        "-1.0 [-1.5, -0.5], n = 5: loss",
         "+0.1 [-0.2, 0.4], n = 5: null result",
         "+3.00 (no interval), n = 1",
     ]
-    assert axes.get_xlabel() == "difference (% points), 95 % interval"
+    assert axes.get_xlabel() == "difference (% points), 95 % interval over n seeds"
     low, high = axes.get_xlim()
     assert low == -high  # zero is in the middle
     assert_readable(figure)
@@ -572,7 +589,7 @@ def test_forest_tells_gains_losses_and_nulls_apart() -> None:
 def test_forest_of_another_unit_shows_values_as_they_are() -> None:
     figure = plots.interval_forest(["a very long description " * 5], [Interval(-0.5, -0.7, -0.3, 3)], "x", "nats")
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["-0.5 [-0.7, -0.3], n = 3"]
+    assert [text.get_text() for text in axes.texts] == ["-0.5 [-0.7, -0.3], n = 3: loss"]
     assert axes.get_xlabel() == "difference (nats), 95 % interval"
     assert_readable(figure)
 

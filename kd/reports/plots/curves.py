@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kd.reports.plots.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, Array, new_figure, tidy
+from kd.reports.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, Array, new_figure, tidy
 
 FEW_EPOCHS = 40
+OWN = "val_own_accuracy"
 LOSSES = ("train_loss", "val_loss", "train_soft_loss", "train_hard_loss")
 BAD_START = 3.0
 """A first loss so many times as large as all others is left out of the axis, and told."""
@@ -27,8 +28,8 @@ def training_curves(
     """Draw loss, accuracy and learning rate by epoch.
 
     Each epoch has ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_soft_loss``, ``train_hard_loss`` (nats),
-    ``train_accuracy``, ``val_accuracy`` (fractions) and ``learning_rate``. ``best_epoch`` is the one whose weights are
-    used.
+    ``train_accuracy``, ``val_accuracy``, ``val_own_accuracy`` (fractions) and ``learning_rate``; by ``val_own_accuracy`` a
+    specialist's epoch is chosen. ``best_epoch`` is the one whose weights are used.
 
     Raises:
         ValueError: there is no epoch.
@@ -52,6 +53,7 @@ def training_curves(
 
     _line(accuracy, epochs, "train_accuracy", (train, BLUE, "-"))
     _line(accuracy, epochs, "val_accuracy", (val, VERMILLION, "-"))
+    _line(accuracy, epochs, OWN, ("val, own classes alone", PURPLE, "-"))
     accuracy.set_ylabel("accuracy (%)")
     accuracy.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
 
@@ -100,8 +102,9 @@ def _column(epochs: Sequence[dict[str, float]], key: str) -> Array:
 
 def _mark_best(axes: Axes, epochs: Sequence[dict[str, float]], best_epoch: int) -> None:
     for epoch in epochs:
-        if epoch["epoch"] == best_epoch and "val_accuracy" in epoch:
-            best = epoch["val_accuracy"]
+        by = OWN if OWN in epoch else "val_accuracy"
+        if epoch["epoch"] == best_epoch and by in epoch:
+            best = epoch[by]
             axes.plot(best_epoch, best, "*", color=VERMILLION, markersize=13, markeredgecolor="white", zorder=5)
             axes.set_title(f"Accuracy: val {100 * best:.1f} % at the chosen epoch {best_epoch}", fontsize=11)
 

@@ -71,6 +71,7 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
             continue
         show_image(picture, images[image])
         picture.set_title(f"true: {names[labels[image]]}", fontsize=9)
+        _mark_wrong(picture, [name for name, p in systems.items() if p[image].argmax() != labels[image]], len(systems))
         _soft_targets(axes, int(labels[image]), {name: p[image] for name, p in systems.items()}, names)
         _percent_axis(axes, least)
         if image >= len(images) - columns:
@@ -83,6 +84,13 @@ def dark_knowledge(  # noqa: PLR0913, PLR0917 - the columns of the figure
         title=f"images: n = {len(images)}; classes in the generalist's order, the true one in bold",
     )
     return figure
+
+
+def _mark_wrong(picture: Axes, wrong: Sequence[str], systems: int) -> None:
+    """Name below an image the systems whose answer to it is wrong."""
+    if wrong:
+        words = "all wrong" if len(wrong) == systems else f"wrong: {', '.join(name.split(' (')[0] for name in wrong)}"
+        picture.set_xlabel(words, fontsize=8, color=VERMILLION)
 
 
 def _soft_targets(axes: Axes, label: int, systems: Mapping[str, Array], names: Sequence[str]) -> None:

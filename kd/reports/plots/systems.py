@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kd.evaluation.intervals import Interval, format_interval, unit_scale, verdict
-from kd.reports.plots.style import BLUE, GREY, INK, LIGHT, VERMILLION, Array, new_figure, plain, tidy
+from kd.reports.plots.style import BLUE, GREEN, GREY, INK, LIGHT, ROLE_LOOKS, VERMILLION, Array, new_figure, plain, tidy
 
 MAX_LABEL_LENGTH = 46
 VERDICT_LOOKS = {
@@ -19,7 +19,8 @@ VERDICT_LOOKS = {
     "null result": (GREY, "white", "s"),
     "no interval": (GREY, "white", "x"),
 }
-SYSTEM_LOOK = (BLUE, BLUE, "o")
+COMBINED_LOOK = (GREEN, "^")
+OTHER_LOOK = (BLUE, "o")
 VERDICT_NAMES = {"null result": "null result (the interval holds zero)"}
 MILLION, THOUSAND = 1_000_000, 1_000
 
@@ -41,7 +42,7 @@ def comparison(
     axes = figure.subplots()
     shown = _columns(accuracies, 100)
     axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
-    _points(axes, shown, [SYSTEM_LOOK] * len(names))
+    _points(axes, shown, [_look(name) for name in names])
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -0.5), min(right, 100.5))
     texts = [f"{accuracy:.1f} %   {_millions(count)}" for accuracy, count in zip(shown[0], parameters, strict=True)]
@@ -50,10 +51,13 @@ def comparison(
     return figure
 
 
-def interval_forest(labels: Sequence[str], differences: Sequence[Interval], title: str, unit: str = "% points") -> Figure:
+def interval_forest(
+    labels: Sequence[str], differences: Sequence[Interval], title: str, unit: str = "% points", *, over: str = ""
+) -> Figure:
     """Draw paired differences with their 95 % intervals around zero; an interval that holds zero is a null result.
 
-    A unit that starts with "%" shows fractions in percent, any other shows the values as they are.
+    A unit that starts with "%" shows fractions in percent, any other shows the values as they are. ``over`` names what n
+    counts, such as "seeds".
     """
     figure = new_figure(10.5, 1.7 + 0.45 * len(labels), title)
     axes = figure.subplots()
@@ -63,7 +67,7 @@ def interval_forest(labels: Sequence[str], differences: Sequence[Interval], titl
     _rows(axes, labels, [_in_words(difference, unit) for difference in differences])
     edge = 1.08 * max(np.nanmax(np.abs(shown)), 1e-9)
     axes.set_xlim(-edge, edge)
-    axes.set_xlabel(f"difference ({unit}), 95 % interval")
+    axes.set_xlabel(f"difference ({unit}), 95 % interval{f' over n {over}' if over else ''}")
     return figure
 
 
@@ -100,6 +104,13 @@ def relative_gain_by_cover(cover: Sequence[int], gains: Sequence[Interval], titl
     if patches:
         figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     return figure
+
+
+def _look(system: str) -> tuple[str, str, str]:
+    """Return outline, fill and marker of a system: those of its role, alike for all its seeds."""
+    role = next((look for role, look in ROLE_LOOKS.items() if system.startswith(role)), OTHER_LOOK)
+    colour, marker = COMBINED_LOOK if system.startswith("generalist +") else role
+    return colour, colour, marker
 
 
 def _columns(intervals: Sequence[Interval], scale: float) -> Array:
@@ -143,8 +154,7 @@ def _in_words(interval: Interval, unit: str) -> str:
     scale = unit_scale(unit)
     shown = Interval(scale * interval.mean, scale * interval.low, scale * interval.high, interval.n)
     text = format_interval(shown, unit="")  # the axis has the unit
-    words = verdict(interval)
-    return f"{text}: {words}" if words == "null result" else text
+    return f"{text}: {verdict(interval)}" if interval.is_known else text
 
 
 def _millions(parameters: int) -> str:

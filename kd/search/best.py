@@ -93,6 +93,17 @@ def write_best(config: TuneConfig, study: optuna.Study, groups: str, output_dir:
     return path
 
 
+def check_place(output_dir: Path) -> None:
+    """Refuse an output folder in which something else than a file has the name of ``best.yaml``.
+
+    Raises:
+        UserError: it has.
+    """
+    path = output_dir / BEST_FILE
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file, so none can be written there; name another folder", field="output_dir")
+
+
 def _study_of(path: Path) -> str | None:
     """Return the study that wrote a file; None: there is no file, or another hand wrote it."""
     if not exists(path):

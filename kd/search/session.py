@@ -10,6 +10,7 @@ import optuna
 from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.from_config import check_group_settings, check_top_n, prepare
+from kd.search.best import check_place
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import check_database, opened
@@ -44,6 +45,7 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     space = parse_space(config)
     check_database(config.storage)
     workspace = prepare("tune", config)
+    check_place(workspace.output_dir)
     _check(config, workspace)
     facts = identity(config, space, workspace.dataset.digest)
     config = config.model_copy(update={"study_name": study_name(config, facts)})

@@ -41,7 +41,7 @@ class Checkpoint:
         """Return the saved state; None: there is none, or, which is told, none that can be read."""
         state = checkpoints.load(self._path)
         if state is None and self._path.exists():
-            log.warning("%s: damaged, so the training starts anew", self._path)
+            log.warning("%s: damaged or altered, so the training starts anew", self._path)
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """The best trial as a configuration: ``best.yaml``."""
 
+import os
 from pathlib import Path
 
 import optuna
+import pytest
 import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from kd.config import SpecialistConfig, TuneConfig
-from kd.search.best import write_best
+from kd.errors import UserError
+from kd.search.best import check_place, write_best
 from kd.search.storage import opened
 from kd.search.study import open_study
 from kd.specialists.groups import groups_text, parse_groups
@@ -26,6 +29,16 @@ def test_the_best_of_each_study_is_kept_in_one_folder(url: str, tmp_path: Path) 
             kept = {path.name: SpecialistConfig.parse(yaml.safe_load(path.read_text())).alpha for path in files}
             assert kept["best.yaml"] == alpha
     assert kept == {"best.yaml": 0.3, "best-second.yaml": 0.2}
+
+
+def test_what_is_no_file_has_the_name_of_the_best_in_no_output_folder(tmp_path: Path) -> None:
+    check_place(tmp_path)
+    (tmp_path / "best.yaml").touch()
+    check_place(tmp_path)
+    (tmp_path / "best.yaml").unlink()
+    os.mkfifo(tmp_path / "best.yaml")
+    with pytest.raises(UserError, match=r"best\.yaml: not a file, so none can be written there"):
+        check_place(tmp_path)
 
 
 def test_groups_of_classes_with_odd_names_come_back_from_the_file(url: str, tmp_path: Path) -> None:

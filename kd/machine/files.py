@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kd.machine.paths import open_file
+from kd.machine.paths import check_file, exists, open_file
 
 HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
@@ -41,8 +41,10 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         parts: what to write, one after the other.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it can't be written, or what has its name is no file.
     """
+    if exists(path):
+        check_file(path)  # a device would be gone, with a file in its place
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:

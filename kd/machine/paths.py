@@ -40,14 +40,23 @@ def exists(path: Path) -> bool:
     return True
 
 
-def open_file(path: Path) -> io.BufferedReader:
-    """Open a file to be read.
+def check_file(path: Path) -> None:
+    """Refuse what is no file but a folder, or a pipe or a device, where a reader may wait for ever.
 
     Raises:
-        OSError: it is missing, can't be read, or is no file but a pipe or a device, where a reader may wait for ever.
+        OSError: it is no file, or it is missing.
     """
     if stat.S_ISDIR(mode := path.stat().st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a file to be read.
+
+    Raises:
+        OSError: it is missing, can't be read, or is no file.
+    """
+    check_file(path)
     return path.open("rb")

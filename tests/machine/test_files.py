@@ -49,6 +49,13 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe or a device, and no file"):
+        write_whole(tmp_path / "pipe", b"content")
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
 def test_who_has_the_old_file_open_reads_on_in_it(tmp_path: Path) -> None:
     path = tmp_path / "name"
     write_whole(path, b"old")

@@ -35,7 +35,7 @@ def test_a_file_below_a_file_does_not_exist(tmp_path: Path) -> None:
 
 def test_a_pipe_a_device_and_a_folder_are_no_file_and_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+    for path in (Path("/dev/zero"), tmp_path, tmp_path / "pipe"):
         with pytest.raises(OSError, match=r"no file|Is a directory"):
             open_file(path)
     (tmp_path / "file").write_bytes(b"content")

@@ -1,8 +1,6 @@
 """The files around the package say the same as the package, and as each other."""
 
-import itertools
 import re
-import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from packaging.version import Version
 from setuptools import find_packages
 
 import kd
-from kd.cli import COMMANDS, config_class
+from kd.cli import COMMANDS
 from kd.mlproject import ENTRY_POINTS
 
 
@@ -96,41 +94,6 @@ def test_the_readme_tells_how_to_install_and_test(root: Path, readme: list[str],
     assert "pip install -e '.[test]' && pytest" in readme
     assert "test" in pyproject["project"]["optional-dependencies"]
     assert (root / pyproject["project"]["readme"]).samefile(root / "README.md")
-
-
-def commands(line: str) -> list[list[str]]:
-    """Split a line of a shell into its commands, without variables set in front."""
-    parts: list[list[str]] = [[]]
-    for word in shlex.split(line, comments=True):
-        if word in {"&&", ";", "|", "||", "&"}:
-            parts.append([])
-        elif parts[-1] or not re.fullmatch(r"\w+=.*", word):
-            parts[-1].append(word)
-    return parts
-
-
-def test_the_readme_runs_entry_points_and_parameters_that_exist(root: Path, readme: list[str]) -> None:
-    entries = yaml.safe_load((root / "MLproject").read_text(encoding="utf-8"))["entry_points"]
-    runs = [words for line in readme for words in commands(line) if words[:3] == ["mlflow", "run", "."]]
-    assert runs
-    for words in runs:
-        pairs = list(itertools.pairwise(words))
-        [entry] = [value for option, value in pairs if option in {"-e", "--entry-point"}] or ["main"]
-        named = {value.partition("=")[0] for option, value in pairs if option in {"-P", "--param-list"}}
-        assert named <= entries[entry]["parameters"].keys() | {"config"}, words
-        assert ("--env-manager", "local") in pairs, f"without it mlflow asks for conda: {words}"
-
-
-def test_the_readme_names_commands_and_flags_that_exist(readme: list[str]) -> None:
-    for line in readme:
-        for words in commands(line):
-            if words[:1] != ["kd"] or words[1:2] in ([], ["--help"], ["--version"]):
-                continue
-            assert words[1] in COMMANDS, line
-            flags = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
-            fields = config_class(words[1]).model_fields
-            known = {f"--{no}{name.replace('_', '-')}" for name in fields for no in ("", "no-")}
-            assert flags <= known | {"--config", "--register", "--help"}, line
 
 
 def test_the_readme_lists_every_command_with_its_entry_point(root: Path) -> None:

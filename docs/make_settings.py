@@ -1,0 +1,82 @@
+"""Write every setting of every command, from the configurations: ``python docs/make_settings.py``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from kd import config
+from kd.cli import COMMANDS, EXPERIMENT_HELP, OUTPUT_OPTIONS, PRESET_HELP, config_class
+from kd.flags import flags
+from kd.tracking.params import canonical
+
+PATH = Path(__file__).with_name("settings.md")
+SECTIONS: dict[str, type[config.Config]] = {
+    "Images": config.ImagesConfig,
+    "Files": config.OutputConfig,
+    "Device": config.DataConfig,
+    "Training": config.TrainingConfig,
+    "Net and recipe": config.NetAndRecipe,
+    "Distillation": config.StudentConfig,
+    "Combination (Eq. 5)": config.CombinationOptions,
+    "Specialists": config.SpecialistConfig,
+    "`kd combine`": config.CombineConfig,
+    "`kd targets`": config.TargetsConfig,
+    "`kd tune`": config.TuneConfig,
+}
+HEAD = """# Settings
+
+Each is a flag (`--data-root photos`), a parameter of `mlflow run` (`-P data_root=photos`) and a line of a YAML file for
+`--config` (`data_root: photos`). This page is made from the configurations by `python docs/make_settings.py`;
+`kd COMMAND --help` shows the same.
+"""
+OF_TEACHER = """
+Of the net that a command trains: in `kd teacher` the generalist, in the others students and specialists, where the generalist's
+have `teacher-` in front (`--teacher-epochs 30`). The generalist has depth {depth} and width {width} by default.
+"""
+
+
+def page() -> str:
+    """Return the page in Markdown."""
+    seen: set[str] = set()
+    parts = [HEAD]
+    for title, section in SECTIONS.items():
+        own = {name: field for name, field in section.model_fields.items() if name not in seen and not _is_teachers(name)}
+        seen |= own.keys()
+        large = config.TeacherConfig.model_fields
+        sizes = {name: large[name].default for name in ("depth", "width")}
+        text = OF_TEACHER.format(**sizes) if section is config.NetAndRecipe else ""
+        parts.append(f"## {title}\n\n{_commands(own)}\n{text}\n{_table(own)}")
+    return "\n".join([*parts, "## Flags that are no settings\n", *_options(), ""])
+
+
+def _is_teachers(name: str) -> bool:
+    return name.removeprefix(config.TEACHER_PREFIX) in config.NetAndRecipe.model_fields and name.startswith(
+        config.TEACHER_PREFIX
+    )
+
+
+def _commands(fields: Mapping[str, FieldInfo]) -> str:
+    """Return which commands have some fields, which are the same for all of them."""
+    [having] = {tuple(command for command in COMMANDS if name in config_class(command).model_fields) for name in fields}
+    return f"Commands: {'all' if len(having) == len(COMMANDS) else ', '.join(having)}."
+
+
+def _table(fields: Mapping[str, FieldInfo]) -> str:
+    rows = ["| flag | default | what |", "| --- | --- | --- |"]
+    for name, field in fields.items():
+        default = canonical(field.default)
+        told = str(field.description).replace("|", "\\|")
+        rows.append(f"| `{flags(name)[-1]}` | {f'`{default}`' if default else ''} | {told} |")
+    return "\n".join(rows) + "\n"
+
+
+def _options() -> list[str]:
+    options = {"--config FILE": "YAML file of settings; flags win over it.", "--experiment-name NAME": EXPERIMENT_HELP}
+    options |= {f"{flags(name)[0]} NAME": text for name, text in PRESET_HELP.items()}
+    options |= {", ".join(names): text for names, text in OUTPUT_OPTIONS.values()}
+    return [f"- `{names}`: {text}" for names, text in options.items()]
+
+
+if __name__ == "__main__":
+    PATH.write_text(page(), encoding="utf-8")

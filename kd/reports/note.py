@@ -135,7 +135,7 @@ def _combined(change: Change, combinations: Sequence[Combination]) -> str:
         ]
         for combination in combinations
     ]
-    return f"{overall}\n\n{table(head, rows)}"
+    return f"{overall}\n\nWith each seed:\n\n{table(head, rows)}"
 
 
 def _beside_generalist(combined: str, generalist: str) -> str:
@@ -143,7 +143,7 @@ def _beside_generalist(combined: str, generalist: str) -> str:
 
 
 def _corrections(combinations: Sequence[Combination]) -> str:
-    head = ["dustbin correction, on val", "seed", "accuracy", "NLL"]
+    head = ["dustbin correction", "seed", "accuracy", "NLL"]
     rows = [
         [
             correction,
@@ -154,7 +154,7 @@ def _corrections(combinations: Sequence[Combination]) -> str:
         for combination in combinations
         for correction, corrected in combination.corrections.items()
     ]
-    return table(head, rows)
+    return f"On val, with each correction of the dustbin:\n\n{table(head, rows)}"
 
 
 def _cover(combinations: Sequence[Combination]) -> str:
@@ -164,7 +164,7 @@ def _cover(combinations: Sequence[Combination]) -> str:
         for combination in combinations
         for row in combination.table
     ]
-    return table(head, rows)
+    return f"On test, by the number of specialists that have the true class among theirs:\n\n{table(head, rows)}"
 
 
 def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:

@@ -402,7 +402,9 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
         active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from None
-    _describe(active.info.experiment_id, tags.get("kd.role", ""))
+    views = views_of(tags.get("kd.role", ""))
+    if top or views:
+        _describe(active.info.experiment_id, views)
     status = RunStatus.FAILED
     try:
         yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir)
@@ -423,8 +425,8 @@ def _ui() -> tuple[str, str]:
     return "http://127.0.0.1:5000", "mlflow ui" if is_default else f"mlflow ui --backend-store-uri {shlex.quote(masked(uri))}"
 
 
-def _describe(experiment_id: str, role: str) -> None:
-    """Give an experiment a kind and a description where it has none, and the saved views in which a run of a role is found.
+def _describe(experiment_id: str, views: Sequence[View]) -> None:
+    """Give an experiment a kind and a description where it has none, and saved views.
 
     What is there is left as it is, so that a user's own words, and a view that was changed by hand, stay.
     """
@@ -432,8 +434,8 @@ def _describe(experiment_id: str, role: str) -> None:
     with suppress(MlflowException, SQLAlchemyError):  # of a server, say, where another user made the experiment
         present = client.get_experiment(experiment_id).tags
         room = MAX_VIEWS - sum(name.startswith(KEY_PREFIX) for name in present)
-        views = [view_tag(view, int(time.time() * 1000)) for view in views_of(role)]
-        missing = [(name, value) for name, value in views if name not in present]
+        saved = [view_tag(view, int(time.time() * 1000)) for view in views]
+        missing = [(name, value) for name, value in saved if name not in present]
         facts = [(name, value) for name, value in _EXPERIMENT.items() if not present.get(name)]
         for name, value in (*facts, *missing[:room]):
             client.set_experiment_tag(experiment_id, name, value)

@@ -19,19 +19,20 @@ _MODE = "workflowType=machine_learning"
 _FIRST_COLUMNS = ("1", "attributes.`Run Name`", "runDateAndNestInfo")
 """MLflow's names of the columns that stand first: the boxes to select runs, their names, and when they were created."""
 _WIDTHS = {
-    "attributes.`Run Name`": 280,
-    "runDateAndNestInfo": 150,
-    "tags.`kd.verdict`": 330,
+    "attributes.`Run Name`": 250,
+    "runDateAndNestInfo": 140,
+    "tags.`kd.group`": 80,
+    "tags.`kd.verdict`": 345,
     "tags.`kd.group_classes`": 200,
-    "tags.`kd.role`": 90,
-    "metrics.`test/own_accuracy`": 150,
+    "tags.`kd.role`": 85,
+    "metrics.`test/own_accuracy`": 140,
     "metrics.`test/generalist_accuracy`": 180,
     "metrics.`test/teacher_agreement`": 170,
     "metrics.`test/calibration_error`": 150,
     "metrics.`cost/ms_per_image`": 150,
     "metrics.`cost/generalist_ms_per_image`": 210,
     "metrics.`val/chosen_accuracy`": 160,
-    "metrics.`cost/parameters`": 130,
+    "metrics.`cost/parameters`": 125,
     "metrics.`test/accuracy`": 110,
     "metrics.`cost/trial_seconds`": 140,
 }
@@ -68,6 +69,12 @@ def _params(*names: str) -> tuple[str, ...]:
 def _tags(*names: str) -> tuple[str, ...]:
     return tuple(f"tags.`kd.{name}`" for name in names)
 
+
+SEARCHED = (
+    *("temperature", "alpha", "width", "depth", "epochs", "batch_size", "lr", "weight_decay", "use"),
+    *("dustbin", "specialist_kind", "init", "own_fraction", "dustbin_correction", "top_n"),
+)
+"""All fields that a study can search; the UI shows columns of those that it did."""
 
 _ACCURACY = "metrics.`test/accuracy`"
 _OF_ALL_CLASSES = "tags.`kd.group` = 'all'"
@@ -131,7 +138,7 @@ TRIALS = View(
     (
         *_tags("state"),
         *_metrics("val/chosen_accuracy", "cost/parameters"),
-        *_params("temperature", "alpha", "width", "lr"),
+        *_params(*SEARCHED),
         *_metrics("cost/trial_seconds"),
         *_tags("point", "study"),
     ),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kd.config import DEFAULT_SPACE, TuneConfig
 from kd.errors import UserError
-from kd.search.space import Axis, first_points, parse_space
+from kd.search.space import Axis, first_points, parse_space, searchable
+from kd.tracking.views import SEARCHED
 
 
 def config(**fields: object) -> TuneConfig:
@@ -129,3 +130,7 @@ def test_repeated_and_joined_searches_are_one(configured: Callable[[Sequence[str
     repeated = configured(["tune", "--search", "lr=log:0.01:0.5", "--search", "depth=int:1:3"])
     assert repeated == configured(["tune", "--search", "lr=log:0.01:0.5;depth=int:1:3"])
     assert repeated.search == "lr=log:0.01:0.5;depth=int:1:3"
+
+
+def test_the_saved_view_of_trials_has_a_column_for_all_that_can_be_searched() -> None:
+    assert set(searchable(config(objective="combined"))) == set(SEARCHED)

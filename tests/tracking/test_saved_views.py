@@ -150,3 +150,14 @@ def test_the_way_to_see_a_run_names_the_store_only_where_mlflow_ui_looks_elsewhe
     assert opened.view_address(TRIALS) == (
         "https://me:***@host/mlflow/#/experiments/0/runs?workflowType=machine_learning&viewStateShareKey=kd-trials"
     )
+
+
+def test_a_finished_training_is_found_in_any_experiment(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.run("teacher", output_dir=tmp_path, tags={"kd.fingerprint": "f"}) as teacher:
+        pass
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with tracking.run("student", output_dir=tmp_path, tags={}) as student:
+        assert tracking.find_finished("f") == [teacher.id]
+    assert client.get_run(student.id).info.experiment_id != teacher.experiment_id

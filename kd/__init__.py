@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kd.errors import UserError
     from kd.evaluation.predict import predict
     from kd.evaluation.scores import score
+    from kd.machine.output import show_progress
     from kd.nets.classifier import Classifier
     from kd.tracking.track import track
     from kd.training.fit import fit
@@ -45,6 +46,7 @@ __all__ = [
     "predict",
     "save",
     "score",
+    "show_progress",
     "specialise",
     "track",
     "train",
@@ -74,6 +76,7 @@ __getattr__ = loader(
         "predict": "kd.evaluation.predict",
         "save": "kd.distillation.saved",
         "score": "kd.evaluation.scores",
+        "show_progress": "kd.machine.output",
         "specialise": "kd.distillation.specialise",
         "track": "kd.tracking.track",
         "train": "kd.distillation.distil",

@@ -20,6 +20,7 @@ import click
 import kd
 from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 from kd.flags import error_line, flags
+from kd.machine.activity import doing, telling
 from kd.machine.failure import failure_line
 from kd.machine.output import Verbosity, log_to_terminal, say_answer, set_verbosity
 from kd.machine.signals import check_stop, end_at_signals, exit_code, leave, note_signals
@@ -154,13 +155,14 @@ def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[]
     if experiment is not None:
         _choose_experiment(experiment)
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.USUAL)
-    function = cast("Callable[[Config], Answer]", getattr(command_module(name), name))
+    with telling(), doing("loading libraries"):
+        function = cast("Callable[[Config], Answer]", getattr(command_module(name), name))
     return partial(_carry_out, name, function, config, as_json=as_json)
 
 
 def _carry_out(name: str, function: Callable[["Config"], "Answer"], config: "Config", *, as_json: bool) -> int:
     """Run a command, say its answer, and return its exit code; as JSON nothing else gets onto standard output."""
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), telling(), doing(f"kd {name}"):
         answer = function(config)
     for line, colour in answer.lines:
         say_answer(line, colour)

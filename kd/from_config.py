@@ -21,6 +21,7 @@ from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
 from kd.nets.registry import NetSpec, net_spec
@@ -136,10 +137,28 @@ def find_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
+    return finished_teacher(config, workspace) or train_teacher(config, workspace)
+
+
+def finished_teacher(config: StudentConfig, workspace: Workspace) -> Teacher | None:
+    """Return the teacher that ``--teacher`` asks for, loaded or reused; None: it is still to be trained.
+
+    Raises:
+        UserError: as :func:`find_teacher`.
+    """
     if config.teacher != AUTO_TEACHER:
         return teachers.load_teacher(config.teacher, workspace)
+    return teachers.reusable(teacher_job(config.teacher_config(), workspace), workspace)
+
+
+def train_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
+    """Train the teacher of a configuration, in a run below the command's, which is open.
+
+    Raises:
+        UserError: the loss is not finite, or the tracking store can't be used.
+    """
     own = config.teacher_config()
-    return teachers.reuse_or_train(teacher_job(own, workspace), teacher_tracker(own, workspace), workspace)
+    return teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace))
 
 
 def run_details(config: DataConfig) -> str:
@@ -180,6 +199,7 @@ def specialist_kind(config: SpecialistConfig) -> TaskKind:
     return TaskKind.DUSTBIN if config.dustbin else TaskKind.OWN
 
 
+@doing("finding groups")
 def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) -> tuple[tuple[Group, ...], dict[int, Group]]:
     """Return all groups of ``--groups``, and by number those of ``--group``; each is logged.
 

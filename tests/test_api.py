@@ -16,7 +16,7 @@ import kd
 CLASSES = {"Classifier", "Dataset", "Recipe", "Split", "Teacher", "Trainer", "UserError"}
 FUNCTIONS = {
     *("load_dataset", "train", "fit", "distil", "cached_targets", "find_groups", "specialise", "combine"),
-    *("predict", "score", "compare", "load", "save", "track"),
+    *("predict", "score", "compare", "load", "save", "track", "show_progress"),
 }
 MODULES = {"losses", "nets"}
 VERDICT = re.compile(r"[+-][\d.]+ % points \[[-\d.]+, [-\d.]+\], n = \d+ images: (gain|loss|null result)")

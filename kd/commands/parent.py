@@ -1,10 +1,12 @@
 """The parts that commands share: the parent run, the teacher in it, and its ending."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kd.commands.answer import Answer
+from kd.commands.plan import plan, plan_line
 from kd.commands.results import comparison_answer
 from kd.config import CombinationOptions, DataConfig, StudentConfig
 from kd.distillation.combination import Combination
@@ -12,13 +14,16 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.from_config import find_teacher, log_teacher_params, run_details, teacher_targets
+from kd.from_config import finished_teacher, log_teacher_params, run_details, teacher_targets, train_teacher
+from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
 from kd.tracking.teachers import check_teacher
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
+
+log = logging.getLogger("kd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class Guided:
     parent: Run
     teacher: Teacher
     targets: TeacherTargets
+    schedule: Schedule
+    """The trainings of the command."""
 
 
 @contextmanager
@@ -51,10 +58,14 @@ def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace)
     """Open a command's parent run, and find or train its teacher in it."""
     check_teacher(config.teacher, workspace)
     with parent_run(command, config, workspace) as parent:
-        found = find_teacher(config, workspace)
-        parent.log_tags({"kd.teacher": found.run_id})
-        log_teacher_params(parent, config, found)
-        yield Guided(workspace, parent, found, teacher_targets(config, workspace, found))
+        found = finished_teacher(config, workspace)
+        planned = plan(config, workspace, with_teacher=found is None)
+        log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))
+        with scheduled(Schedule(planned)) as schedule:
+            teacher = found or train_teacher(config, workspace)
+            parent.log_tags({"kd.teacher": teacher.run_id})
+            log_teacher_params(parent, config, teacher)
+            yield Guided(workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)
 
 
 def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from kd.commands.answer import Answer
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
+from kd.commands.plan import plan_specialists
 from kd.config import SpecialistConfig, StudentConfig
 from kd.distillation.combination import Combination, CombinationJob, as_member
 from kd.distillation.results import Trained
@@ -24,6 +25,7 @@ def specialist(config: SpecialistConfig) -> Answer:
 def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:
     """Train the specialists of every seed, and combine those of each with the generalist."""
     groups = _groups(config, guided)
+    guided.schedule.expect(plan_specialists(config, guided.workspace, groups))
     specialists: list[Trained] = []
     combinations: list[Combination] = []
     for replicate, suffix in replicates(config):

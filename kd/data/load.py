@@ -10,12 +10,14 @@ from kd.data.folder import load_folder_source
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.data.told import tell
 from kd.errors import UserError
+from kd.machine.activity import doing
 from kd.machine.paths import user_path
 from kd.machine.text import printable
 
 DATASETS: tuple[str, ...] = get_args(DataName)
 
 
+@doing("reading images")
 def load_dataset(  # noqa: PLR0913 - which images, split how
     name: str,
     root: str | Path = "data",

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import PIL
-from tqdm import tqdm
 
 from kd.data.decode import BadImageError, bits_of, decode_file
 from kd.data.scan import ImageFile
 from kd.data.source import BIT_DEPTH
 from kd.errors import UserError, reason
+from kd.machine.activity import counted, doing
 from kd.machine.files import open_array, write_array
+from kd.machine.progress import bar
 from kd.machine.signals import check_stop, is_stopping
 from kd.machine.text import printable
 
@@ -162,8 +163,9 @@ def _decode(files: Sequence[ImageFile], rows: Rows, places: Sequence[int], image
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        with tqdm(desc="decoding images", total=len(places), unit="img", disable=None) as progress, _no_warnings():
-            for chunk, _ in zip(chunks, pool.map(decode_chunk, chunks), strict=True):
+        what, decoded = "decoding images", zip(chunks, pool.map(decode_chunk, chunks), strict=True)
+        with doing(what, has_bar=True), bar(what, len(places), "img") as progress, _no_warnings():
+            for chunk, _ in counted(decoded, len(chunks)):
                 check_stop()
                 progress.update(len(chunk))
     except OSError as error:

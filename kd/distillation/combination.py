@@ -14,6 +14,7 @@ from kd.evaluation.intervals import Interval, mcnemar, paired_bootstrap, paired_
 from kd.evaluation.latency import milliseconds_per_image
 from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
 from kd.evaluation.scores import Scores, score
+from kd.machine.activity import counted, doing
 from kd.machine.signals import stoppable
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
@@ -149,7 +150,7 @@ class Parts:
         model = self.model(_Known(generalist), [_Known(logits) for logits in specialists], shifts)
         with torch.inference_mode():
             chunks = torch.split(torch.arange(len(generalist)), EVAL_BATCH_SIZE)
-            return torch.cat([model(rows) for rows in stoppable(chunks)])
+            return torch.cat([model(rows) for rows in stoppable(counted(chunks, len(chunks)))])
 
 
 def as_member(trained: Trained) -> Member:
@@ -164,6 +165,7 @@ def as_member(trained: Trained) -> Member:
     return Member(trained.name, trained.model, task.group, task.kind, task.own_fraction, trained.run)
 
 
+@doing("combining generalist and specialists")
 def combine_job(job: CombinationJob) -> Combination:
     """Combine a generalist and specialists, and compare the two on val and test.
 

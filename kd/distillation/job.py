@@ -19,6 +19,7 @@ from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
+from kd.machine.activity import doing
 from kd.machine.progress import Progress
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds, count_parameters
@@ -138,6 +139,7 @@ def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[Sco
     return fit(trainer, lambda model: job.task.scores(predict(model, val), labels), use=job.recipe.use, state=state)
 
 
+@doing("scoring on val and test")
 def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trained | None) -> Trained:
     """Score the chosen weights on val and, for the only time, on test."""
     task = job.task

@@ -4,12 +4,13 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kd.data.batches import Batch
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.evaluation.predict import evaluating
+from kd.machine.activity import counted, doing
+from kd.machine.progress import bar
 from kd.machine.signals import stoppable
 
 TARGETS_BATCH_SIZE = 128
@@ -95,8 +96,12 @@ def compute_targets(  # noqa: PLR0913 - who computes what, where and how
     if views < 1 or len(split) == 0:
         raise ValueError(f"targets need at least one view and one image, not {views} and {len(split)}")
     steps = [(view, rows) for view in range(views) for rows in torch.split(torch.arange(len(split)), batch_size)]
-    with evaluating(model), tqdm(steps, "teacher's targets", unit="batch", disable=None if progress else True) as bar:
-        logits = [view_logits(model, split.select(rows), augmentation, view, device) for view, rows in stoppable(bar)]
+    what = "computing the teacher's targets"
+    with evaluating(model), doing(what, has_bar=progress), bar(what, len(steps), "batch", shown=progress) as shown:
+        logits = []
+        for view, rows in stoppable(counted(steps, len(steps))):
+            logits.append(view_logits(model, split.select(rows), augmentation, view, device))
+            shown.update()
     return torch.cat(logits).view(views, len(split), -1)  # (K, N, C)
 
 

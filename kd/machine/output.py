@@ -3,12 +3,15 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import TextIO
 
 from tqdm import tqdm
+
+from kd.errors import UserError
 
 log = logging.getLogger("kd")
 _answer = logging.getLogger("kd.answer")
@@ -28,15 +31,28 @@ class Verbosity(IntEnum):
     """Also what libraries log, and how long each part took."""
 
 
+class Display(StrEnum):
+    """How progress is shown."""
+
+    BAR = "bar"
+    LINES = "lines"
+    """One line per epoch."""
+    OFF = "off"
+
+
 class _State:
     verbosity = Verbosity.USUAL
+    display: Display | None = None
+    """As a user wants it; None: as it suits the place."""
     of_libraries: logging.Handler = logging.NullHandler()
+    said_at = 0.0
 
 
 def log_to_terminal(verbosity: Verbosity = Verbosity.USUAL) -> None:
     """Send kd's own lines to the terminal, as plain text."""
     log.addHandler(_AboveBars("%(message)s"))
     log.propagate = False
+    _State.said_at = time.monotonic()
     set_verbosity(verbosity)
 
 
@@ -62,6 +78,44 @@ def verbosity() -> Verbosity:
 def is_verbose() -> bool:
     """Return whether libraries may log as they like."""
     return _State.verbosity == Verbosity.VERBOSE
+
+
+def said_at() -> float:
+    """Return when the last line was said, on the monotonic clock."""
+    return _State.said_at
+
+
+def display() -> Display:
+    """Return how progress is shown: a bar on a terminal and in a notebook, else one line per epoch."""
+    if _State.verbosity == Verbosity.QUIET:
+        return Display.OFF
+    if _State.display is not None:
+        return _State.display
+    return Display.BAR if in_notebook() or sys.stderr.isatty() else Display.LINES
+
+
+def show_progress(how: str = "auto") -> None:
+    """Choose how ``kd.train``, ``kd.distil`` and all other long work show how far they are.
+
+    Args:
+        how: ``bar``; ``lines``: one line per epoch, on standard error unless the logger ``kd`` has handlers; ``off``: nothing;
+            ``auto``, which holds until something else is chosen: a bar on a terminal and in a notebook, elsewhere a record per
+            epoch for the logger ``kd``, at level INFO, which is seen where a program shows such records.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if how not in {"auto", *Display}:
+        raise UserError(f"{how!r} shows no progress; choose one of auto, {', '.join(Display)}", field="how")
+    _State.display = None if how == "auto" else Display(how)
+    if how == "lines" and not log.hasHandlers():
+        log_to_terminal()
+
+
+def in_notebook() -> bool:
+    """Return whether this process works for a notebook, which shows bars although it is no terminal."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def say_answer(text: str, colour: str = "") -> None:
@@ -102,6 +156,7 @@ class _AboveBars(logging.StreamHandler):  # type: ignore[type-arg] # of text
         """Write a record."""
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
+        _State.said_at = time.monotonic()
 
 
 def _shows_colours(stream: TextIO) -> bool:

@@ -1,13 +1,13 @@
 """What is seen of a study while it runs: a bar on a terminal, or a line per trial; and the note and figures of its run."""
 
 import logging
-import sys
 import time
 from typing import Self
 
 from optuna.trial import FrozenTrial
-from tqdm import tqdm
 
+from kd.machine.activity import doing
+from kd.machine.progress import bar
 from kd.search.attributes import END, RUN, SURPLUS
 from kd.search.best import best_trial, write_best
 from kd.search.figures import log_figures
@@ -38,14 +38,8 @@ class StudyProgress:
 
     def __enter__(self) -> Self:
         wanted = self._session.config.trials
-        self._bar = tqdm(
-            desc=self._study.study_name,
-            total=wanted,
-            initial=min(wanted, count_finished(all_trials(self._study))),
-            unit="trial",
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
+        self._bar = bar(self._study.study_name, wanted, "trial")
+        self._bar.n = self._bar.initial = min(wanted, count_finished(all_trials(self._study)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,6 +59,7 @@ class StudyProgress:
         if time.monotonic() - self._drawn_at > FIGURE_SECONDS:
             self._draw()
 
+    @doing("writing the note and figures of the study")
     def show(self, comparison: str) -> None:
         """Bring the run's note and figures up to date.
 

@@ -234,6 +234,21 @@ def check_groups(spec: str, which: int | Literal["all"], dataset: str, classes: 
         raise UserError(f"{which}: {spec} gives {most} groups at most, numbered from 0; or give all", field="group")
 
 
+def count_groups(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> int:
+    """Return how many groups are trained, as far as that is known without a generalist; ``auto`` with overlaps may find fewer.
+
+    Raises:
+        UserError: as :func:`check_groups`.
+    """
+    if which != "all":
+        return 1
+    given = given_groups(spec, dataset, classes)
+    if given is not None:
+        return len(given)
+    count, _ = _parse_auto(spec, len(classes))
+    return count or usual_count(len(classes))
+
+
 def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:
     """Return the groups to train by number: all of them, or one.
 

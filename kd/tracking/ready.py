@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
+from kd.machine.activity import doing
 from kd.machine.locks import held, wait_for
 from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
@@ -39,6 +40,7 @@ MAX_MODEL_NAME = 256
 """Characters of a registered model's name in MLflow's databases."""
 
 
+@doing("asking the tracking store")
 def check_ready(register_as: str = "") -> None:
     """Refuse what MLflow would refuse after all trainings; a new sqlite store is not made yet.
 
@@ -98,6 +100,7 @@ def connect_patience(address: URL) -> dict[str, int]:
     return {"connect_timeout": _CONNECT_SECONDS} if knows_it and "connect_timeout" not in address.query else {}
 
 
+@doing("making the tables of a new tracking store")
 def make_tables() -> None:
     """Make the tables of a new sqlite store, one process at a time: of two at once, one would fail.
 

@@ -31,6 +31,7 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
 from kd.errors import UserError, reason
+from kd.machine.activity import doing
 from kd.machine.files import file_digest
 from kd.machine.names import cut, file_name
 from kd.machine.output import is_verbose
@@ -216,6 +217,7 @@ class Run:
         figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
         self._client.log_artifact(self.id, str(path), "figures")
 
+    @doing("writing tables")
     def log_tables(self, tables: Mapping[str, Columns]) -> None:
         """Log tables as ``tables/NAME.json``, which the UI shows and compares between runs."""
         for name, columns in tables.items():
@@ -236,6 +238,7 @@ class Run:
         }
         mlflow.log_inputs(list(self._splits.values()), list(self._splits), [None] * len(splits))
 
+    @doing("exporting the model")
     def log_model(
         self,
         module: nn.Module,
@@ -397,9 +400,11 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
     name = printable(name)
     try:
         if top:
-            _end_orphans(but=how.get("run_id"))
+            with doing("looking for runs that were left open"):
+                _end_orphans(but=how.get("run_id"))
         own = {"mlflow.runName": _text(f"{name} {details}".rstrip(), MAX_RUN_NAME), PROCESS: json.dumps(myself())}
-        active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
+        with doing("opening a run"):
+            active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from None
     views = views_of(tags.get("kd.role", ""))
@@ -526,6 +531,7 @@ def _is_orphan(tags: Mapping[str, str]) -> bool:
         return False
 
 
+@doing("looking for finished runs")
 def find_finished(fingerprint: str) -> list[str]:
     """Return the ids of the newest FINISHED runs with a fingerprint, in any experiment, the newest one first."""
     client = mlflow.MlflowClient()

@@ -6,6 +6,7 @@ from statistics import fmean
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
+from kd.machine.activity import doing
 from kd.reports.changes import COMBINED_LABEL, Change, combination_change, distillation_changes
 from kd.reports.note import note
 from kd.specialists.kind import TaskKind
@@ -14,6 +15,7 @@ from kd.tracking.store import Run, tag_run
 from kd.tracking.views import views_of
 
 
+@doing("writing the summary and its figures")
 def summarise(
     parent: Run, title: str, teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination] = ()
 ) -> list[Change]:

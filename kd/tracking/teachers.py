@@ -10,6 +10,7 @@ from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
+from kd.machine.activity import doing
 from kd.specialists.kind import TaskKind
 from kd.tracking import store
 from kd.tracking.models import LoadedModel, load_model
@@ -19,12 +20,8 @@ from kd.tracking.workspace import Workspace
 log = logging.getLogger("kd")
 
 
-def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Teacher:
-    """Return the teacher of a job: the newest usable run of the same training, or one trained now by a tracker.
-
-    Raises:
-        UserError: the loss is not finite, or the tracking store can't be used.
-    """
+def reusable(job: Job, workspace: Workspace) -> Teacher | None:
+    """Return the teacher of the newest usable run of the same training as a job; None: there is none."""
     for run_id in store.find_finished(job.fingerprint()):
         try:
             found = load_teacher(run_id, workspace, origin="reused")
@@ -33,6 +30,15 @@ def reuse_or_train(job: Job, tracker: MlflowTracker, workspace: Workspace) -> Te
         else:
             log.info("teacher: run %s has the same configuration, data and code: reused", run_id)
             return found
+    return None
+
+
+def train_teacher(job: Job, tracker: MlflowTracker) -> Teacher:
+    """Train a teacher, recorded by a tracker.
+
+    Raises:
+        UserError: the loss is not finite, or the tracking store can't be used.
+    """
     with tracked_by(tracker):
         trained = carry_out(job)
     return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained)
@@ -74,6 +80,7 @@ def load_teacher(
     return Teacher(model, workspace.dataset, origin, run)
 
 
+@doing("loading a teacher")
 def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:

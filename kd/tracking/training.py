@@ -10,6 +10,7 @@ from kd.distillation.saved import saved_texts
 from kd.distillation.task import Task
 from kd.errors import reason
 from kd.evaluation.scores import Scores
+from kd.machine.activity import doing
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.machine.text import printable
@@ -156,6 +157,7 @@ def _tables(trained: Trained) -> dict[str, Columns]:
     return answer_tables(trained.test_logits.softmax(dim=1), test.labels, trained.task.classes, test.index)
 
 
+@doing("drawing figures")
 def _log_figures(job: Job, tracked: Run, trained: Trained) -> None:
     from kd.reports.training_figures import training_figures  # noqa: PLC0415 - matplotlib is a slow import
 

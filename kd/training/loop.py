@@ -14,6 +14,7 @@ from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.losses.terms import LossTerms
+from kd.machine.activity import counted
 from kd.machine.signals import stoppable
 from kd.training.optimizers import create_optimizers, learning_rate
 from kd.training.recipe import Recipe
@@ -153,7 +154,7 @@ class Trainer:
             view=self.recipe.view(number),
             rows=rows,
         )
-        for step, batch in enumerate(stoppable(epoch)):
+        for step, batch in enumerate(stoppable(counted(epoch, steps))):
             progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
             rate = learning_rate(progress, self.recipe.lr)
             taken.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))

@@ -1,0 +1,106 @@
+"""What a command is going to train: told in a line before it begins, and scheduled, so that place and time left are known."""
+
+from collections.abc import Mapping
+
+import torch
+
+from kd.config import PipelineConfig, SpecialistConfig, StudentConfig, TeacherConfig
+from kd.distillation.task import task_classes
+from kd.from_config import net, specialist_kind
+from kd.machine.activity import doing
+from kd.machine.schedule import Planned
+from kd.nets.classifier import Classifier
+from kd.nets.cost import count_multiply_adds
+from kd.specialists.clustering import Group
+from kd.specialists.groups import count_groups
+from kd.specialists.kind import TaskKind
+from kd.tracking.workspace import Workspace
+
+
+@doing("working out what to train")
+def plan(config: StudentConfig, workspace: Workspace, *, with_teacher: bool) -> list[Planned]:
+    """Return the trainings of a command in their order, as far as they are known before the groups are found.
+
+    Args:
+        config: the command's.
+        workspace: its data.
+        with_teacher: whether the teacher is trained; it may have been found.
+    """
+    teacher = [_planned(config.teacher_config(), workspace)] if with_teacher else []
+    students = _students(config, workspace) if _has_students(config) else []
+    specialists = _specialists(config, workspace) if isinstance(config, SpecialistConfig) else []
+    return [*teacher, *students, *specialists]
+
+
+def plan_specialists(config: SpecialistConfig, workspace: Workspace, groups: Mapping[int, Group]) -> list[Planned]:
+    """Return the trainings of specialists and their controls, in their order, once the groups are known."""
+    kind = specialist_kind(config)
+    labels = workspace.dataset.train.labels
+    planned = []
+    for group in groups.values():
+        own = int(torch.isin(labels, torch.tensor(group)).sum())
+        images = own if kind == TaskKind.OWN else round(own / config.own_fraction)
+        planned += [_planned(config, workspace, len(task_classes(workspace.dataset, group, kind)), images)] * _each(config)
+    return planned * config.seeds
+
+
+def plan_line(config: StudentConfig, workspace: Workspace, nets: int, *, with_teacher: bool) -> str:
+    """Return what will be trained, in one line: ``5 nets to train: teacher (...), student and its control (...)``."""
+    parts = []
+    if with_teacher:
+        parts.append(f"teacher ({described(config.teacher_config())})")
+    if _has_students(config):
+        parts.append(f"student {_controls(config, 1)} ({described(config)})")
+    if isinstance(config, SpecialistConfig):
+        count = _count(config, workspace)
+        parts.append(f"{count} specialist{'s' * (count > 1)} {_controls(config, count)} ({described(config)})")
+    seeds = f"; {config.seeds} seeds of all but the teacher" if config.seeds > 1 else ""
+    return f"{nets} net{'s' * (nets > 1)} to train: {', '.join(parts)}{seeds}"
+
+
+def described(config: TeacherConfig | StudentConfig) -> str:
+    """Return a configuration's own net, and how long it is trained, in a few words."""
+    return f"{config.net}, depth {config.depth}, width {config.width}, {config.epochs} epoch{'s' * (config.epochs > 1)}"
+
+
+def _controls(config: StudentConfig, count: int) -> str:
+    if not config.control:
+        return "without control"
+    return "and its control" if count == 1 else "and their controls"
+
+
+def _count(config: SpecialistConfig, workspace: Workspace) -> int:
+    return count_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)
+
+
+def _has_students(config: StudentConfig) -> bool:
+    return isinstance(config, PipelineConfig) or not isinstance(config, SpecialistConfig)
+
+
+def _each(config: StudentConfig) -> int:
+    return 2 if config.control else 1
+
+
+def _students(config: StudentConfig, workspace: Workspace) -> list[Planned]:
+    return [_planned(config, workspace)] * _each(config) * config.seeds
+
+
+def _specialists(config: SpecialistConfig, workspace: Workspace) -> list[Planned]:
+    """Return the trainings of specialists as long as their groups are not known: each has about its share of the classes."""
+    dataset = workspace.dataset
+    count = _count(config, workspace)
+    own = len(dataset.train) // max(1, count)
+    images = own if specialist_kind(config) == TaskKind.OWN else min(len(dataset.train), round(own / config.own_fraction))
+    return [_planned(config, workspace, images=images)] * count * _each(config) * config.seeds
+
+
+def _planned(
+    config: TeacherConfig | StudentConfig, workspace: Workspace, outputs: int | None = None, images: int | None = None
+) -> Planned:
+    """Return a training by its epochs and the multiply-adds of one."""
+    dataset = workspace.dataset
+    with torch.random.fork_rng(devices=[]):
+        created = net(config).create(outputs or dataset.num_classes, dataset.image_shape[0])
+        model = Classifier(created, dataset.mean, dataset.std)
+    cost = count_multiply_adds(model, dataset.image_shape) * (len(dataset.train) if images is None else images)
+    return Planned(config.epochs, float(cost))

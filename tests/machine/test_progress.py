@@ -1,0 +1,71 @@
+"""The epochs of a training: a bar where one can be seen, one line per epoch elsewhere, nothing where nothing is wanted."""
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+
+import pytest
+
+from kd.errors import UserError
+from kd.machine.output import Verbosity, log_to_terminal, set_verbosity, show_progress
+from kd.machine.progress import Progress
+from kd.machine.schedule import Planned, Schedule, scheduled
+
+log = logging.getLogger("kd")
+
+
+@pytest.fixture(autouse=True)
+def _own_logger() -> Iterator[None]:
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    set_verbosity(Verbosity.USUAL)
+    show_progress("auto")
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
+
+
+def shown(how: str, *, schedule: Schedule | None = None, quiet: bool = False, handler: logging.Handler | None = None) -> str:
+    """Return what two epochs show in a program that has no handler for log records, or that one."""
+    stream = io.StringIO()
+    log.handlers[:], log.propagate = [handler] if handler else [], False  # pytest has some of its own
+    log.setLevel(logging.INFO)
+    with redirect_stderr(stream):
+        show_progress(how)
+        if quiet:
+            log_to_terminal(Verbosity.QUIET)
+        with scheduled(schedule or Schedule([Planned(2, 1.0)])), Progress("teacher", 2) as progress:
+            for number in (1, 2):
+                progress.update(number, loss=0.5, val_accuracy=0.25, images_per_second=10)
+    return stream.getvalue()
+
+
+def test_lines_have_an_epoch_each_even_where_no_program_set_up_logging() -> None:
+    told = "teacher: epoch {}/2: loss 0.500, val accuracy 25.00%, 10 images/s, less than 1 min left"
+    assert shown("lines").splitlines() == [told.format(1), told.format(2)]
+
+
+def test_a_training_among_others_has_its_place() -> None:
+    assert "teacher (1 of 3): epoch 1/2" in shown("lines", schedule=Schedule([Planned(2, 1.0)] * 3))
+
+
+def test_a_bar_shows_the_epoch_and_its_figures() -> None:
+    text = shown("bar")
+    assert "teacher: 100%|" in text
+    assert "epoch 2/2, loss 0.500" in text
+
+
+def test_progress_can_be_turned_off() -> None:
+    assert shown("off") == ""
+    assert shown("auto", quiet=True) == ""
+
+
+def test_outside_a_terminal_epochs_are_log_records_of_the_program() -> None:
+    own = io.StringIO()
+    assert shown("auto", handler=logging.StreamHandler(own)) == ""
+    assert len(own.getvalue().splitlines()) == 2
+
+
+def test_another_word_is_refused() -> None:
+    with pytest.raises(UserError, match="'loud' shows no progress; choose one of auto, bar, lines, off"):
+        show_progress("loud")

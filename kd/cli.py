@@ -56,6 +56,7 @@ COMMANDS = {
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
+    "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
@@ -165,7 +166,10 @@ def _carry_out(name: str, function: Callable[["Config"], "Answer"], config: "Con
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), telling(), doing(f"kd {name}"):
         answer = function(config)
     for line, colour in answer.lines:
-        say_answer(line, colour)
+        if answer.is_report and not as_json:
+            click.echo(shown(line))
+        else:
+            say_answer(line, colour)
     if as_json:
         click.echo(json.dumps({"command": name, **answer.record}, allow_nan=False))
     return answer.code

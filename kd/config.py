@@ -298,6 +298,15 @@ class TargetsConfig(OutputConfig):
     prune: bool = Field(default=False, description="delete what is cached, except what is being computed right now")
 
 
+class DoctorConfig(OutputConfig):
+    """Tell what kd runs on, and what is wrong with it: ``kd doctor``."""
+
+    clear_caches: bool = Field(
+        default=False,
+        description="delete cached targets and pixels, and checkpoints of stopped trainings, except what is being written",
+    )
+
+
 class PipelineConfig(SpecialistConfig):
     """Generalist, student, specialists, and a summary that compares them: ``kd pipeline``."""
 

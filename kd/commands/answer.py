@@ -21,6 +21,8 @@ class Answer:
     """For a script: what ``--json`` writes."""
     code: int = 0
     """The exit code."""
+    is_report: bool = False
+    """Whether its lines are what the command was asked for, and so are written to standard output."""
 
 
 class Place(Protocol):

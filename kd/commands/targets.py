@@ -23,7 +23,7 @@ def targets(config: TargetsConfig) -> Answer:
         lines.append(f"{folder}: nothing to delete")
     listed = [{"path": str(info.path), "bytes": info.size_bytes, "is_damaged": info.key is None} for info in found]
     record = {"folder": str(folder), "targets": listed, "deleted": [str(info.path) for info in pruned]}
-    return Answer([(line, "") for line in lines], record)
+    return Answer([(line, "") for line in lines], record, is_report=True)
 
 
 def _described(info: TargetsInfo) -> str:

@@ -22,6 +22,7 @@ from kd.data.scan import ImageFile
 from kd.data.source import BIT_DEPTH
 from kd.errors import UserError, reason
 from kd.machine.activity import counted, doing
+from kd.machine.caches import pixels_folder
 from kd.machine.files import open_array, write_array
 from kd.machine.progress import bar
 from kd.machine.signals import check_stop, is_stopping
@@ -96,11 +97,9 @@ def _images(rows: Rows, image_px: int) -> npt.NDArray[np.uint8]:
 
 
 def _cache_file(root: Path, image_px: int) -> Path:
-    """Return where the pixels of a folder are cached: $KD_CACHE, else $XDG_CACHE_HOME/kd, else ~/.cache/kd."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  no error without a home
-    folder = os.environ.get("KD_CACHE") or os.path.join(base, "kd")  # noqa: PTH118
+    """Return where the pixels of a folder are cached."""
     key = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
-    return Path(folder) / f"folder-{key}-{image_px}px.bin"
+    return pixels_folder() / f"folder-{key}-{image_px}px.bin"
 
 
 def _read_cache(cache: Path, image_px: int) -> tuple[Rows | None, int]:

@@ -25,6 +25,7 @@ from kd.machine.paths import check_file, exists, open_file
 HEADER_ALIGNMENT = 64
 MAX_HEADER_BYTES = 65536
 LEFT_OVER_SECONDS = 3600.0
+CHUNK_BYTES = 16 * 2**20
 _DIGEST = "payload_sha256"
 _FACTS_DIGEST = "facts_sha256"
 """Of all other facts; a file of an earlier version has none."""
@@ -90,6 +91,15 @@ class ArrayFile:
         """Return the array as rows of some length, as :meth:`array`; None also where it is not made of such rows."""
         count, rest = divmod(len(self._payload), length * np.dtype(dtype).itemsize)
         return None if rest else self.array(dtype, (count, length))
+
+    def is_sound(self, until: float) -> bool:
+        """Return whether no byte of the array has changed, as far as they can be looked at until a time (monotonic)."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self._payload), CHUNK_BYTES):
+            if time.monotonic() > until:
+                return True
+            digest.update(self._payload[start : start + CHUNK_BYTES].data)
+        return digest.hexdigest() == self._sha256
 
     def array(self, dtype: DTypeLike, shape: Sequence[int]) -> NDArray[Any] | None:
         """Return the array, or None where the file is damaged: its length is another, or a bit has changed.

@@ -135,7 +135,8 @@ def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in STOP_SIGNALS}
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
-    logger.handlers[:], logger.level, logger.propagate = before
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])  # which, unlike a change of the attribute, forgets what was found out at another level
     logging.captureWarnings(capture=False)
     for number, handler in handlers.items():
         signal.signal(number, handler)

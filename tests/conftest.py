@@ -22,6 +22,7 @@ from kd.commands.answer import Answer
 from kd.config import Config
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
+from kd.machine.output import Verbosity, set_verbosity
 from kd.machine.processes import describe_process, is_gone
 from kd.machine.signals import STOP_SIGNALS
 
@@ -135,9 +136,9 @@ def cli() -> Iterator[Callable[[Sequence[str]], None]]:
     logger, handlers = logging.getLogger("kd"), {number: signal.getsignal(number) for number in STOP_SIGNALS}
     before = logger.handlers[:], logger.level, logger.propagate
     yield main
+    set_verbosity(Verbosity.USUAL)
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])  # which, unlike a change of the attribute, forgets what was found out at another level
-    logging.captureWarnings(capture=False)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -9,6 +9,7 @@ import optuna
 
 from kd.errors import UserError
 from kd.from_config import log_teacher_params
+from kd.machine.activity import doing
 from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
@@ -17,6 +18,7 @@ from kd.search.final import compare
 from kd.search.outcome import Outcome, outcome
 from kd.search.progress import StudyProgress
 from kd.search.repair import Repair
+from kd.search.report import plan_line
 from kd.search.session import POLL_SECONDS, Session
 from kd.search.shared import find_guide
 from kd.search.state import all_trials, count_finished, count_left
@@ -43,6 +45,7 @@ def lead(session: Session) -> Outcome | None:
     ):
         guide = find_guide(session, parent)
         log_teacher_params(parent, config, guide.teacher)
+        log.info("%s", plan_line(config, len(guide.groups)))
         repair = Repair(study, parent.id)
         progress = StudyProgress(session, parent, _groups_text(session, guide))
         repair.end_orphans()
@@ -87,7 +90,7 @@ def _run_trials(session: Session, pool: WorkerPool, repair: Repair, progress: St
     study, wanted = session.study, session.config.trials
     set_time_limit(study, session.config.timeout)
     limit = TimeLimit(study)
-    with progress:
+    with progress, doing("running trials", has_bar=True):
         while True:
             _replace_the_dead(pool, repair)
             trials = all_trials(study)

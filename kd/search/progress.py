@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from kd.machine.activity import doing
 from kd.machine.progress import bar
+from kd.machine.schedule import about
 from kd.search.attributes import END, RUN, SURPLUS
 from kd.search.best import best_trial, write_best
 from kd.search.figures import log_figures
@@ -35,6 +36,8 @@ class StudyProgress:
         self._drawn: set[int] | None = None
         """The numbers of the ended trials that the figures show; None: nothing is drawn yet."""
         self._drawn_at = time.monotonic()
+        self._began = time.monotonic()
+        self._ended_here = 0
 
     def __enter__(self) -> Self:
         wanted = self._session.config.trials
@@ -50,9 +53,10 @@ class StudyProgress:
         new = [trial for trial in all_trials(self._study) if trial.state.is_finished() and trial.number not in self._shown]
         if not new:
             return
+        left = self._left(len(new))
         for trial in new:
             self._shown.add(trial.number)
-            self._show_line(trial)
+            self._show_line(trial, left)
         self._bar.n = min(self._session.config.trials, count_finished(all_trials(self._study)))
         self._bar.set_postfix_str(best_text(self._study))
         self._log_state("", final=False)
@@ -69,9 +73,15 @@ class StudyProgress:
         self._log_state(comparison, final=True)
         self._draw()
 
-    def _show_line(self, trial: FrozenTrial) -> None:
+    def _left(self, new: int) -> str:
+        """Return how long the trials that are left will take, at the pace of those that ended since the command began."""
+        self._ended_here += new
+        left = self._session.config.trials - count_finished(all_trials(self._study))
+        return f", {about((time.monotonic() - self._began) / self._ended_here * left)} left" if left > 0 else ""
+
+    def _show_line(self, trial: FrozenTrial, left: str) -> None:
         if self._bar.disable and trial.user_attrs.get(END) != SURPLUS:
-            log.info("%s", trial_line(self._study, trial))
+            log.info("%s%s", trial_line(self._study, trial), left)
 
     def _log_state(self, comparison: str, *, final: bool) -> None:
         """Log the note, how many trials ended how, and the best one so far."""

@@ -96,6 +96,20 @@ def _objective_text(config: TuneConfig) -> str:
     return f"{what}, against parameters" if config.pareto else what
 
 
+def plan_line(config: TuneConfig, groups: int) -> str:
+    """Return what a search will train, in one line.
+
+    Args:
+        config: the command's.
+        groups: number of class groups; 0 for students.
+    """
+    nets = groups * config.seeds or config.seeds
+    kind = "student" if config.objective == "student" else "specialist"
+    workers = f" in {config.workers} processes" if config.workers > 1 else ""
+    final = f"; then the winner and what it is compared with, {config.final_seeds} seeds each" if config.final_seeds else ""
+    return f"{config.trials} trials to run{workers}, each of {nets} {kind}{'s' * (nets > 1)}{final}"
+
+
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """Return a line about a trial that ended."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in trial.params.items()}

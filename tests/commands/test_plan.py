@@ -1,0 +1,65 @@
+"""What a command says that it will train, and in which order and at what cost it is scheduled."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd.commands.plan import plan, plan_line, plan_specialists
+from kd.config import PipelineConfig, SpecialistConfig, StudentConfig
+from kd.data.dataset import Dataset
+from kd.machine.schedule import Planned
+from kd.tracking.workspace import Workspace
+
+SIZES = {"teacher_depth": 1, "teacher_width": 4, "teacher_epochs": 7, "depth": 1, "width": 2, "epochs": 3}
+
+
+@pytest.fixture
+def workspace(tiny_digits: Dataset, tmp_path: Path) -> Workspace:
+    return Workspace("test", tiny_digits, torch.device("cpu"), tmp_path, {})
+
+
+def epochs(planned: list[Planned]) -> list[int]:
+    return [one.epochs for one in planned]
+
+
+def test_a_pipeline_is_told_and_planned_in_its_order(workspace: Workspace) -> None:
+    config = PipelineConfig.parse({**SIZES, "seeds": 2})
+    planned = plan(config, workspace, with_teacher=True)
+    # The teacher; student and control of 2 seeds; 3 specialists (the root of 10 classes) and controls of 2 seeds.
+    assert epochs(planned) == [7, *[3] * 4, *[3] * 12]
+    assert plan_line(config, workspace, len(planned), with_teacher=True) == (
+        "17 nets to train: teacher (resnet, depth 1, width 4, 7 epochs), student and its control (resnet, depth 1, width 2, "
+        "3 epochs), 3 specialists and their controls (resnet, depth 1, width 2, 3 epochs); 2 seeds of all but the teacher"
+    )
+
+
+def test_what_is_found_or_not_wanted_is_not_planned(workspace: Workspace) -> None:
+    student = StudentConfig.parse({**SIZES, "control": False, "epochs": 1})
+    planned = plan(student, workspace, with_teacher=False)
+    assert epochs(planned) == [1]
+    told = plan_line(student, workspace, 1, with_teacher=False)
+    assert told == "1 net to train: student without control (resnet, depth 1, width 2, 1 epoch)"
+    one = SpecialistConfig.parse({**SIZES, "groups": "0,1;2,3", "group": 1})
+    assert epochs(plan(one, workspace, with_teacher=False)) == [3, 3]
+    assert "1 specialist and its control (" in plan_line(one, workspace, 2, with_teacher=False)
+
+
+def test_cost_is_multiply_adds_times_images(workspace: Workspace) -> None:
+    config = SpecialistConfig.parse({**SIZES, "groups": "0,1,2;3,4", "own_fraction": 0.5})
+    teacher = plan(config, workspace, with_teacher=True)[0]
+    first, control, second, _ = plan_specialists(config, workspace, {0: (0, 1, 2), 1: (3, 4)})
+    assert first == control
+    labels = workspace.dataset.train.labels.tolist()
+    images = [2 * sum(label in group for label in labels) for group in ((0, 1, 2), (3, 4))]
+    # Nearly the same net: the head has an output more, which hardly costs.
+    assert first.cost / second.cost == pytest.approx(images[0] / images[1], rel=0.02)
+    # Twice the width: nearly four times the multiply-adds of each image, but for the stem.
+    assert 3 < (teacher.cost / len(labels)) / (first.cost / images[0]) < 4
+
+
+def test_planning_leaves_the_random_numbers_of_the_trainings_as_they_were(workspace: Workspace) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    plan(PipelineConfig.parse(SIZES), workspace, with_teacher=True)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -61,11 +61,11 @@ def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], pare
         best_file=parent.output_dir.absolute() / BEST_FILE,
         command=f"kd {command_name(config)} --config {BEST_FILE}",
         tests=kept.get("test", {}) if is_of_best else {},
-        at_edge=next(filter(None, (_edge(axis, best.params.get(axis.name)) for axis in space)), ""),
+        at_edge=next(filter(None, (edge_advice(axis, best.params.get(axis.name)) for axis in space)), ""),
     )
 
 
-def _edge(axis: Axis, value: object) -> str:
+def edge_advice(axis: Axis, value: object) -> str:
     """Return what to try where a value stands at the end of its axis, and the field allows more beyond."""
     if axis.kind == "cat" or not isinstance(value, int | float) or axis.name in _BOUNDED:
         return ""

@@ -1,0 +1,89 @@
+"""The answer of a search: how the winner compares, its settings, and what to try next."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from kd.commands.tune import study_answer
+from kd.config import TuneConfig
+from kd.search.outcome import Outcome, edge_advice
+from kd.search.report import plan_line
+from kd.search.space import Axis
+from kd.tracking.store import Run
+
+RUN = cast("Run", SimpleNamespace(id="1" * 32, experiment_id="0", way_to_see="http://h/#/run"))
+BETTER = {"winner": [0.92, 0.90, 0.91], "configured": [0.82, 0.80, 0.81], "winner on hard targets": [0.90, 0.88, 0.89]}
+
+
+def outcome(tests: Mapping[str, Sequence[float]], at_edge: str = "") -> Outcome:
+    return Outcome(
+        RUN, "http://h/#/view", "digits-1", 7, 0.93, Path("/best.yaml"), "kd student --config best.yaml", tests, at_edge
+    )
+
+
+def test_the_winner_is_compared_with_each_other_system() -> None:
+    answer = study_answer(outcome(BETTER))
+    lines = [line for line, _ in answer.lines]
+    assert lines[0].startswith("winner, trial 7: +10")
+    assert lines[0].endswith("seeds: gain (against configured)")
+    assert lines[2:] == [
+        "settings: /best.yaml; kd student --config best.yaml trains the model",
+        f"run: {'1' * 32}",
+        "to see it: http://h/#/run",
+        "all trials: http://h/#/view",
+        "next: kd student --config best.yaml",
+    ]
+    record: dict[str, Any] = json.loads(json.dumps(answer.record, allow_nan=False))
+    assert (record["verdict"], record["n"], record["beside"], record["trial"]) == ("gain", 3, "configured", 7)
+    assert record["difference"] == pytest.approx(0.1)
+    assert [change["beside"] for change in record["changes"]] == ["configured", "winner on hard targets"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "at_edge", "told"),
+    [
+        (BETTER, "temperature 20 is the largest", "temperature 20 is the largest"),
+        ({**BETTER, "winner on hard targets": [0.96, 0.94, 0.95]}, "", "on hard targets alone the winner is better"),
+        ({**BETTER, "configured": [0.85, 0.95, 0.91]}, "", "3 seeds show large differences only"),
+        ({}, "", "kd student --config best.yaml"),
+    ],
+)
+def test_what_to_try_next_follows_from_what_was_found(tests: Mapping[str, Sequence[float]], at_edge: str, told: str) -> None:
+    assert str(study_answer(outcome(tests, at_edge)).record["next"]).startswith(told)
+
+
+def test_without_a_comparison_the_winner_is_told_by_its_accuracy_on_val() -> None:
+    answer = study_answer(outcome({}))
+    assert answer.lines[0][0] == "winner, trial 7: 93.00% on val; it was not compared on test"
+    assert answer.record["verdict"] is None
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "told"),
+    [
+        (Axis("temperature", "log", 1, 20), 19.9, "temperature 19.9 is the largest that was searched"),
+        (Axis("temperature", "log", 1, 20), 10.0, ""),
+        (Axis("temperature", "log", 1, 20), 1.0, ""),  # nobody goes on below 1
+        (Axis("temperature", "log", 3, 20), 3.0, "temperature 3 is the smallest that was searched"),
+        (Axis("width", "int", 4, 32, 4), 32, "width 32 is the largest that was searched"),
+        (Axis("alpha", "float", 0, 1), 1.0, ""),  # there is nothing beyond
+        (Axis("use", "cat", choices=("best", "last")), "last", ""),
+    ],
+)
+def test_a_winner_at_the_edge_of_the_search_is_told(axis: Axis, value: object, told: str) -> None:
+    said = edge_advice(axis, value)
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
+
+
+def test_a_search_says_what_it_will_run() -> None:
+    config = TuneConfig.parse({"trials": 5, "workers": 2, "seeds": 2})
+    assert plan_line(config, 3) == (
+        "5 trials to run in 2 processes, each of 6 specialists; then the winner and what it is compared with, 3 seeds each"
+    )
+    alone = TuneConfig.parse({"objective": "student", "trials": 5, "final_seeds": 0})
+    assert plan_line(alone, 0) == "5 trials to run, each of 1 student"

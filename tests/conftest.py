@@ -38,7 +38,7 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).
     # Databases wait for the disk at each of some thousand commits.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-SLOW = ("test_commands", "test_live_study", "test_repair", "test_notebook")
+SLOW = ("test_commands", "test_live_study", "test_repair", "test_notebook", "test_ui")
 """Modules that take long; of two processes one begins with the first and third, the other with the second and fourth."""
 
 

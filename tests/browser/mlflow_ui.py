@@ -137,8 +137,9 @@ def visited(address: str, width: int = 2400, height: int = 1200) -> Iterator[Vis
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - a package for tests, which may be missing
 
     with sync_playwright() as playwright:
-        # A container has no namespaces of its own for the browser's sandbox; only pages of this machine are visited.
-        opened = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
+        # A container has no namespaces for the browser's sandbox, and little shared memory; all pages are this machine's.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        opened = playwright.chromium.launch(executable_path=browser(), args=flags)
         try:
             yield Visitor(opened.new_page(viewport={"width": width, "height": height}), address)
         finally:

@@ -61,7 +61,7 @@ class Progress:
                 log.info("%s: epoch %d/%d: %s%s", self._name, number, self._epochs, figures, left)
         else:
             self._bar.n = number
-            self._bar.set_postfix_str(f"epoch {number}/{self._epochs}, {figures}{left}")
+            self._bar.set_postfix_str(f"epoch {number}/{self._epochs}, loss {loss:.3f}, val {val_accuracy:.1%}{left}")
         self._activity.silence = LATER_SILENCE
         self._describe(number + 1)
 

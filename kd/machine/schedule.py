@@ -25,6 +25,8 @@ class Planned:
     epochs: int
     cost: float
     """Of one epoch, in any unit that all share."""
+    before: float = 0.0
+    """Of what is computed before it, in the same unit."""
 
 
 class Schedule:
@@ -74,7 +76,8 @@ class Schedule:
         own = self._seconds[cost]
         between = sum(self._between) / len(self._between) if self._between else BETWEEN_SECONDS
         rest = self._planned[self._begun :]
-        others = sum(one.epochs * self._seconds.get(one.cost, own * one.cost / cost if cost else own) for one in rest)
+        rate = own / cost if cost else 0.0
+        others = sum(one.epochs * self._seconds.get(one.cost, rate * one.cost or own) + rate * one.before for one in rest)
         return self._epochs_left * own + others + between * (len(rest) + 1)
 
     def _cost(self) -> float:

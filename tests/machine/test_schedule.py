@@ -38,6 +38,12 @@ def test_the_time_left_is_what_was_measured_times_what_is_left(clock: Clock) -> 
     assert schedule.seconds_left() == pytest.approx(9 * 8 + 2 * 5 * 2 + 3 * BETWEEN_SECONDS)
 
 
+def test_what_is_computed_before_a_training_counts(clock: Clock) -> None:
+    schedule = Schedule([Planned(1, 4.0), Planned(1, 4.0, before=2.0)])
+    train(schedule, clock, 1, 8)
+    assert schedule.seconds_left() == pytest.approx(8 + 4 + 2 * BETWEEN_SECONDS)
+
+
 def test_a_cost_that_was_measured_is_no_longer_guessed(clock: Clock) -> None:
     schedule = Schedule([Planned(1, 4.0), Planned(2, 1.0), Planned(2, 1.0)])
     train(schedule, clock, 1, 8)

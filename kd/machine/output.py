@@ -114,8 +114,8 @@ def show_progress(how: str = "auto") -> None:
 
 def in_notebook() -> bool:
     """Return whether this process works for a notebook, which shows bars although it is no terminal."""
-    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)  # missing while another thread imports it
+    return get_shell is not None and type(get_shell()).__name__ == "ZMQInteractiveShell"
 
 
 def say_answer(text: str, colour: str = "") -> None:

@@ -3,12 +3,15 @@
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
-from kd.machine.output import Verbosity, log_to_terminal, say_answer, set_verbosity, verbosity
+from kd.machine.output import Verbosity, in_notebook, log_to_terminal, say_answer, set_verbosity, verbosity
 
 log = logging.getLogger("kd")
 
@@ -68,6 +71,27 @@ def test_a_quiet_command_shows_no_warning_of_a_library(terminal: Terminal) -> No
         set_verbosity(Verbosity.QUIET)
         warnings.warn("old", UserWarning, stacklevel=1)
     assert terminal.getvalue() == ""
+
+
+class ZMQInteractiveShell:
+    """Named as the shell of a notebook's kernel."""
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ({}, False),  # another thread is importing it
+        ({"get_ipython": lambda: None}, False),
+        ({"get_ipython": ZMQInteractiveShell}, True),
+    ],
+)
+def test_a_notebook_is_told_from_a_half_imported_ipython(
+    module: dict[str, object],
+    expected: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", cast("ModuleType", SimpleNamespace(**module)))
+    assert in_notebook() == expected
 
 
 def test_colours_are_for_terminals_that_want_them(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:
     head = ["trial", "val accuracy", *(["parameters"] if len(study.directions) > 1 else []), *(axis.name for axis in space)]
     rows = []
     for trial in ranked_trials(study)[:MAX_ROWS]:
-        link = tracking.run_link(trial.user_attrs[RUN]) if RUN in trial.user_attrs else str(trial.number)
+        name = f"trial {trial.number}"
+        link = tracking.run_link(trial.user_attrs[RUN], name) if RUN in trial.user_attrs else name
         sizes = [f"{value:,.0f}" for value in trial.values[1:]]
         values = [
             f"{value:.4g}" if isinstance(value := trial.params.get(axis.name, ""), float) else str(value) for axis in space

@@ -475,10 +475,10 @@ def _quiet() -> None:
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"] = "1"
 
 
-def run_link(run_id: str) -> str:
-    """Return a Markdown link to a run, by its name, that works in the notes that the UI shows."""
+def run_link(run_id: str, name: str = "") -> str:
+    """Return a Markdown link to a run, by a name or by its own, that works in the notes that the UI shows."""
     info = mlflow.get_run(run_id).info
-    return _link(str(info.run_name), info.experiment_id, run_id)
+    return _link(name or str(info.run_name), info.experiment_id, run_id)
 
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:

@@ -41,7 +41,7 @@ MAX_STUDY_NAME = 200
 
 TEACHER_PREFIX = "teacher_"
 DEFAULT_SPACE = "temperature=log:1:20;alpha=float:0:1;width=int:4:32:4"
-"""What a search varies unless ``--search`` says otherwise (:mod:`kd.search.space` reads it)."""
+"""What a search varies unless ``--search`` or ``--width`` says otherwise (:mod:`kd.search.space` reads it)."""
 
 
 class Config(BaseModel):
@@ -320,9 +320,15 @@ class TuneConfig(SpecialistConfig):
     )
     search: str = Field(
         "",
-        description="a field to search beside temperature, alpha and width: NAME=log:LOW:HIGH (float, int and intlog alike), "
-        "NAME=cat:A,B or, to take one out, NAME=fixed; may be repeated",
+        description="a field to search beside temperature, alpha and width (from 4 to 32, or to a --width other than 16): "
+        "NAME=log:LOW:HIGH (float, int and intlog alike), NAME=cat:A,B or, to take one out, NAME=fixed; may be repeated",
         json_schema_extra={"joined_by": ";"},
+    )
+    max_parameters: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="parameters that a candidate has at most: a student, or all specialists together; 0: no limit",
     )
     trials: Count = Field(40, description="number of trials in the study, over all workers and machines")
     timeout: Switch[float] = Field(0.0, ge=0, description="seconds after which no new trial begins; 0: no limit")

@@ -33,7 +33,7 @@ def study_answer(found: "Outcome") -> Answer:
     told = [
         (f"winner, trial {found.trial}: {format_interval(difference, '% points')} seeds: {verdict} (against {name})", verdict)
         for name, (difference, verdict) in differences.items()
-    ] or [(f"winner, trial {found.trial}: {found.val_accuracy:.2%} on val; it was not compared on test", "")]
+    ] or [(f"winner, trial {found.trial}: it was not compared on test", "")]
     first = next(iter(differences.items()), None)
     advice = found.at_edge or _next(found)
     record = {
@@ -43,12 +43,14 @@ def study_answer(found: "Outcome") -> Answer:
         "study": found.study,
         "trial": found.trial,
         "val_accuracy": found.val_accuracy,
+        "certainty": found.certainty,
         "settings": str(found.best_file),
         "model": None,
         "changes": [{"beside": name, **_record(*difference)} for name, difference in differences.items()],
         "next": advice,
     }
     lines = [(line, COLOURS.get(verdict, "")) for line, verdict in told]
+    lines.append((found.certainty, ""))
     lines.append((f"settings: {found.best_file}; {found.command} trains the model", ""))
     return Answer([*lines, *place_lines(found.run, None, f"all trials: {found.view}"), (f"next: {advice}", "")], record)
 

@@ -52,6 +52,19 @@ def wilson_interval(correct: int, n: int) -> Interval:
     return Interval(correct / n, float(bounds.low), float(bounds.high), int(n))
 
 
+def score_interval(share: float, n: float) -> Interval:
+    """Return Wilson's score interval of a share in [0, 1] over n images, neither of which need be of whole images.
+
+    It is that of :func:`wilson_interval` where they are, and serves means over groups of images.
+    """
+    from scipy import stats  # noqa: PLC0415 - as above
+
+    z2 = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), round(n))
+
+
 def t_interval(values: Values) -> Interval:
     """Return the mean over seeds with Student's t interval.
 

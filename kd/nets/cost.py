@@ -1,15 +1,32 @@
 """The cost of a net: parameters, and multiply-adds per image."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trained parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+class _WithoutFirstWeights(TorchFunctionMode):
+    """Leaves out the drawing of first weights, for which torch would load its compiler on the meta device."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
+        return args[0] if func in {Tensor.normal_, Tensor.uniform_} else func(*args, **(kwargs or {}))
+
+
+def count_parameters_of(create: Callable[[], nn.Module]) -> int:
+    """Return the number of trained parameters of the net that a function creates, and allocate none of them."""
+    with torch.device("meta"), _WithoutFirstWeights():
+        return count_parameters(create())
 
 
 def count_multiply_adds(model: nn.Module, image_shape: Sequence[int]) -> int:

@@ -5,6 +5,7 @@ In reading order:
     command     ``kd tune``: opens the study, then leads it or follows its leader
     session     what one command has at hand: configuration, data, axes, study
     space       ``--search`` as axes, and the points that are tried first
+    size        the parameters of a candidate, and what ``--max-parameters`` leaves of the space
     storage     the database
     study       which study it is: created, or opened again; never one of something else
     attributes  what kd keeps in a study and in its trials, by name
@@ -20,6 +21,7 @@ In reading order:
     time_limit  when the last trial may begin
     repair      what dead processes left: lost trials fail and are retried, open runs are ended
     best        the best trial, and ``best.yaml``
+    certainty   how sure that is: its interval on val, its ties, the trials that it can't be told from
     progress    what is seen of a study meanwhile; its words in ``report``, its ``figures``
     final       the winner and others on test
 

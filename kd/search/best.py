@@ -1,5 +1,6 @@
 """The best trial of a study, its configuration, and ``best.yaml``, from which a command trains it again."""
 
+import math
 from pathlib import Path
 
 import optuna
@@ -13,24 +14,38 @@ from kd.machine.names import file_name
 from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
 from kd.machine.text import printable
+from kd.search.attributes import PARAMETERS
 from kd.search.space import Value, parse_space
 from kd.search.state import all_trials
 
 BEST_FILE = "best.yaml"
+ACCURACY_DECIMALS = 9
 _HEAD = "# study "
 """The beginning of its first line, by which a file of another study is known."""
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the complete trial of the highest accuracy, the oldest one of equals; None: there is none."""
+    """Return the complete trial of the highest accuracy, of equals the smallest, then the oldest; None: there is none."""
     complete = ranked_trials(study)
     return complete[0] if complete else None
 
 
 def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best one first."""
+    """Return the complete trials, the best one first; of equals the smaller, then the older one."""
     complete = [trial for trial in all_trials(study) if trial.state == TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: (-trial.values[0], *trial.values[1:], trial.number))
+    return sorted(complete, key=lambda trial: (-accuracy(trial), parameters(trial), trial.number))
+
+
+def accuracy(trial: FrozenTrial) -> float:
+    """Return the accuracy of a complete trial on val, without the rounding of a mean: equal counts are equal."""
+    value: float = trial.values[0]
+    return round(value, ACCURACY_DECIMALS)
+
+
+def parameters(trial: FrozenTrial) -> float:
+    """Return how many parameters a trial's nets have; infinity where that is not known."""
+    size: float = trial.user_attrs.get(PARAMETERS, math.inf)
+    return size
 
 
 def best_config(config: TuneConfig, study: optuna.Study) -> TuneConfig | None:

@@ -1,64 +1,159 @@
-"""The figures of a study: its course, what its values have to do with the accuracy, and its Pareto front."""
+"""The figures of a study: its course, what its values have to do with accuracy and size, and when its trials ran.
 
+Names begin with the place in which figures are read; the first place is the final comparison's (:mod:`kd.search.final`).
+"""
+
+import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
 
-from kd.search.best import ranked_trials
+from kd.search.best import accuracy, parameters, ranked_trials
+from kd.search.certainty import certainty
+from kd.search.experimental import experimental
 from kd.search.space import Axis
+from kd.search.state import all_trials, without_surplus
 from kd.tracking import store as tracking
+from kd.tracking.params import canonical
 
-INCHES_PER_PANEL = 3.5
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kd.reports.plots import Setting
+
 MIN_COMPLETE = 2
 """Complete trials without which there is nothing to draw."""
+MIN_TO_WEIGH = 10
+"""Complete trials below which nobody can tell which setting mattered."""
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+BEST_TRIALS, BEST_SHARE = 5, 0.1
+"""The best trials, whose settings are compared with those of all: a tenth, and five at least."""
 
 
-def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis]) -> None:
-    """Draw the study as it stands, and keep the figures of its run."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - a slow import, of no use to a command that joins a study
+def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis], images: float) -> None:
+    """Draw the study as it stands, and keep the figures of its run.
 
-    complete = ranked_trials(study)
+    Args:
+        run: the study's.
+        study: as it stands.
+        space: what is searched.
+        images: over how many val images each accuracy is.
+    """
+    complete = sorted(ranked_trials(study), key=lambda trial: trial.number)
     if len(complete) < MIN_COMPLETE:
         return
-    backend = plt.get_backend()
-    plt.switch_backend("Agg")
-    try:
-        for name, draw in _figures(study, space, complete).items():
-            with plt.rc_context(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the module is experimental to Optuna, and tells of what it can't lay out
-                draw()
-                figure = plt.gcf()
-                figure.set_size_inches(max(7.0, INCHES_PER_PANEL * len(figure.axes)), 5.0)
-                run.log_figure(figure, name)
-                plt.close("all")
-    finally:
-        plt.switch_backend(backend)
+    for name, draw in _figures(study, space, complete, images).items():
+        run.log_figure(draw(), name)
 
 
-def _accuracy(trial: FrozenTrial) -> float:
-    accuracy: float = trial.values[0]
-    return accuracy
-
-
-def _figures(study: optuna.Study, space: Sequence[Axis], complete: Sequence[FrozenTrial]) -> dict[str, Callable[[], object]]:
+def _figures(
+    study: optuna.Study, space: Sequence[Axis], complete: Sequence[FrozenTrial], images: float
+) -> Mapping[str, Callable[[], "Figure"]]:
     """Return what draws each figure, of those that the trials at hand can show."""
-    import optuna.visualization.matplotlib as drawn  # noqa: PLC0415 - as above
+    from kd.reports import plots  # noqa: PLC0415 - Matplotlib is slow to import, and of no use to a command that joins a study
 
-    names = [axis.name for axis in space]
-    of = "val accuracy"
-    target = _accuracy if len(study.directions) > 1 else None  # a target of one's own costs the line of the best so far
-    figures: dict[str, Callable[[], object]] = {
-        "timeline": lambda: drawn.plot_timeline(study),
-        "history": lambda: drawn.plot_optimization_history(study, target=target, target_name=of),
-        "slices": lambda: drawn.plot_slice(study, params=names, target=target, target_name=of),
+    accuracies = [accuracy(trial) for trial in complete]
+    numbers = [trial.number for trial in complete]
+    settings = {axis.name: _setting(axis, complete) for axis in space}
+    winner = numbers.index(ranked_trials(study)[0].number)
+    sure = certainty(study, images)
+    interval = None if sure is None else sure.interval
+    title = _title(study, len(complete))
+    figures: dict[str, Callable[[], Figure]] = {
+        "2_history": lambda: plots.search_history(
+            numbers,
+            accuracies,
+            f"Val accuracy by trial: {title}",
+            others=_others(study),
+            interval=interval,
+        ),
+        "4_settings": lambda: plots.searched_settings(
+            list(settings.values()), accuracies, f"Val accuracy by each setting: {title}", best=winner
+        ),
+        "7_timeline": lambda: plots.timeline(*_times(study), f"When the trials ran: {study.study_name}"),
     }
-    if {"temperature", "alpha"} <= set(names):
-        both = ["temperature", "alpha"]
-        figures["contour"] = lambda: drawn.plot_contour(study, params=both, target=target, target_name=of)
-    if len({_accuracy(trial) for trial in complete}) > 1:
-        figures["importance"] = lambda: drawn.plot_param_importances(study, target=target, target_name=of)
-    if len(study.directions) > 1:
-        figures["pareto_front"] = lambda: drawn.plot_pareto_front(study, target_names=["val accuracy", "parameters"])
+    if all(parameters(trial) < float("inf") for trial in complete):
+        sizes = [int(parameters(trial)) for trial in complete]
+        figures["3_accuracy_and_size"] = lambda: plots.accuracy_and_size(
+            numbers, accuracies, sizes, on_front(accuracies, sizes), f"Val accuracy and size: {title}"
+        )
+    if {"temperature", "alpha"} <= set(settings):
+        figures["5_temperature_and_alpha"] = lambda: plots.two_settings(
+            settings["temperature"], settings["alpha"], accuracies, f"Temperature and alpha: {title}", best=winner
+        )
+    if len(complete) >= MIN_TO_WEIGH and len(set(accuracies)) > 1 and len(settings) > 1:
+        shares = importances(study)
+        figures["6_importance"] = lambda: plots.importances(
+            shares, f"Which settings mattered: {title}", best=count_best(len(complete)), trials=len(complete)
+        )
     return figures
+
+
+def _title(study: optuna.Study, count: int) -> str:
+    """Return the end of a figure's title: which study, and how many of its trials are complete."""
+    return f"{study.study_name}, {count} complete trials"
+
+
+def on_front(accuracies: Sequence[float], sizes: Sequence[int]) -> list[bool]:
+    """Return which trials are on the front: no other one is as good in both accuracy and size, and better in one."""
+    pairs = list(zip(accuracies, sizes, strict=True))
+    return [not any(other != pair and other[0] >= pair[0] and other[1] <= pair[1] for other in pairs) for pair in pairs]
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Return by how much each setting tells the most accurate trials from all; the shares sum to 1.
+
+    It is PED-ANOVA, which takes the lowest values of a target for the best ones, whatever the study's direction.
+    """
+    quantile = count_best(len(ranked_trials(study))) / len(ranked_trials(study))
+    with experimental(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that low values of the target are taken for the best
+        shares = get_param_importances(study, evaluator=_evaluator(quantile), target=lambda trial: -accuracy(trial))
+    return dict(shares)
+
+
+def count_best(complete: int) -> int:
+    """Return how many of so many complete trials are the best ones, whose settings are compared with those of all."""
+    return max(BEST_TRIALS, round(BEST_SHARE * complete))
+
+
+def _evaluator(quantile: float) -> PedAnovaImportanceEvaluator:
+    takes = inspect.signature(PedAnovaImportanceEvaluator).parameters
+    name = "target_quantile" if "target_quantile" in takes else "baseline_quantile"  # as Optuna 4.5 calls it
+    chosen: dict[str, Any] = {name: quantile}
+    return PedAnovaImportanceEvaluator(**chosen)
+
+
+def _setting(axis: Axis, complete: Sequence[FrozenTrial]) -> "Setting":
+    from kd.reports.plots import Setting  # noqa: PLC0415 - as above
+
+    values = [trial.params[axis.name] for trial in complete]
+    if axis.kind == "cat":
+        values = [canonical(value) for value in values]
+    return Setting(axis.name.replace("_", " "), values, is_log=axis.kind in {"log", "intlog"})
+
+
+def _others(study: optuna.Study) -> dict[str, list[int]]:
+    trials = without_surplus(all_trials(study))
+    return {
+        name: [trial.number for trial in trials if trial.state == state]
+        for state, name in STATES.items()
+        if state != TrialState.COMPLETE
+    }
+
+
+def _times(study: optuna.Study) -> tuple[list[int], list[float], list[float], list[str]]:
+    """Return the numbers of the trials that ended, when each began and ended in seconds, and how."""
+    trials = [
+        trial
+        for trial in without_surplus(all_trials(study))
+        if trial.state in STATES and trial.datetime_start and trial.datetime_complete
+    ]
+    first = min(trial.datetime_start for trial in trials if trial.datetime_start)
+    begun = [(trial.datetime_start - first).total_seconds() for trial in trials if trial.datetime_start]
+    ended = [(trial.datetime_complete - first).total_seconds() for trial in trials if trial.datetime_complete]
+    return [trial.number for trial in trials], begun, ended, [STATES[trial.state] for trial in trials]

@@ -2,11 +2,9 @@
 
 import logging
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import optuna
+from typing import TYPE_CHECKING, Literal
 
 from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
@@ -17,10 +15,16 @@ from kd.reports.note import table
 from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import best_config, best_trial, command_settings
 from kd.search.candidate import Candidate, Guide
-from kd.search.space import PAPER
+from kd.search.session import Session
+from kd.search.size import candidate_parameters, fitting_config, is_too_large
+from kd.search.space import PAPER, Axis
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
+from kd.tracking.run_names import details
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("kd")
 
@@ -64,8 +68,9 @@ def systems(config: TuneConfig, best: TuneConfig) -> dict[str, System]:
     return {**found, **control}
 
 
-def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: tracking.Run) -> str:
+def compare(session: Session, guide: Guide, parent: tracking.Run) -> str:
     """Train and score all systems in child runs, and return the comparison in Markdown; it is kept with the study."""
+    config, study = session.config, session.study
     trial, best = best_trial(study), best_config(config, study)
     if trial is None or best is None or not config.final_seeds:
         return ""
@@ -74,15 +79,56 @@ def compare(config: TuneConfig, study: optuna.Study, guide: Guide, parent: track
     if kept.get("of") == key:
         log.info("the winner, trial %d, was compared on test before", trial.number)
         return str(kept["note"])
-    results = {name: _result(name, system, guide) for name, system in systems(config, best).items()}
+    compared = _small_enough(systems(fitting_config(config, session.space), best), guide)
+    results = {name: _result(name, system, guide) for name, system in compared.items()}
     means = {name: statistics.fmean(result.test) for name, result in results.items()}
     by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
     parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
     text = _note(results, trial.number, best)
+    parent.log_figure(_figure(results, compared, trial.number, session.space), "1_final_comparison")
     tests = {name: result.test for name, result in results.items()}
     study.set_user_attr(FINAL, {"of": key, "note": text, "test": tests})
     log.info("test accuracy: %s", ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()))
     return text
+
+
+def _small_enough(compared: Mapping[str, System], guide: Guide) -> dict[str, System]:
+    """Return the systems without those that have more parameters than ``--max-parameters`` allows, and tell of these."""
+    sizes = [len(group) for group in guide.groups.values()]
+    small = {}
+    for name, system in compared.items():
+        parameters = candidate_parameters(system.config, sizes, guide.workspace.dataset)
+        if is_too_large(system.config, parameters):
+            log.info("not compared: %s has %s parameters", name, f"{parameters:,}")
+        else:
+            small[name] = system
+    return small
+
+
+def _figure(results: Mapping[str, Result], compared: Mapping[str, System], number: int, space: Sequence[Axis]) -> "Figure":
+    """Draw how the systems scored on test with each seed, under the settings that were searched."""
+    from kd.reports.plots import comparison_over_seeds  # noqa: PLC0415 - Matplotlib is slow to import
+
+    config = compared[WINNER].config
+    what = {
+        "specialist": "specialists among their own classes",
+        "combined": "generalist and specialists on all classes",
+        "student": "student",
+    }[config.objective]
+    return comparison_over_seeds(
+        [_label(name, system, space) for name, system in compared.items()],
+        [results[name].test for name in compared],
+        [results[name].parameters for name in compared],
+        f"The winner, trial {number}, and what it is compared with: {what}, {config.data}",
+    )
+
+
+def _label(name: str, system: System, space: Sequence[Axis]) -> str:
+    if system.role == "control":
+        return name
+    values = {axis.name: getattr(system.config, axis.name) for axis in space}
+    short = {axis: float(f"{value:.3g}") if isinstance(value, float) else value for axis, value in values.items()}
+    return f"{name}: {details(short)}"
 
 
 def _result(name: str, system: System, guide: Guide) -> Result:

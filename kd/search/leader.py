@@ -7,6 +7,7 @@ from functools import partial
 
 import optuna
 
+from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.from_config import log_teacher_params
 from kd.machine.activity import doing
@@ -14,11 +15,12 @@ from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
 from kd.search.candidate import Guide
+from kd.search.certainty import scored_images
 from kd.search.final import compare
 from kd.search.outcome import Outcome, outcome
 from kd.search.progress import StudyProgress
 from kd.search.repair import Repair
-from kd.search.report import plan_line
+from kd.search.report import count_too_large, plan_line
 from kd.search.session import POLL_SECONDS, Session
 from kd.search.shared import find_guide
 from kd.search.state import all_trials, count_finished, count_left
@@ -47,14 +49,15 @@ def lead(session: Session) -> Outcome | None:
         log_teacher_params(parent, config, guide.teacher)
         log.info("%s", plan_line(config, len(guide.groups)))
         repair = Repair(study, parent.id)
-        progress = StudyProgress(session, parent, _groups_text(session, guide))
+        images = scored_images(config, guide)
+        progress = StudyProgress(session, parent, _groups_text(session, guide), images)
         repair.end_orphans()
         repair.repair()
         with _left_in_order(pool, repair, progress):
             _run_trials(session, pool, repair, progress)
-        _check_some_completed(study, config.trials)
-        progress.show(compare(config, study, guide, parent))
-    return outcome(config, study, session.space, parent)
+        _check_some_completed(config, study)
+        progress.show(compare(session, guide, parent))
+    return outcome(config, study, session.space, parent, images)
 
 
 @contextmanager
@@ -111,10 +114,17 @@ def _replace_the_dead(pool: WorkerPool, repair: Repair) -> None:
         repair.repair()
 
 
-def _check_some_completed(study: optuna.Study, wanted: int) -> None:
+def _check_some_completed(config: TuneConfig, study: optuna.Study) -> None:
     trials = all_trials(study)
-    if best_trial(study) is not None or count_finished(trials) < wanted:
+    if best_trial(study) is not None or count_finished(trials) < config.trials:
         return
+    large = count_too_large(config, study)
+    if large:
+        raise UserError(
+            f"{config.max_parameters:,}: no trial of study {study.study_name} completed, and {large} were larger than that; "
+            "allow more, or search smaller nets",
+            field="max_parameters",
+        )
     reasons = [trial.user_attrs[END] for trial in trials if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
     last = reasons[-1] if reasons else "its workers died each time"
     raise UserError(f"no trial of study {study.study_name} completed; the last one that failed: {last}")

@@ -1,7 +1,7 @@
 """What a study found: its best trial, and how the winner compares on test with what it was compared with."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import optuna
 from kd.config import TuneConfig
 from kd.evaluation.intervals import Interval, paired_difference, verdict
 from kd.search.attributes import FINAL, study_attribute
-from kd.search.best import BEST_FILE, best_trial, command_name
-from kd.search.space import Axis
+from kd.search.best import BEST_FILE, command_name
+from kd.search.certainty import certainty, certainty_text
+from kd.search.space import Axis, is_width_asked_for
 from kd.tracking.store import Run
 from kd.tracking.views import TRIALS
 
@@ -30,6 +31,8 @@ class Outcome:
     trial: int
     """The number of the best trial."""
     val_accuracy: float
+    certainty: str
+    """How sure it is that it is the best: its interval on val, its ties, and the trials inside that interval."""
     best_file: Path
     command: str
     """The command that trains the winner and keeps its model."""
@@ -45,11 +48,13 @@ class Outcome:
         return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
 
 
-def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run) -> Outcome | None:
-    """Return what a study found; None: no trial completed."""
-    best = best_trial(study)
-    if best is None:
+def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run, images: float) -> Outcome | None:
+    """Return what a study found, each accuracy over so many val images; None: no trial completed."""
+    sure = certainty(study, images)
+    if sure is None:
         return None
+    best = sure.best
+    asked = {"width"} if config.max_parameters or is_width_asked_for(config) else set()
     kept = study_attribute(study, FINAL) or {}
     is_of_best = kept.get("of", {}).get("trial") == best.number and config.final_seeds
     return Outcome(
@@ -58,19 +63,23 @@ def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], pare
         study=study.study_name,
         trial=best.number,
         val_accuracy=best.values[0],
+        certainty=certainty_text(sure),
         best_file=parent.output_dir.absolute() / BEST_FILE,
         command=f"kd {command_name(config)} --config {BEST_FILE}",
         tests=kept.get("test", {}) if is_of_best else {},
-        at_edge=next(filter(None, (edge_advice(axis, best.params.get(axis.name)) for axis in space)), ""),
+        at_edge=next(filter(None, (edge_advice(axis, best.params.get(axis.name), asked) for axis in space)), ""),
     )
 
 
-def edge_advice(axis: Axis, value: object) -> str:
-    """Return what to try where a value stands at the end of its axis, and the field allows more beyond."""
+def edge_advice(axis: Axis, value: object, asked: Collection[str] = ()) -> str:
+    """Return what to try where a value stands at the end of its axis, and the field allows more beyond.
+
+    Nothing larger is to be tried of the fields whose largest value was asked for.
+    """
     if axis.kind == "cat" or not isinstance(value, int | float) or axis.name in _BOUNDED:
         return ""
     low, high, at = (math.log(one) if axis.kind in {"log", "intlog"} else one for one in (axis.low, axis.high, value))
-    if high - at <= EDGE * (high - low):
+    if high - at <= EDGE * (high - low) and axis.name not in asked:
         return f"{axis.name} {value:.3g} is the largest that was searched: try --search {axis.name}={axis.kind}:... beyond it"
     if at - low <= EDGE * (high - low) and axis.low > _LEAST.get(axis.name, 0):
         return f"{axis.name} {value:.3g} is the smallest that was searched: try --search {axis.name}={axis.kind}:... below it"

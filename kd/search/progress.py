@@ -26,12 +26,14 @@ FIGURE_SECONDS = 60.0
 class StudyProgress:
     """Shows trials as they end; as a context manager it shows the bar too."""
 
-    def __init__(self, session: Session, parent: tracking.Run, groups: str) -> None:
+    def __init__(self, session: Session, parent: tracking.Run, groups: str, images: float) -> None:
         self._session = session
         self._study = session.study
         self._parent = parent
         self._groups = groups
         """As ``--groups`` of the command that trains the winner."""
+        self._images = images
+        """Over how many val images each accuracy is."""
         self._shown = self._ended()
         self._drawn: set[int] | None = None
         """The numbers of the ended trials that the figures show; None: nothing is drawn yet."""
@@ -81,13 +83,21 @@ class StudyProgress:
 
     def _show_line(self, trial: FrozenTrial, left: str) -> None:
         if self._bar.disable and trial.user_attrs.get(END) != SURPLUS:
-            log.info("%s%s", trial_line(self._study, trial), left)
+            log.info("%s%s", trial_line(self._session.config, self._study, trial), left)
 
     def _log_state(self, comparison: str, *, final: bool) -> None:
         """Log the note, how many trials ended how, and the best one so far."""
         session, parent = self._session, self._parent
-        links = parent.view_links((TRIALS,))
-        parent.log_note(note(session.config, self._study, self._groups, session.space, comparison, links), final=final)
+        text = note(
+            session.config,
+            self._study,
+            groups=self._groups,
+            space=session.space,
+            images=self._images,
+            comparison=comparison,
+            views=parent.view_links((TRIALS,)),
+        )
+        parent.log_note(text, final=final)
         states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}
         best = best_trial(self._study)
         value = {} if best is None else {"search/best_val_accuracy": best.values[0]}
@@ -102,7 +112,7 @@ class StudyProgress:
         if ended == self._drawn:
             return
         session, parent = self._session, self._parent
-        log_figures(parent, self._study, session.space)
+        log_figures(parent, self._study, session.space, self._images)
         path = write_best(session.config, self._study, self._groups, parent.output_dir)
         if path is not None:
             parent.log_file(path, "")

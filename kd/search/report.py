@@ -1,5 +1,6 @@
 """A study in words: the note of its run, a line per trial, the best one so far."""
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -8,8 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd.config import TuneConfig
 from kd.reports.note import table
-from kd.search.attributes import RUN
-from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, ranked_trials
+from kd.search.attributes import PARAMETERS, RUN
+from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, parameters, ranked_trials
+from kd.search.certainty import certainty, certainty_text
+from kd.search.size import is_too_large
 from kd.search.space import Axis
 from kd.search.state import all_trials, without_surplus
 from kd.search.storage import without_password
@@ -26,8 +29,15 @@ def count_states(study: optuna.Study) -> dict[str, int]:
     return {name: sum(trial.state == state for trial in trials) for state, name in STATES.items()}
 
 
-def note(  # noqa: PLR0913, PLR0917 - the study, its settings, and what is shown with it
-    config: TuneConfig, study: optuna.Study, groups: str, space: Sequence[Axis], comparison: str, views: str
+def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
+    config: TuneConfig,
+    study: optuna.Study,
+    *,
+    groups: str,
+    space: Sequence[Axis],
+    images: float,
+    comparison: str,
+    views: str,
 ) -> str:
     """Return the note of the study's run in Markdown.
 
@@ -36,10 +46,11 @@ def note(  # noqa: PLR0913, PLR0917 - the study, its settings, and what is shown
         study: as it stands.
         groups: as ``--groups`` of the command that trains the winner.
         space: what is searched.
+        images: over how many val images each accuracy is.
         comparison: of the winner with others on test, in Markdown; empty before that is done.
         views: links to the lists in which the UI shows the trials side by side.
     """
-    states = ", ".join(f"{count} {name}" for name, count in count_states(study).items())
+    states = _states_text(config, study)
     parts = [
         f"# Search on {config.data}: {_objective_text(config)}",
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
@@ -47,17 +58,34 @@ def note(  # noqa: PLR0913, PLR0917 - the study, its settings, and what is shown
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
     ]
-    best = best_config(config, study)
-    if best is not None:
+    best, sure = best_config(config, study), certainty(study, images)
+    if best is not None and sure is not None:
         command = f"kd {command_name(config)}"
         parts += [
             "## Best trials",
+            f"**{certainty_text(sure)}.**",
+            "The best of many trials is also the luckiest: its accuracy on val is too high by some of that; test is not.",
             _best_table(study, space),
             "## The winner in one command",
             f"`{command} --config {BEST_FILE}` with the artifact of that name, or",
             f"```\n{command} {_flags(best, groups)}\n```",
         ]
     return "\n\n".join([*parts, *([comparison] if comparison else [])])
+
+
+def _states_text(config: TuneConfig, study: optuna.Study) -> str:
+    states = ", ".join(f"{count} {name}" for name, count in count_states(study).items())
+    large = count_too_large(config, study)
+    return f"{states} ({large} pruned untrained: larger than `--max-parameters {config.max_parameters}`)" if large else states
+
+
+def count_too_large(config: TuneConfig, study: optuna.Study) -> int:
+    """Return how many trials were pruned before training, since they had more parameters than is allowed."""
+    return sum(_is_too_large(config, trial) for trial in without_surplus(all_trials(study)))
+
+
+def _is_too_large(config: TuneConfig, trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.PRUNED and is_too_large(config, trial.user_attrs.get(PARAMETERS, 0))
 
 
 def _flags(best: TuneConfig, groups: str) -> str:
@@ -71,16 +99,17 @@ def _flags(best: TuneConfig, groups: str) -> str:
 
 
 def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:
-    head = ["trial", "val accuracy", *(["parameters"] if len(study.directions) > 1 else []), *(axis.name for axis in space)]
+    head = ["trial", "val accuracy", "parameters", *(axis.name for axis in space)]
     rows = []
     for trial in ranked_trials(study)[:MAX_ROWS]:
         name = f"trial {trial.number}"
         link = tracking.run_link(trial.user_attrs[RUN], name) if RUN in trial.user_attrs else name
-        sizes = [f"{value:,.0f}" for value in trial.values[1:]]
+        size = parameters(trial)
         values = [
             f"{value:.4g}" if isinstance(value := trial.params.get(axis.name, ""), float) else str(value) for axis in space
         ]
-        rows.append([link, f"{trial.values[0]:.2%}", *sizes, *values, f"{_seconds(trial):.1f}"])
+        shown = f"{size:,.0f}" if math.isfinite(size) else ""
+        rows.append([link, f"{trial.values[0]:.2%}", shown, *values, f"{_seconds(trial):.1f}"])
     return table([*head, "seconds"], rows)
 
 
@@ -111,11 +140,13 @@ def plan_line(config: TuneConfig, groups: int) -> str:
     return f"{config.trials} trials to run{workers}, each of {nets} {kind}{'s' * (nets > 1)}{final}"
 
 
-def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
+def trial_line(config: TuneConfig, study: optuna.Study, trial: FrozenTrial) -> str:
     """Return a line about a trial that ended."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in trial.params.items()}
     params = ", ".join(f"{name} {value}" for name, value in values.items())
     value = f" {trial.values[0]:.2%}" if trial.state == TrialState.COMPLETE else ""
+    if _is_too_large(config, trial):
+        value = f", {trial.user_attrs[PARAMETERS]:,} parameters are more than --max-parameters {config.max_parameters:,}"
     return f"trial {trial.number}: {STATES[trial.state]}{value} ({params}), {_seconds(trial):.1f} s; {best_text(study)}"
 
 

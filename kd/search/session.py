@@ -11,6 +11,7 @@ from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.from_config import check_group_settings, check_top_n, prepare
 from kd.search.best import check_place
+from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import check_database, opened
@@ -32,6 +33,7 @@ class Session:
     """Its study has a name: not ``auto`` any more."""
     workspace: Workspace
     space: tuple[Axis, ...]
+    """What is searched: as it was asked for, and within ``--max-parameters``."""
     study: optuna.Study
 
 
@@ -49,10 +51,14 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     _check(config, workspace)
     facts = identity(config, space, workspace.dataset.digest)
     config = config.model_copy(update={"study_name": study_name(config, facts)})
-    points, outside = first_points(config, space)
+    asked, space = space, fitting_space(space, config, workspace.dataset)
+    points, outside = first_points(fitting_config(config, space), space)
     with opened(config.storage) as storage:
         study = open_study(storage, config.study_name, facts, points, pareto=config.pareto)
         log.info("study %s: %d of %d trials done", study.study_name, count_finished(all_trials(study)), config.trials)
+        log.info("searched: %s", ", ".join(axis.text() for axis in space))
+        if space != asked:
+            log.info("wider nets than these have more than the %s parameters of --max-parameters", f"{config.max_parameters:,}")
         for line in outside:
             log.info("not tried first: %s", line)
         yield Session(config, workspace, space, study)

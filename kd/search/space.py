@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import optuna
@@ -23,6 +23,7 @@ _OF_A_SPECIALIST = ("dustbin", "specialist_kind", "init", "own_fraction")
 _OF_A_COMBINATION = ("dustbin_correction", "top_n")
 _FORMS = "NAME=float:LOW:HIGH[:STEP], log:LOW:HIGH, int:LOW:HIGH[:STEP], intlog:LOW:HIGH, cat:A,B,... or NAME=fixed"
 _TOLERANCE = 1e-9
+_MIN_WIDTH, _WIDTH_STEP = 4, 4
 
 PAPER: Mapping[str, Value] = {
     "temperature": 20.0,  # section 3
@@ -75,6 +76,18 @@ class Axis:
         steps = 0.0 if self.step is None else (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=_TOLERANCE)
 
+    def whole_values(self) -> Sequence[int]:
+        """Return all values of an axis of whole numbers, in ascending order."""
+        if self.kind == "cat":
+            return sorted(cast("tuple[int, ...]", self.choices))
+        return range(int(self.low), int(self.high) + 1, 1 if self.step is None else int(self.step))
+
+    def up_to(self, most: int) -> "Axis":
+        """Return the axis of whole numbers without its values above one of them."""
+        if self.kind == "cat":
+            return replace(self, choices=tuple(choice for choice in self.choices if cast("int", choice) <= most))
+        return replace(self, high=float(most))
+
     def text(self) -> str:
         """Return the axis in the form of ``--search``."""
         if self.kind == "cat":
@@ -100,9 +113,10 @@ def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
     """
     axes: dict[str, Axis] = {}
     given: set[str] = set()
-    for item in [*DEFAULT_SPACE.split(";"), *filter(None, (part.strip() for part in config.search.split(";")))]:
+    usual = _usual_items(config)
+    for item in [*usual, *filter(None, (part.strip() for part in config.search.split(";")))]:
         name, form = _name_and_form(item, config)
-        if item not in DEFAULT_SPACE.split(";"):
+        if item not in usual:
             if name in given:
                 raise UserError(f"{item}: {name} is given twice; give it once", field="search")
             given.add(name)
@@ -113,6 +127,26 @@ def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
     if not axes:
         raise UserError("every field is fixed, nothing is left to search", field="search")
     return tuple(axes[name] for name in sorted(axes))
+
+
+def _usual_items(config: TuneConfig) -> list[str]:
+    """Return the default space, in which a width that was asked for is the largest."""
+    items = DEFAULT_SPACE.split(";")
+    if not is_width_asked_for(config):
+        return items
+    # No step leads from a width below the usual ones to itself: it is the one width.
+    step = math.gcd(_WIDTH_STEP, config.width - _MIN_WIDTH)
+    width = f"int:{_MIN_WIDTH}:{config.width}:{step}" if config.width > _MIN_WIDTH else "fixed"
+    return [f"width={width}" if item.startswith("width=") else item for item in items]
+
+
+def is_width_asked_for(config: TuneConfig) -> bool:
+    """Return whether the width is not the default.
+
+    ``mlflow run`` passes each default as if it were typed, and a recorded configuration has them all: a rule that told a typed
+    default from others would search something else each time.
+    """
+    return bool(config.width != type(config).model_fields["width"].default)
 
 
 def first_points(config: TuneConfig, space: Sequence[Axis]) -> tuple[dict[str, dict[str, Value]], list[str]]:

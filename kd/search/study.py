@@ -40,6 +40,7 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dic
         "objective": config.objective,
         "search": ";".join(axis.text() for axis in space),
         "data digest": data_digest,
+        **({"max_parameters": canonical(config.max_parameters)} if config.max_parameters else {}),  # before, none had one
         **common,
     }
 
@@ -107,5 +108,5 @@ def _check_identity(name: str, present: Mapping[str, str], facts: Mapping[str, s
     """Refuse a study whose identity, which is kept in it, is not the one that is asked for."""
     differing = [fact for fact in {**present, **facts} if present.get(fact) != facts.get(fact)]
     if differing:
-        told = "; ".join(f"its {fact} is {present.get(fact)}, not {facts.get(fact)}" for fact in differing[:3])
+        told = "; ".join(f"its {fact} is {present.get(fact, 'none')}, not {facts.get(fact, 'none')}" for fact in differing[:3])
         raise UserError(f"{name}: the study is of something else ({told}); give another name", field="study_name")

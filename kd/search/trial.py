@@ -12,6 +12,7 @@ from kd.machine.processes import myself
 from kd.machine.secrets import masked
 from kd.search.attributes import END, PARAMETERS, POINT, RUN, STOPPED, SURPLUS, WORKER
 from kd.search.candidate import Candidate, Guide
+from kd.search.size import candidate_parameters, is_too_large
 from kd.search.space import Axis
 from kd.search.state import all_trials, earlier_tries, is_surplus, stopped_tries
 from kd.search.storage import without_password
@@ -93,13 +94,15 @@ class TrialRunner:
         try:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
             run.log_settings(without_password(config).recorded())
+            metrics["cost/parameters"] = parameters = self._parameters(config)
+            trial.set_user_attr(PARAMETERS, parameters)
+            _check_size(config, parameters)
             candidate = Candidate(config, self._guide)
-            metrics["cost/parameters"] = candidate.parameters
             for epoch in candidate.epochs():
                 history.append(epoch)
                 if not config.pareto:  # a study of two objectives can't prune
                     _report(trial, epoch["val/accuracy"], len(history), config.epochs)
-            trial.set_user_attr(PARAMETERS, candidate.parameters)  # the last moment to learn that the trial was failed
+            trial.set_user_attr(PARAMETERS, parameters)  # once more: the last moment to learn that the trial was failed
             metrics["val/chosen_accuracy"] = history[-1]["val/accuracy"]
         except BaseException as error:
             state, reason = self._end(trial, error)
@@ -109,7 +112,12 @@ class TrialRunner:
             run.log_epochs(history)
             run.log_metrics({**metrics, "cost/trial_seconds": time.perf_counter() - started})
         accuracy = history[-1]["val/accuracy"]
-        return (accuracy, candidate.parameters) if config.pareto else accuracy
+        return (accuracy, parameters) if config.pareto else accuracy
+
+    def _parameters(self, config: TuneConfig) -> int:
+        """Return how many parameters a candidate has, which is not made yet."""
+        sizes = [len(group) for group in self._guide.groups.values()]
+        return candidate_parameters(config, sizes, self._guide.workspace.dataset)
 
     def _end(self, trial: optuna.Trial, error: BaseException) -> tuple[str, str]:
         """Return in what state an error ends a trial, and why; note whether the trial is to be retried."""
@@ -124,6 +132,16 @@ class TrialRunner:
             trial.set_user_attr(END, masked(str(error)))
             return "failed", str(error)
         return "failed", ""
+
+
+def _check_size(config: TuneConfig, parameters: int) -> None:
+    """End a trial before it is trained if its nets have more parameters than is allowed.
+
+    Raises:
+        TrialPruned: they have.
+    """
+    if is_too_large(config, parameters):
+        raise optuna.TrialPruned(f"not trained: {parameters:,} parameters are more than {config.max_parameters:,}")
 
 
 def _report(trial: optuna.Trial, accuracy: float, epoch: int, epochs: int) -> None:

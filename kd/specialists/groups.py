@@ -249,6 +249,24 @@ def count_groups(spec: str, which: int | Literal["all"], dataset: str, classes: 
     return count or usual_count(len(classes))
 
 
+def least_sizes(spec: str, which: int | Literal["all"], dataset: str, classes: Sequence[str]) -> list[int]:
+    """Return how many classes each group has that is trained, or has at least where a generalist's predictions decide.
+
+    Raises:
+        UserError: as :func:`check_groups`.
+    """
+    given = given_groups(spec, dataset, classes)
+    if given is not None:
+        return [len(group) for group in choose_groups(given, which).values()]
+    count, size = _parse_auto(spec, len(classes))
+    if size is not None:
+        return [size]  # clusters may come to the same classes
+    count = count or usual_count(len(classes))
+    if which != "all" or len(classes) == MIN_CLASSES:
+        return [MIN_GROUP_SIZE]
+    return [MIN_GROUP_SIZE] * (count - 1) + [len(classes) - MIN_GROUP_SIZE * (count - 1)]  # they share out all classes
+
+
 def choose_groups(groups: Sequence[Group], which: int | Literal["all"]) -> dict[int, Group]:
     """Return the groups to train by number: all of them, or one.
 

@@ -16,6 +16,7 @@ from kd.evaluation.intervals import (
     paired_bootstrap,
     paired_difference,
     paired_relative_gain,
+    score_interval,
     t_interval,
     unit_scale,
     verdict,
@@ -52,6 +53,15 @@ def test_wilson_interval_is_the_closed_form(correct: int, n: int) -> None:
     assert interval.n == n
     assert interval.low == pytest.approx(centre - half, abs=1e-9)
     assert interval.high == pytest.approx(centre + half, abs=1e-9)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (1, 3), (912, 1000)])
+def test_the_interval_of_a_share_is_that_of_whole_counts(correct: int, n: int) -> None:
+    whole, shared = wilson_interval(correct, n), score_interval(correct / n, n)
+    assert [shared.low, shared.high] == pytest.approx([whole.low, whole.high], abs=1e-9)
+    assert 0 <= shared.low <= shared.mean <= shared.high <= 1
+    wider = score_interval(correct / n, n / 2)
+    assert wider.high - wider.low > shared.high - shared.low
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])

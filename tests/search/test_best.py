@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from kd.config import SpecialistConfig, TuneConfig
 from kd.errors import UserError
-from kd.search.best import check_place, write_best
+from kd.search.attributes import PARAMETERS
+from kd.search.best import check_place, ranked_trials, write_best
 from kd.search.storage import opened
 from kd.search.study import open_study
 from kd.specialists.groups import groups_text, parse_groups
@@ -39,6 +40,17 @@ def test_what_is_no_file_has_the_name_of_the_best_in_no_output_folder(tmp_path: 
     os.mkfifo(tmp_path / "best.yaml")
     with pytest.raises(UserError, match=r"best\.yaml: not a file, so none can be written there"):
         check_place(tmp_path)
+
+
+def test_of_equal_trials_the_smaller_then_the_older_is_better(url: str) -> None:
+    assert url
+    study = optuna.create_study(direction="maximize")
+    third = (0.1 + 0.2) / 0.9  # as a mean is rounded: not 1 / 3
+    assert third != 1 / 3
+    for accuracy, size in ((0.2, 10), (1 / 3, 500), (third, 400), (1 / 3, 400), (1 / 3, None)):
+        known = {} if size is None else {PARAMETERS: size}
+        study.add_trial(optuna.create_trial(value=accuracy, params={"alpha": 0.5}, distributions=ALPHA, user_attrs=known))
+    assert [trial.number for trial in ranked_trials(study)] == [2, 3, 1, 4, 0]
 
 
 def test_groups_of_classes_with_odd_names_come_back_from_the_file(url: str, tmp_path: Path) -> None:

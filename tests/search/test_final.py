@@ -2,7 +2,8 @@
 
 from kd.config import TuneConfig
 from kd.search.final import systems
-from kd.search.space import PAPER
+from kd.search.size import fitting_config
+from kd.search.space import PAPER, Axis
 
 
 def test_the_winner_is_compared_with_each_different_system_once() -> None:
@@ -16,3 +17,9 @@ def test_the_winner_is_compared_with_each_different_system_once() -> None:
     assert set(systems(config, config)) == {"winner", "paper's values", "winner on hard targets"}
     papers = config.model_copy(update=dict(PAPER))
     assert set(systems(papers.model_copy(update={"control": False}), winner)) == {"winner", "configured"}
+
+
+def test_the_configured_values_are_compared_no_wider_than_max_parameters_allows() -> None:
+    config = TuneConfig.parse({"max_parameters": 20_000})
+    compared = systems(fitting_config(config, [Axis("width", "int", 4, 8, 4)]), config.model_copy(update={"width": 4}))
+    assert [system.config.width for system in compared.values()] == [4, 8, 8, 4]

@@ -25,6 +25,31 @@ def test_the_default_space_is_temperature_on_a_log_scale_alpha_and_width() -> No
     assert (width.kind, width.low, width.high, width.step) == ("int", 4, 32, 4)
 
 
+@pytest.mark.parametrize(
+    ("width", "searched"),
+    [(5, "int:4:5:1"), (6, "int:4:6:2"), (8, "int:4:8:4"), (10, "int:4:10:2"), (16, "int:4:32:4"), (64, "int:4:64:4")],
+)
+def test_a_width_other_than_the_default_is_the_largest_that_is_searched(width: int, searched: str) -> None:
+    options = config(width=width)
+    space = parse_space(options)
+    assert space[-1].text() == f"width={searched}"
+    assert parse_space(config(search=";".join(axis.text() for axis in space))) == space  # it ends at the width, in whole steps
+    points, outside = first_points(options, space)
+    assert [point["width"] for point in points.values()] == [width, width]
+    assert outside == []
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_width_of_no_more_than_the_least_usual_one_is_the_only_one(width: int) -> None:
+    assert [axis.name for axis in parse_space(config(width=width))] == ["alpha", "temperature"]
+
+
+def test_a_search_of_width_rules_over_the_width_that_was_asked_for() -> None:
+    assert parse_space(config(width=8, search="width=int:4:32:4"))[-1].text() == "width=int:4:32:4"
+    assert parse_space(config(width=8, search="width=cat:8,64"))[-1].choices == (8, 64)
+    assert len(parse_space(config(width=8, search="width=fixed"))) == 2
+
+
 def test_search_adds_replaces_and_takes_out() -> None:
     space = parse_space(
         config(search="lr=log:0.01:0.5; depth=int:1:3;init=cat:random,generalist;alpha=fixed;width=intlog:2:64")
@@ -96,7 +121,7 @@ def test_the_configured_and_the_papers_point_come_first() -> None:
 
 
 def test_points_outside_the_space_are_left_out_and_said_to_be() -> None:
-    options = config(width="10", search="temperature=log:1:8")
+    options = config(width="10", search="temperature=log:1:8;width=int:4:32:4")
     points, outside = first_points(options, parse_space(options))
     assert points == {}
     assert outside == [

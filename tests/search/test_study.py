@@ -46,6 +46,8 @@ def test_a_study_whose_creator_died_at_once_gets_its_points(url: str, monkeypatc
         ({"search": "temperature=log:1:10"}, "search"),
         ({"objective": "combined"}, "objective"),
         ({"epochs": "3"}, "its epochs is 20, not 3"),
+        ({"width": "8"}, "its search is .*;width=int:4:32:4, not .*;width=int:4:8:4"),
+        ({"max_parameters": "9000"}, "its max_parameters is none, not 9000"),
     ],
 )
 def test_a_study_of_something_else_is_refused(url: str, change: dict[str, str], message: str) -> None:

@@ -18,7 +18,7 @@ from kd.nets.resnet import ResNet
 from kd.search.attributes import END
 from kd.search.candidate import Guide
 from kd.search.figures import log_figures
-from kd.search.report import note
+from kd.search.report import note, trial_line
 from kd.search.space import parse_space
 from kd.search.state import all_trials, count_finished, stopped_tries
 from kd.search.storage import opened
@@ -36,7 +36,7 @@ def run_trials(config: TuneConfig, guide: Guide, study: optuna.Study, folder: Pa
         runner = TrialRunner(config, guide, parse_space(config), parent.id, study)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
         study.optimize(runner, n_trials=config.trials + 1, catch=(UserError, Surplus))
-        log_figures(parent, study, parse_space(config))
+        log_figures(parent, study, parse_space(config), 100)
     client = mlflow.MlflowClient()
     return [client.get_run(trial.user_attrs["kd.run"]) for trial in study.trials if "kd.run" in trial.user_attrs]
 
@@ -114,7 +114,7 @@ def test_trials_are_runs_with_what_was_searched_and_each_epoch(guide: Guide, stu
         history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/accuracy")
         assert {metric.step: metric.value for metric in history} == pytest.approx(trial.intermediate_values)
     drawn = {path.stem for path in tmp_path.glob("figures/*/*.png")}
-    assert {"contour", "history", "slices", "timeline"} <= drawn
+    assert drawn == {"2_history", "3_accuracy_and_size", "4_settings", "5_temperature_and_alpha", "7_timeline"}
 
 
 def test_a_pruned_trials_run_is_killed_and_tagged(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
@@ -123,6 +123,35 @@ def test_a_pruned_trials_run_is_killed_and_tagged(guide: Guide, study: optuna.St
     assert (run.info.status, run.data.tags["kd.state"]) == ("KILLED", "pruned")
     assert run.data.tags["kd.reason"] == "after epoch 2"
     assert "val/chosen_accuracy" not in run.data.metrics
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+def test_a_trial_that_is_too_large_is_pruned_before_it_is_trained(
+    guide: Guide, url: str, tmp_path: Path, *, pareto: bool
+) -> None:
+    # Depth 1 has 4,934 parameters and depth 2 has 11,094; a width of 4 is the only one.
+    fields = {**SMALL, "objective": "student", "trials": 6, "epochs": 1, "search": "depth=int:1:2", "pareto": pareto}
+    config = TuneConfig.parse({**fields, "max_parameters": 11_093})
+    with opened(url) as storage:
+        study = open_study(storage, "s", {}, {}, pareto=pareto)
+        runs = run_trials(config, guide, study, tmp_path)
+        trials = [trial for trial in all_trials(study) if trial.state != TrialState.FAIL]
+        text = note(config, study, groups="", space=parse_space(config), images=100, comparison="", views="")
+        lines = [trial_line(config, study, trial) for trial in trials]
+    large = [trial.number for trial in trials if trial.params["depth"] == 2]
+    assert 0 < len(large) < 6
+    assert [trial.number for trial in trials if trial.state == TrialState.PRUNED] == large
+    for run, trial, line in zip(runs, trials, lines, strict=False):
+        if trial.number in large:
+            told = "not trained: 11,094 parameters are more than 11,093"
+            assert (run.info.status, run.data.tags["kd.state"], run.data.tags["kd.reason"]) == ("KILLED", "pruned", told)
+            assert run.data.metrics["cost/parameters"] == 11_094
+            assert "val/accuracy" not in run.data.metrics
+            assert f"trial {trial.number}: pruned, 11,094 parameters are more than --max-parameters 11,093 (" in line
+        else:
+            assert run.data.metrics["cost/parameters"] == 4_934
+    assert f"{6 - len(large)} complete, {len(large)} pruned, " in text
+    assert f"({len(large)} pruned untrained: larger than `--max-parameters 11093`)" in text
 
 
 def test_a_trial_whose_loss_is_not_finite_fails_for_good(guide: Guide, study: optuna.Study, tmp_path: Path) -> None:
@@ -141,7 +170,7 @@ def test_a_study_of_two_objectives_keeps_its_front(guide: Guide, tmp_path: Path,
         assert [(run.data.metrics["val/chosen_accuracy"], run.data.metrics["cost/parameters"]) for run in runs] == [
             tuple(trial.values) for trial in two.trials[:3]
         ]
-        text = note(config, two, "", parse_space(config), "", "[trials](#/page)")
-        assert list(tmp_path.glob("figures/*/pareto_front.png"))
+        text = note(config, two, groups="", space=parse_space(config), images=100, comparison="", views="[trials](#/page)")
+        assert list(tmp_path.glob("figures/*/3_accuracy_and_size.png"))
     assert "| trial | val accuracy | parameters | alpha |" in text
     assert text.split("\n\n")[2] == "Side by side: [trials](#/page)."

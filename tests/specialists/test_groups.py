@@ -16,10 +16,12 @@ from kd.machine.text import printable
 from kd.specialists.clustering import Group, auto_groups, covariance
 from kd.specialists.groups import (
     check_groups,
+    choose_groups,
     describe_group,
     fixed_groups,
     given_groups,
     groups_text,
+    least_sizes,
     parse_groups,
     resolve_groups,
 )
@@ -242,6 +244,29 @@ def _assert_valid(groups: tuple[Group, ...], classes: int) -> None:
         assert group == tuple(sorted(set(group)))
         assert set(group) <= set(range(classes))
         assert all(type(number) is int for number in group)
+
+
+@pytest.mark.parametrize("spec", ["auto", "auto:2", "auto:4", "auto:2x3", "0,1;2,3,4", "fixed"])
+@pytest.mark.parametrize("which", ["all", 0])
+@pytest.mark.parametrize("classes", [3, 4, 6, 10])
+def test_groups_have_at_least_the_sizes_that_are_known_before_a_generalist(
+    spec: str, which: int | Literal["all"], classes: int
+) -> None:
+    names = [f"class {number}" for number in range(classes)]
+    predictions = torch.randn(40, classes, generator=torch.Generator().manual_seed(classes)).softmax(dim=1)
+    try:
+        groups = resolve_groups(spec, "folder", names, lambda: predictions, seed=0)
+    except UserError:
+        assert classes < 8  # too few classes for it
+        return
+    sizes = [len(group) for group in choose_groups(groups, which).values()]
+    least = least_sizes(spec, which, "folder", names)
+    assert len(least) <= len(sizes)
+    assert sum(least) <= sum(sizes)
+    if not spec.startswith("auto"):
+        assert least == sizes
+    if spec in {"auto", "auto:2", "auto:4"} and which == "all":
+        assert (len(least), sum(least)) == (len(sizes), sum(sizes))
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(4, 2), (10, 3), (30, 5)])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from kd.evaluation.intervals import Interval, format_interval, unit_scale, verdict
+from kd.evaluation.intervals import Interval, format_interval, t_interval, unit_scale, verdict
 from kd.reports.plots.style import BLUE, GREEN, GREY, INK, LIGHT, ROLE_LOOKS, VERMILLION, Array, new_figure, plain, tidy
 
 MAX_LABEL_LENGTH = 46
@@ -22,6 +22,7 @@ VERDICT_LOOKS = {
 COMBINED_LOOK = (GREEN, "^")
 OTHER_LOOK = (BLUE, "o")
 VERDICT_NAMES = {"null result": "null result (the interval holds zero)"}
+SEED_OFFSET = 0.24
 MILLION, THOUSAND = 1_000_000, 1_000
 
 
@@ -48,6 +49,32 @@ def comparison(
     texts = [f"{accuracy:.1f} %   {_millions(count)}" for accuracy, count in zip(shown[0], parameters, strict=True)]
     _rows(axes, names, texts)
     axes.set_xlabel(f"test accuracy (%), 95 % interval{f', {n}' if n else ''}; dashed: {_shortened(names[0])}")
+    return figure
+
+
+def comparison_over_seeds(
+    names: Sequence[str], accuracies: Sequence[Sequence[float]], parameters: Sequence[int], title: str
+) -> Figure:
+    """Draw the test accuracy of systems that were each trained with the same seeds: a point per seed, the mean, its interval.
+
+    The intervals are Student's t over seeds; a single seed has none. A dashed line carries the first system's mean down the
+    figure.
+    """
+    figure = new_figure(11, 1.9 + 0.62 * len(names), title)
+    axes = figure.subplots()
+    intervals = [t_interval(values) for values in accuracies]
+    shown = _columns(intervals, 100)
+    axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
+    _points(axes, shown, [_look(name) for name in names])
+    for row, values in enumerate(accuracies):
+        axes.plot(100 * np.asarray(values), np.full(len(values), row + SEED_OFFSET), "|", color=INK, markersize=9)
+    left, right = axes.get_xlim()
+    axes.set_xlim(max(left, -0.5), min(right, 100.5))
+    sizes = [_millions(count) for count in parameters]
+    _rows(axes, names, [f"{_percent(interval)}   {size}" for interval, size in zip(intervals, sizes, strict=True)])
+    seeds = len(accuracies[0])
+    spread = f"mean and 95 % interval; lines below: each of n = {seeds} seeds" if seeds > 1 else "one seed, so no interval"
+    axes.set_xlabel(f"test accuracy (%): {spread}; dashed: the first")
     return figure
 
 
@@ -148,6 +175,11 @@ def _in_two_lines(label: str) -> str:
 
 def _shortened(label: str) -> str:
     return plain(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1].rstrip()}…")
+
+
+def _percent(interval: Interval) -> str:
+    text, _, _ = format_interval(interval, signed=False).rpartition(", n = ")  # the axis has n
+    return text.removesuffix(" (no interval)")
 
 
 def _in_words(interval: Interval, unit: str) -> str:

@@ -11,6 +11,7 @@ from kd.machine.output import Verbosity, verbosity
 from kd.search.attributes import PARENT_RUN, study_attribute
 from kd.search.session import Session
 from kd.search.shared import Shared, read_shared
+from kd.search.space import Axis
 from kd.tracking.ready import tracking_uri
 
 
@@ -20,6 +21,7 @@ class WorkOrder:
 
     config: Mapping[str, Any]
     """The command's, with the run of the study's teacher and the study's name."""
+    space: tuple[Axis, ...]
     shared: Shared
     parent_run: str
     """The study's."""
@@ -39,6 +41,7 @@ def work_order(session: Session, number: int, *, leads: bool) -> WorkOrder:
         raise UserError(f"{session.study.study_name}: the study has lost what its trials share; give another name")
     return WorkOrder(
         config={**session.config.model_dump(), "teacher": shared.teacher},
+        space=session.space,
         shared=shared,
         parent_run=parent_run,
         number=number,

@@ -22,7 +22,6 @@ from kd.machine.signals import ask_to_stop, check_stop, note_signals
 from kd.machine.terminal import guard_terminal
 from kd.search.sampling import create_pruner, create_sampler
 from kd.search.shared import load_guide
-from kd.search.space import parse_space
 from kd.search.state import all_trials, count_left
 from kd.search.storage import opened
 from kd.search.study import load_study
@@ -79,7 +78,7 @@ def _run_trials(order: WorkOrder) -> None:
     with opened(config.storage) as storage:
         study = load_study(storage, config.study_name, create_pruner(config))
         study.sampler = create_sampler(config, study, worker=order.number, leads=order.leads)
-        runner = TrialRunner(config, guide, parse_space(config), order.parent_run, study)
+        runner = TrialRunner(config, guide, order.space, order.parent_run, study)
         while count_left(all_trials(study), config.trials) > 0 and not is_time_up(study):
             check_stop()
             run_one(study, runner)

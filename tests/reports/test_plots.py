@@ -679,3 +679,115 @@ def test_a_figure_saves_as_png_of_its_own_size() -> None:
     figure.savefig(file, format="png")
     width, height = (int.from_bytes(file.getvalue()[start : start + 4], "big") for start in (16, 20))
     assert (width, height) == (int(figure.get_figwidth() * 120), int(figure.get_figheight() * 120))
+
+
+# Searches
+
+
+def course_of(count: int, bad: int = 0) -> Figure:
+    accuracies = [0.1] * bad + [0.9 + 0.001 * (number % 50) for number in range(count - bad)]
+    others = {"pruned": [count, count + 2], "failed": [count + 1]}
+    return plots.search_history(range(count), accuracies, "x", others=others, interval=Interval(0.95, 0.93, 0.97, 500))
+
+
+def texts_of_legend(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_the_course_of_a_search_shows_the_best_so_far_and_how_others_ended() -> None:
+    figure = plots.search_history([0, 2, 3], [0.5, 0.8, 0.7], "x", others={"pruned": [1], "failed": []})
+    (axes,) = figure.axes
+    best = next(line for line in axes.lines if line.get_label() == "best so far")
+    assert ys(best).tolist() == [50, 80, 80]
+    star = next(line for line in axes.lines if line.get_marker() == "*")
+    assert (xs(star)[0], ys(star)[0]) == (2, 80)
+    assert texts_of_legend(figure) == ["best so far", "best: trial 2", "pruned: 1"]
+    assert_readable(figure)
+
+
+def test_a_few_bad_trials_do_not_flatten_the_others() -> None:
+    figure = course_of(40, bad=3)
+    (axes,) = figure.axes
+    assert axes.get_ylim()[0] > 80
+    assert any("triangles: 3 below" in text for text in texts(figure))
+    assert_readable(figure)
+
+
+def test_the_settings_of_a_search_are_on_the_scale_on_which_they_were_searched() -> None:
+    settings = [
+        plots.Setting("lr", [0.01, 0.1, 0.5], is_log=True),
+        plots.Setting("width", [4, 8, 16]),
+        plots.Setting("init", ["random", "generalist", "random"]),
+    ]
+    figure = plots.searched_settings(settings, [0.5, 0.9, 0.7], "x", best=1)
+    lr, width, init = figure.axes
+    assert (lr.get_xscale(), width.get_xscale()) == ("log", "linear")
+    assert tick_labels(init) == ["generalist", "random"]
+    stars = [(xs(line)[0], ys(line)[0]) for axes in figure.axes for line in axes.lines if line.get_marker() == "*"]
+    assert stars == [(0.1, 90), (8, 90), (0, 90)]
+    assert "n = 3" in " ".join(texts(figure))
+    assert_readable(figure)
+
+
+def test_the_front_goes_from_the_smallest_net_to_the_most_accurate_one() -> None:
+    figure = plots.accuracy_and_size(
+        [0, 3, 5, 7], [0.9, 0.7, 0.8, 0.6], [9000, 1000, 4000, 2000], [True, True, True, False], "x"
+    )
+    (axes,) = figure.axes
+    front = next(line for line in axes.lines if str(line.get_label()).startswith("front"))
+    assert (xs(front).tolist(), ys(front).tolist()) == ([1000, 4000, 9000], [70, 80, 90])
+    assert [text.get_text() for text in axes.texts] == ["3", "5", "0"]
+    assert_readable(figure)
+
+
+def test_importances_are_shares_from_the_largest_on() -> None:
+    figure = plots.importances({"alpha": 0.25, "lr": 0.7, "width": 0.05}, "x", best=5, trials=40)
+    (axes,) = figure.axes
+    assert tick_labels(axes, "y") == ["lr", "alpha", "width"]
+    assert [text.get_text() for text in axes.texts] == ["70 %", "25 %", "5 %"]
+    assert "best 5 trials from all 40" in axes.get_xlabel()
+    assert_readable(figure)
+
+
+def test_the_timeline_has_a_bar_per_trial_by_how_it_ended() -> None:
+    figure = plots.timeline([0, 1, 2], [0, 0, 60], [60, 30, 600], ["complete", "pruned", "complete"], "x")
+    (axes,) = figure.axes
+    drawn = sorted((patch.get_y() + 0.4, patch.get_x(), patch.get_width()) for bar in bars(axes) for patch in bar.patches)
+    assert np.allclose(drawn, [(0, 0, 1), (1, 0, 0.5), (2, 1, 9)])
+    assert "minutes" in axes.get_xlabel()
+    assert texts_of_legend(figure) == ["complete: 2", "pruned: 1"]
+    assert_readable(figure)
+
+
+def test_a_comparison_over_seeds_shows_each_seed_beside_mean_and_interval() -> None:
+    names = ["winner: T=9.96 alpha=0.428 width=8 depth=1 lr=0.0123", "winner on hard targets"]
+    figure = plots.comparison_over_seeds(names, [[0.8, 0.9, 1.0], [0.7, 0.7, 0.7]], [19_074, 812], "x")
+    (axes,) = figure.axes
+    seeds = [xs(line).tolist() for line in axes.lines if line.get_marker() == "|"]
+    assert seeds == [pytest.approx([80, 90, 100]), pytest.approx([70, 70, 70])]
+    told = [text.get_text() for text in axes.texts]
+    assert told == ["90.0 % [65.2, 114.8]   19.1 k parameters", "70.0 % [70.0, 70.0]   812 parameters"]  # t of 2 is 4.303
+    assert "each of n = 3 seeds" in axes.get_xlabel()
+    assert_readable(figure)
+    alone = plots.comparison_over_seeds(["a"], [[0.5]], [5], "x")
+    assert "one seed, so no interval" in alone.axes[0].get_xlabel()
+    assert [text.get_text() for text in alone.axes[0].texts] == ["50.0 %   5 parameters"]
+    assert_readable(alone)
+
+
+@pytest.mark.parametrize("count", [2, 11, 400])
+def test_figures_of_a_search_are_readable_for_any_number_of_trials(count: int) -> None:
+    rng = np.random.default_rng(count)
+    accuracies = rng.uniform(0.1, 0.99, count).tolist()
+    wide = plots.Setting("temperature", np.exp(rng.uniform(0, 3, count)).tolist(), is_log=True)
+    fine = plots.Setting("weight decay", np.exp(rng.uniform(-16, -2, count)).tolist(), is_log=True)
+    sizes = rng.integers(1000, 10**7, count).tolist()
+    front = [size == min(sizes) for size in sizes]
+    title = f"Val accuracy by trial: mein-büro-student-98c80243, {count} complete trials"
+    assert_readable(course_of(count))
+    assert_readable(plots.searched_settings([wide, fine] * 3, accuracies, title, best=0))
+    assert_readable(plots.two_settings(wide, fine, accuracies, title, best=1))
+    assert_readable(plots.accuracy_and_size(range(count), accuracies, sizes, front, title))
+    begun, ended = [3.0 * number for number in range(count)], [3.0 * number + 2 for number in range(count)]
+    assert_readable(plots.timeline(range(count), begun, ended, ["complete"] * count, title))

@@ -19,6 +19,9 @@ FAR_BELOW, LEAST_RANGE = 4.0, 0.02
 STATE_LOOKS = {"complete": (BLUE, ""), "pruned": (LIGHT, ""), "failed": (VERMILLION, "///")}
 BEST = {"marker": "*", "markersize": 15, "color": VERMILLION, "markeredgecolor": "white", "linestyle": "none", "zorder": 5}
 MAX_LABELLED = 25
+FEW_DECADES, MAX_LOG_TICKS = 2.0, 5
+EDGE_SHARE = 0.12
+"""Room below the triangles at the lower edge, of the range above it: their number stands there."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def searched_settings(settings: Sequence[Setting], accuracies: Sequence[float], 
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for number, axes in enumerate(panels.flat):
         if number >= len(settings):
-            axes.set_visible(False)
+            axes.remove()
             continue
         setting = settings[number]
         x = _placed(axes, setting)
@@ -204,13 +207,15 @@ def _dots(  # noqa: PLR0913 - how they look
 ) -> None:
     """Draw a dot per trial; those far below all others are triangles at the lower edge, and are counted."""
     values = np.asarray(accuracies, dtype=np.float64)
-    floor = _floor(accuracies if of is None else of)
+    every = accuracies if of is None else of
+    floor, top = _floor(every), float(np.max(every))
     low = values < floor
     axes.plot(x[~low], 100 * values[~low], "o", color=colour, alpha=0.75, markeredgecolor="none", zorder=3, label=label)
     if low.any():
         axes.plot(x[low], np.full(low.sum(), 100 * floor), "v", color=colour, markerfacecolor="white", zorder=3)
         text = f"triangles: {low.sum()} below {100 * floor:.1f} %"
         axes.text(0.02, 0.03, text, transform=axes.transAxes, fontsize=8.5, color=INK)
+        axes.set_ylim(bottom=100 * (floor - EDGE_SHARE * (top - floor)))
 
 
 def _placed(axes: Axes, setting: Setting, side: str = "x") -> Array:
@@ -234,6 +239,7 @@ def _log_ticks(axes: Axes, side: str, values: Array) -> None:
     """Label a log scale in plain numbers, at as many as a scale of this range has room for."""
     axis = axes.xaxis if side == "x" else axes.yaxis
     decades = np.log10(values.max() / values.min()) if len(values) and values.min() > 0 else 1.0
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))  # noqa: PLR2004 - decades
+    locator = LogLocator(subs=(1.0, 2.0, 5.0)) if decades < FEW_DECADES else LogLocator(numticks=MAX_LOG_TICKS)
+    axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())

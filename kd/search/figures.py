@@ -68,6 +68,7 @@ def _figures(
             numbers,
             accuracies,
             f"Val accuracy by trial: {title}",
+            best=winner,
             others=_others(study),
             interval=interval,
         ),

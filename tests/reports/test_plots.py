@@ -687,7 +687,8 @@ def test_a_figure_saves_as_png_of_its_own_size() -> None:
 def course_of(count: int, bad: int = 0) -> Figure:
     accuracies = [0.1] * bad + [0.9 + 0.001 * (number % 50) for number in range(count - bad)]
     others = {"pruned": [count, count + 2], "failed": [count + 1]}
-    return plots.search_history(range(count), accuracies, "x", others=others, interval=Interval(0.95, 0.93, 0.97, 500))
+    interval = Interval(0.95, 0.93, 0.97, 500)
+    return plots.search_history(range(count), accuracies, "x", best=count - 1, others=others, interval=interval)
 
 
 def texts_of_legend(figure: Figure) -> list[str]:
@@ -696,13 +697,13 @@ def texts_of_legend(figure: Figure) -> list[str]:
 
 
 def test_the_course_of_a_search_shows_the_best_so_far_and_how_others_ended() -> None:
-    figure = plots.search_history([0, 2, 3], [0.5, 0.8, 0.7], "x", others={"pruned": [1], "failed": []})
+    figure = plots.search_history([0, 2, 3], [0.5, 0.8, 0.8], "x", best=2, others={"pruned": [1], "failed": []})
     (axes,) = figure.axes
     best = next(line for line in axes.lines if line.get_label() == "best so far")
     assert ys(best).tolist() == [50, 80, 80]
     star = next(line for line in axes.lines if line.get_marker() == "*")
-    assert (xs(star)[0], ys(star)[0]) == (2, 80)
-    assert texts_of_legend(figure) == ["best so far", "best: trial 2", "pruned: 1"]
+    assert (xs(star)[0], ys(star)[0]) == (3, 80)  # of ties the one that is taken
+    assert texts_of_legend(figure) == ["best so far", "best: trial 3", "pruned: 1"]
     assert_readable(figure)
 
 

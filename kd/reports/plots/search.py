@@ -34,11 +34,12 @@ class Setting:
     """Whether it was searched on a log scale."""
 
 
-def search_history(
+def search_history(  # noqa: PLR0913 - complete trials, others, and how sure the best is
     numbers: Sequence[int],
     accuracies: Sequence[float],
     title: str,
     *,
+    best: int,
     others: Mapping[str, Sequence[int]],
     interval: Interval | None = None,
 ) -> Figure:
@@ -48,6 +49,7 @@ def search_history(
         numbers: of the complete trials, ascending.
         accuracies: theirs on val.
         title: of the figure.
+        best: the place of the winner, which may tie with others.
         others: numbers of the trials that have no accuracy, by how they ended.
         interval: of the best one.
     """
@@ -58,8 +60,7 @@ def search_history(
         axes.axhspan(100 * interval.low, 100 * interval.high, color=LIGHT, alpha=0.6, zorder=0, label=label)
     axes.step(numbers, 100 * np.maximum.accumulate(accuracies), where="post", color=BLUE, label="best so far")
     _dots(axes, np.asarray(numbers, dtype=np.float64), accuracies)
-    place = int(np.argmax(accuracies))
-    axes.plot(numbers[place], 100 * accuracies[place], label=f"best: trial {numbers[place]}", **_best())
+    axes.plot(numbers[best], 100 * accuracies[best], label=f"best: trial {numbers[best]}", **_best())
     for (state, which), colour in zip(others.items(), (GREY, VERMILLION), strict=False):
         if which:
             ticks = axes.get_xaxis_transform()

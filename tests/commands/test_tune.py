@@ -21,7 +21,16 @@ BETTER = {"winner": [0.92, 0.90, 0.91], "configured": [0.82, 0.80, 0.81], "winne
 
 def outcome(tests: Mapping[str, Sequence[float]], at_edge: str = "") -> Outcome:
     return Outcome(
-        RUN, "http://h/#/view", "digits-1", 7, 0.93, Path("/best.yaml"), "kd student --config best.yaml", tests, at_edge
+        run=RUN,
+        view="http://h/#/view",
+        study="digits-1",
+        trial=7,
+        val_accuracy=0.93,
+        certainty="trial 7: val accuracy 93.0 % [87.0, 96.3], n = 120",
+        best_file=Path("/best.yaml"),
+        command="kd student --config best.yaml",
+        tests=tests,
+        at_edge=at_edge,
     )
 
 
@@ -31,6 +40,7 @@ def test_the_winner_is_compared_with_each_other_system() -> None:
     assert lines[0].startswith("winner, trial 7: +10")
     assert lines[0].endswith("seeds: gain (against configured)")
     assert lines[2:] == [
+        "trial 7: val accuracy 93.0 % [87.0, 96.3], n = 120",
         "settings: /best.yaml; kd student --config best.yaml trains the model",
         f"run: {'1' * 32}",
         "to see it: http://h/#/run",
@@ -58,7 +68,10 @@ def test_what_to_try_next_follows_from_what_was_found(tests: Mapping[str, Sequen
 
 def test_without_a_comparison_the_winner_is_told_by_its_accuracy_on_val() -> None:
     answer = study_answer(outcome({}))
-    assert answer.lines[0][0] == "winner, trial 7: 93.00% on val; it was not compared on test"
+    assert [line for line, _ in answer.lines[:2]] == [
+        "winner, trial 7: it was not compared on test",
+        "trial 7: val accuracy 93.0 % [87.0, 96.3], n = 120",
+    ]
     assert answer.record["verdict"] is None
 
 
@@ -78,6 +91,11 @@ def test_a_winner_at_the_edge_of_the_search_is_told(axis: Axis, value: object, t
     said = edge_advice(axis, value)
     assert said.startswith(told)
     assert bool(said) == bool(told)
+
+
+def test_no_larger_net_is_advised_where_the_size_was_asked_for() -> None:
+    assert edge_advice(Axis("width", "int", 4, 8, 4), 8, {"width"}) == ""
+    assert edge_advice(Axis("temperature", "log", 1, 20), 20.0, {"width"}).startswith("temperature 20 is the largest")
 
 
 def test_a_search_says_what_it_will_run() -> None:

@@ -259,8 +259,7 @@ def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, 
     assert history.data.metrics["val/chosen_accuracy"] == best.value
     assert set(history.data.params) == {"alpha", "width"}
     note = parent.data.tags["mlflow.note.content"]
-    assert str(history.info.run_name).startswith(f"trial {best.number} ")
-    assert f"[{history.info.run_name}](#/experiments/0/runs/{history.info.run_id}?workflowType=machine_learning)" in note
+    assert f"[trial {best.number}](#/experiments/0/runs/{history.info.run_id}?workflowType=machine_learning)" in note
     assert "kd specialist --config best.yaml" in note
     assert "## On test" in note
     finals = {run.info.run_name.partition(" T=")[0] for run in commands.runs("final")}

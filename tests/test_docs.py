@@ -1,19 +1,22 @@
 """README and the pages of docs/: their links lead somewhere, their commands are ones that kd takes, their settings are all."""
 
 import itertools
+import os
 import re
 import runpy
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from forked import Forked
 
 from kd.cli import COMMANDS, parse
 
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/glossary.md", "docs/settings.md", "docs/costs.md"]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def text_of(page: Path) -> str:
@@ -29,7 +32,9 @@ def anchors(markdown: str) -> set[str]:
 def commands_in(markdown: str) -> list[list[str]]:
     """Return the commands in a page's shell blocks, word by word, without variables set in front."""
     found = []
-    for block in _BLOCK.findall(markdown):
+    for language, block in _BLOCK.findall(markdown):
+        if language not in {"bash", "sh", "console"}:
+            continue
         for line in block.replace("\\\n", " ").splitlines():
             words: list[str] = []
             for word in [*shlex.split(line.removeprefix("$ "), comments=True), ";"]:
@@ -86,3 +91,25 @@ def test_mlflow_runs_the_entry_points_of_a_page(root: Path, page: str) -> None:
 def test_the_page_of_settings_is_what_the_configurations_make(root: Path) -> None:
     made = runpy.run_path(str(root / "docs" / "make_settings.py"))["page"]()
     assert text_of(root / "docs" / "settings.md") == made, "docs/settings.md is out of date: python docs/make_settings.py"
+
+
+def kinds(lines: Sequence[str]) -> list[str]:
+    """Return of what kind each line is: numbers, names of runs and the verdict differ between processors."""
+    plain = (re.sub(r"(gain|loss|null result) \(", "verdict (", line) for line in lines)
+    return [re.sub(r"(/[\w/.-]*)?[0-9a-f.+-]*\d[0-9a-f.]*(\.pt2)?", "N", line) for line in plain]
+
+
+def test_the_first_command_ends_as_readme_shows(root: Path, tmp_path: Path, mlflow_store: Callable[..., str]) -> None:
+    readme = text_of(root / "README.md")
+    [words] = [words for words in commands_in(readme) if words[:2] == ["kd", "student"] and "--data" not in words]
+    assert words in commands_in(text_of(root / "docs" / "guide.md"))
+    store = mlflow_store(tmp_path)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": store}
+    output = tmp_path / "output"
+    with Forked(words[1:], tmp_path, env, output) as process:
+        assert process.wait(200) == 0, output.read_text()
+    said = [line.replace(f"mlflow ui --backend-store-uri {store}", "mlflow ui") for line in output.read_text().splitlines()]
+    [shown] = [block.splitlines() for _, block in _BLOCK.findall(readme) if block.startswith("3 nets to train")]
+    assert shown[0] in said
+    shown_end = kinds(shown[shown.index("...") + 1 :])
+    assert shown_end == [line for line in kinds(said) if not line.startswith("next: ")][-len(shown_end) :]

@@ -742,6 +742,11 @@ def test_the_front_goes_from_the_smallest_net_to_the_most_accurate_one() -> None
     assert_readable(figure)
 
 
+def test_equal_trials_of_the_front_have_one_label() -> None:
+    figure = plots.accuracy_and_size([4, 2, 3], [0.9, 0.7, 0.7], [9000, 1000, 1000], [True, True, True], "x")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["2 (+1)", "4"]
+
+
 def test_importances_are_shares_from_the_largest_on() -> None:
     figure = plots.importances({"alpha": 0.25, "lr": 0.7, "width": 0.05}, "x", best=5, trials=40)
     (axes,) = figure.axes

@@ -28,6 +28,7 @@ from PIL import Image
 from kd.config import SpecialistConfig
 from kd.data.load import load_dataset
 from kd.search.attributes import WORKER
+from kd.search.best import ranked_trials
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import opened
 
@@ -150,7 +151,7 @@ def test_a_study_survives_a_kill_and_a_stop_and_the_same_command_resumes_it(
         assert "Traceback" not in log
         assert_done(commands, lost)
         with commands.study() as study:
-            assert_the_best_is_told(commands, commands.runs("study")[0], study.best_trial, tmp_path)
+            assert_the_best_is_told(commands, commands.runs("study")[0], ranked_trials(study)[0], tmp_path)
 
 
 def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up(

@@ -145,10 +145,12 @@ def accuracy_and_size(
     best = 100 * np.asarray(accuracies)[order]
     label = "front: none is both more accurate and smaller"
     axes.step(sizes[order], best, where="post", color=BLUE, marker="o", markersize=7, label=label)
+    equal: dict[tuple[float, float], list[int]] = {}
     for place, y in zip(order, best, strict=True):
-        axes.annotate(
-            f"{numbers[place]}", (sizes[place], y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=INK
-        )
+        equal.setdefault((sizes[place], y), []).append(numbers[place])
+    for point, which in equal.items():
+        label = f"{min(which)}" + (f" (+{len(which) - 1})" if len(which) > 1 else "")
+        axes.annotate(label, point, (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
     axes.set_xlabel("parameters")
     axes.set_ylabel("val accuracy (%)")
     axes.margins(y=0.08)

@@ -66,7 +66,7 @@ def comparison_over_seeds(
     shown = _columns(intervals, 100)
     axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
     _points(axes, shown, [_look(name) for name in names])
-    for row, values in enumerate(accuracies):
+    for row, values in enumerate(accuracies if len(accuracies[0]) > 1 else []):
         axes.plot(100 * np.asarray(values), np.full(len(values), row + SEED_OFFSET), "|", color=INK, markersize=9)
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -0.5), min(right, 100.5))

@@ -5,7 +5,7 @@ from pathlib import Path
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.defaults import ALPHA, TEMPERATURE, VIEWS
-from kd.distillation.job import check_net
+from kd.distillation.net_check import check_net
 from kd.distillation.plan import (
     check_recipe,
     check_shift,
@@ -26,7 +26,7 @@ from kd.training.recipe import Recipe
 
 
 def train(
-    net: Net, dataset: Dataset, recipe: Recipe | None = None, *, name: str = "teacher", device: str = "auto", **settings: int
+    net: Net, dataset: Dataset, recipe: Recipe | None = None, *, name: str = "teacher", device: str = "auto", **settings: object
 ) -> Trained:
     """Train a net on hard targets alone and on all classes, such as a teacher.
 
@@ -34,19 +34,24 @@ def train(
     recipe's seed.
 
     Args:
-        net: ``resnet`` or ``pooled``; a module to start from (a copy is trained), or a function of (num_classes,
+        net: ``resnet`` or ``pooled``, ``torchvision:NAME``, ``timm:NAME``, ``package.module:function`` or
+            ``path/to/file.py:function``; a module to start from (a copy is trained), or a function of (num_classes,
             in_channels) that returns one. It maps normalised images (B, C, H, W) to logits (B, num_classes).
         dataset: the images.
         recipe: how to train; None: :class:`Recipe` with its defaults.
         name: name of the training, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        settings: ``depth`` (blocks per stage) and ``width`` (channels of the first stage) of a net by name.
+        settings: ``depth`` (blocks per stage) and ``width`` (channels of the first stage) of kd's own nets; arguments of
+            others by name, and ``small_stem=True`` to make their first layers fit for images of less than 64 px.
 
     Raises:
         UserError: no such net or device, a net that does not fit the images, a batch larger than the training split, or a
             loss that is not finite.
     """
-    return carry_out(hard_targets_job(net_spec(net, settings), dataset, recipe or Recipe(), resolve_device(device), name=name))
+    on, spec = resolve_device(device), net_spec(net, settings)
+    job = hard_targets_job(spec, dataset, recipe or Recipe(), on, name=name)
+    check_net(spec, dataset, dataset.num_classes, on, name)
+    return carry_out(job)
 
 
 def distil(  # noqa: PLR0913 - the choices of one distillation
@@ -62,7 +67,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     targets: TeacherTargets | None = None,
     name: str = "student",
     device: str = "auto",
-    **settings: int,
+    **settings: object,
 ) -> Trained:
     """Distil a teacher into a net on all classes, beside its control (paper, section 2).
 
@@ -84,7 +89,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
             memory.
         name: name of the training, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        settings: ``depth`` and ``width`` of a net by name.
+        settings: as in :func:`train`.
 
     Returns:
         The distilled net; its ``control`` is beside it.

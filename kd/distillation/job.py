@@ -11,12 +11,11 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.data.views import Augmentation
 from kd.distillation.fingerprint import fingerprint
-from kd.distillation.fits import answer_shape
+from kd.distillation.net_check import check_answers
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
-from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
 from kd.machine.activity import doing
@@ -95,7 +94,7 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         model.load_state_dict(weights)
     elif job.start is not None:
         log.info("%s: the generalist's net is another one: starting from random weights", job.name)
-    _check_answers(job.net.name, model.to(job.device), job.dataset, len(task.classes), job.device, job.label)
+    check_answers(job.net.name, model.to(job.device), job.dataset, len(task.classes), job.device, job.label)
     trainer = Trainer(
         model,
         task.train.to(job.device),
@@ -105,31 +104,6 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         epoch_rows=task.epoch_rows(job.recipe.seed),
     )
     return trainer, "random" if weights is None else "generalist"
-
-
-def check_net(net: NetSpec, dataset: Dataset, num_classes: int, device: torch.device, label: str) -> None:
-    """Create a net and try it on one image, before anything costly.
-
-    Raises:
-        UserError: it can't be created, can't take the images, has nothing to train, or gives other than one logit per class.
-    """
-    with torch.random.fork_rng(devices=[]):
-        model = Classifier(net.create(num_classes, dataset.image_shape[0]), dataset.mean, dataset.std)
-    _check_answers(net.name, model.to(device), dataset, num_classes, device, label)
-
-
-def _check_answers(  # noqa: PLR0913, PLR0917 - what is tried, on what
-    name: str, model: nn.Module, dataset: Dataset, num_classes: int, device: torch.device, label: str
-) -> None:
-    shape = answer_shape(model, dataset, device, f"{name} can't take images", "give a net that can", "net")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError(f"{name} has no parameters to train; give a net that has", field="net")
-    if shape != (1, num_classes):
-        raise UserError(
-            f"{name} answers an image with {shape[1:]}, not with {num_classes} logits, one per class of {label}; "
-            "give a function of (num_classes, in_channels)",
-            field="net",
-        )
 
 
 def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[ScoredEpoch[Scores]]:

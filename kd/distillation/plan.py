@@ -46,7 +46,7 @@ def plan_distillation(  # noqa: PLR0913 - as distil
     temperature: float,
     alpha: float,
     control: bool,
-    **settings: int,
+    **settings: object,
 ) -> Distillation:
     """Return the choices of a distillation from the arguments of :func:`distil`.
 

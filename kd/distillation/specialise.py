@@ -9,7 +9,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
 from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N
-from kd.distillation.job import check_net
+from kd.distillation.net_check import check_net
 from kd.distillation.plan import (
     Distillation,
     check_recipe,
@@ -82,7 +82,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     control: bool = True,
     targets: TeacherTargets | None = None,
     device: str = "auto",
-    **settings: int,
+    **settings: object,
 ) -> list[Trained]:
     """Train one specialist per group of classes, guided by a generalist, each beside its control (paper, section 5.2).
 

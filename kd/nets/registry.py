@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from kd.errors import UserError, reason
-from kd.nets.names import LARGE
+from kd.nets.named import creator, is_named_elsewhere
+from kd.nets.names import ELSEWHERE, LARGE
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
+from kd.nets.small_stem import SMALL_STEM, with_small_stem
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "pooled": PooledResNet}
 """Constructors of the nets by :data:`~kd.nets.names.NetName`; each takes (num_classes, in_channels, depth, width)."""
@@ -29,31 +31,41 @@ class NetSpec:
     name: str
     create: Callable[[int, int], nn.Module]
     """Maps (num_classes, in_channels) to a module from normalised images (B, C, H, W) to logits (B, num_classes)."""
-    settings: Mapping[str, int] = field(default_factory=dict)
-    """Depth and width; empty for a net that has no such settings."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Depth and width of kd's own nets, the arguments of others by name; empty for a module."""
     is_own: bool = False
-    """Whether it is the caller's own: its name alone does not say which net it is."""
+    """Whether it is none of kd's: its name alone does not say which net it is."""
+    origin: str = ""
+    """What tells the file or library that it is from from other versions of it."""
 
     def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
         """Return all that tells this net from others, for fingerprints: for the caller's own also its code and weights."""
         source = _source(self.create, num_classes, in_channels) if self.is_own else ""
-        return {"name": self.name, "settings": dict(self.settings), "source": source}
+        settings = {
+            name: value if isinstance(value, str | int | float) else repr(value) for name, value in self.settings.items()
+        }
+        return {"name": self.name, "settings": settings, "source": source, "origin": self.origin}
 
 
-def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping[str, int] = LARGE) -> NetSpec:
+def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapping[str, int] = LARGE) -> NetSpec:
     """Return a net of any form as one that can be created again and again.
 
     Args:
         net: a name, a module (each training starts from a copy of it) or a function of (num_classes, in_channels).
-        settings: ``depth`` and ``width`` of a net by name.
+        settings: ``depth`` and ``width`` of kd's own nets; of other nets by name the arguments that they take, and
+            ``small_stem``, whether their first layers are made fit for small images.
         usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
         UserError: there is no net of that name, no such setting, one below 1, or a net without settings was given some.
     """
+    if isinstance(net, str) and is_named_elsewhere(net):
+        return _named_elsewhere(net, settings or {})
     if isinstance(net, str):
         if net not in NETS:
-            raise UserError(f"unknown net {net!r}; choose one of {', '.join(NETS)}, or give a module", field="net")
+            raise UserError(
+                f"unknown net {net!r}; choose one of {', '.join([*NETS, *ELSEWHERE])}, or give a module", field="net"
+            )
         create, sizes = NETS[net], {**usual, **_checked(settings or {})}
         return NetSpec(net, lambda classes, channels: create(classes, channels, **sizes), sizes)
     if settings:
@@ -63,6 +75,19 @@ def net_spec(net: Net, settings: Mapping[str, int] | None = None, usual: Mapping
     # A copy: a function that returns the same module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
     return NetSpec(own, lambda classes, channels: _created(own, net, classes, channels), is_own=True)
+
+
+def _named_elsewhere(name: str, settings: Mapping[str, object]) -> NetSpec:
+    args = {key: value for key, value in settings.items() if key != SMALL_STEM}
+    create, origin = creator(name, args)
+
+    def created(num_classes: int, in_channels: int) -> nn.Module:
+        net = _created(name, create, num_classes, in_channels)
+        if settings.get(SMALL_STEM):
+            with_small_stem(net, name)
+        return net
+
+    return NetSpec(name, created, settings, is_own=True, origin=origin)
 
 
 def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> nn.Module:
@@ -75,7 +100,8 @@ def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, 
     return copy.deepcopy(created)
 
 
-def _checked(settings: Mapping[str, int]) -> Mapping[str, int]:
+def _checked(settings: Mapping[str, object]) -> Mapping[str, int]:
+    sizes = {}
     for name, value in settings.items():
         if name not in LARGE:
             raise UserError(
@@ -83,7 +109,8 @@ def _checked(settings: Mapping[str, int]) -> Mapping[str, int]:
             )
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{value!r} can't be a net's {name}; give 1 or more", field=name)
-    return settings
+        sizes[name] = value
+    return sizes
 
 
 def _source(create: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> str:

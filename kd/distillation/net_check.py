@@ -12,10 +12,10 @@ from kd.data.dataset import Dataset
 from kd.distillation.fits import answer_shape
 from kd.errors import UserError, reason
 from kd.evaluation.predict import predict_images
-from kd.nets.channels import RepeatedChannels
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds
 from kd.nets.exported import read_model, write_program
+from kd.nets.notes import notes
 from kd.nets.registry import NetSpec
 
 log = logging.getLogger("kd")
@@ -49,9 +49,8 @@ def check_net(net: NetSpec, dataset: Dataset, num_classes: int, device: torch.de
         check_answers(net.name, model.to(device), dataset, num_classes, device, label)
         if not net.is_own:
             return
-        for part in model.modules():
-            if isinstance(part, RepeatedChannels):
-                log.info("%s: grey images are repeated into %d channels", net.name, part.channels)
+        for note in notes(model.net):
+            log.info("%s: %s", net.name, note)
         _check_learning(net.name, model, dataset, device)
         _check_export(net.name, model, dataset, num_classes)
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from kd.nets.notes import note
+
 
 class RepeatedChannels(nn.Module):
     """A net that expects more channels than the images have: the one of a grey image is repeated."""
@@ -11,6 +13,7 @@ class RepeatedChannels(nn.Module):
         super().__init__()
         self.net = net
         self.channels = channels
+        note(self, f"grey images are repeated into {channels} channels")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 1, H, W) to the net's answer to (B, channels, H, W)."""

@@ -5,17 +5,21 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from kd.errors import UserError, reason
+from kd.nets.channels import RepeatedChannels
 from kd.nets.named import creator, is_named_elsewhere
 from kd.nets.names import ELSEWHERE, LARGE
+from kd.nets.notes import note
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
 from kd.nets.small_stem import SMALL_STEM, with_small_stem
+from kd.nets.weights import WEIGHTS, put_weights, read_weights
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "pooled": PooledResNet}
 """Constructors of the nets by :data:`~kd.nets.names.NetName`; each takes (num_classes, in_channels, depth, width)."""
@@ -52,22 +56,39 @@ def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapp
 
     Args:
         net: a name, a module (each training starts from a copy of it) or a function of (num_classes, in_channels).
-        settings: ``depth`` and ``width`` of kd's own nets; of other nets by name the arguments that they take, and
-            ``small_stem``, whether their first layers are made fit for small images.
+        settings: ``depth`` and ``width`` of kd's own nets; of other nets by name the arguments that they take. Of all by name
+            ``weights``, a file of first weights, and ``small_stem``, whether the first layers are made fit for small images.
         usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
-        UserError: there is no net of that name, no such setting, one below 1, or a net without settings was given some.
+        UserError: there is no net of that name, no such setting, one below 1, a net without settings was given some, or
+            there are no weights in the file.
     """
-    if isinstance(net, str) and is_named_elsewhere(net):
-        return _named_elsewhere(net, settings or {})
-    if isinstance(net, str):
-        if net not in NETS:
-            raise UserError(
-                f"unknown net {net!r}; choose one of {', '.join([*NETS, *ELSEWHERE])}, or give a module", field="net"
-            )
-        create, sizes = NETS[net], {**usual, **_checked(settings or {})}
-        return NetSpec(net, lambda classes, channels: create(classes, channels, **sizes), sizes)
+    if not isinstance(net, str):
+        return _given(net, settings or {})
+    own = {name: value for name, value in (settings or {}).items() if name not in {SMALL_STEM, WEIGHTS}}
+    spec = _named_elsewhere(net, own) if is_named_elsewhere(net) else _by_name(net, own, usual)
+    for name, change in ((SMALL_STEM, _small_stem), (WEIGHTS, _weights)):
+        if settings and settings.get(name):
+            spec = change(spec, settings[name])
+    return spec
+
+
+def _by_name(name: str, settings: Mapping[str, object], usual: Mapping[str, int]) -> NetSpec:
+    if name not in NETS:
+        raise UserError(f"unknown net {name!r}; choose one of {', '.join([*NETS, *ELSEWHERE])}, or give a module", field="net")
+    create, sizes = NETS[name], {**usual, **_checked(settings)}
+    return NetSpec(name, lambda classes, channels: create(classes, channels, **sizes), sizes)
+
+
+def _named_elsewhere(name: str, settings: Mapping[str, object]) -> NetSpec:
+    create, origin = creator(name, settings)
+    return NetSpec(
+        name, lambda classes, channels: _created(name, create, classes, channels), settings, is_own=True, origin=origin
+    )
+
+
+def _given(net: nn.Module | Callable[[int, int], nn.Module], settings: Mapping[str, object]) -> NetSpec:
     if settings:
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
     if isinstance(net, nn.Module):
@@ -77,17 +98,27 @@ def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapp
     return NetSpec(own, lambda classes, channels: _created(own, net, classes, channels), is_own=True)
 
 
-def _named_elsewhere(name: str, settings: Mapping[str, object]) -> NetSpec:
-    args = {key: value for key, value in settings.items() if key != SMALL_STEM}
-    create, origin = creator(name, args)
+def _small_stem(spec: NetSpec, _: object) -> NetSpec:
+    """Return a net whose first layers are made fit for small images."""
 
-    def created(num_classes: int, in_channels: int) -> nn.Module:
-        net = _created(name, create, num_classes, in_channels)
-        if settings.get(SMALL_STEM):
-            with_small_stem(net, name)
-        return net
+    def create(num_classes: int, in_channels: int) -> nn.Module:
+        net = spec.create(num_classes, in_channels)
+        return note(net, f"small stem: {with_small_stem(net, spec.name)}")
 
-    return NetSpec(name, created, settings, is_own=True, origin=origin)
+    return replace(spec, create=create, settings={**spec.settings, SMALL_STEM: True}, is_own=True)
+
+
+def _weights(spec: NetSpec, file: object) -> NetSpec:
+    """Return a net that begins with the weights of a file."""
+    path = Path(str(file))
+    tensors = read_weights(path)
+
+    def create(num_classes: int, in_channels: int) -> nn.Module:
+        net = spec.create(num_classes, in_channels)
+        inner = net.net if isinstance(net, RepeatedChannels) else net
+        return note(net, put_weights(inner, tensors, path).told(path))
+
+    return replace(spec, create=create, settings={**spec.settings, WEIGHTS: path.name}, is_own=True)
 
 
 def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import nn
 
 from kd.errors import UserError, reason
 from kd.nets.channels import RepeatedChannels
+from kd.nets.default_weights import DEFAULT, default_weights
 from kd.nets.named import creator, is_named_elsewhere
 from kd.nets.names import ELSEWHERE, LARGE
 from kd.nets.notes import note
@@ -57,7 +58,8 @@ def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapp
     Args:
         net: a name, a module (each training starts from a copy of it) or a function of (num_classes, in_channels).
         settings: ``depth`` and ``width`` of kd's own nets; of other nets by name the arguments that they take. Of all by name
-            ``weights``, a file of first weights, and ``small_stem``, whether the first layers are made fit for small images.
+            ``weights``, a file of first weights or ``default`` (torchvision's own), and ``small_stem``, whether the first
+            layers are made fit for small images.
         usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
@@ -110,8 +112,7 @@ def _small_stem(spec: NetSpec, _: object) -> NetSpec:
 
 def _weights(spec: NetSpec, file: object) -> NetSpec:
     """Return a net that begins with the weights of a file."""
-    path = Path(str(file))
-    tensors = read_weights(path)
+    tensors, path = default_weights(spec.name) if file == DEFAULT else (read_weights(str(file)), Path(str(file)))
 
     def create(num_classes: int, in_channels: int) -> nn.Module:
         net = spec.create(num_classes, in_channels)

@@ -129,3 +129,29 @@ def test_a_net_by_name_begins_with_the_weights_of_a_file_and_is_another_net_for_
     facts = net_spec("resnet", {"depth": 1, "width": 2, "weights": tmp_path / "own.pth"}).facts(5, 1)
     torch.save({name: tensor + 1 for name, tensor in own.state_dict().items()}, tmp_path / "own.pth")
     assert net_spec("resnet", {"depth": 1, "width": 2, "weights": tmp_path / "own.pth"}).facts(5, 1) != facts
+
+
+def test_default_weights_are_torchvisions_from_where_it_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    net = torchvision.models.squeezenet1_1(num_classes=1000)
+    place = tmp_path / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"  # as torchvision names it
+    place.parent.mkdir()
+    torch.save(net.state_dict(), place)
+    created = net_spec("torchvision:squeezenet1_1", {"weights": "default"}).create(5, 3)
+    assert torch.equal(created.features[0].weight, net.features[0].weight)  # type: ignore[union-attr, index]
+
+
+def test_default_weights_that_can_not_be_fetched_are_told_with_what_to_put_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
+    with pytest.raises(UserError) as refused:
+        net_spec("torchvision:squeezenet1_1", {"weights": "default"})
+    told = str(refused.value)
+    assert "can't be fetched (" in told
+    assert told.endswith(
+        f"fetch https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth elsewhere and put it into {tmp_path}/checkpoints"
+    )
+    with pytest.raises(UserError, match="kd knows no weights of it"):
+        net_spec("resnet", {"weights": "default"})

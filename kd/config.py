@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
 from kd.distillation.defaults import ALPHA, AUTO_TEACHER, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
 from kd.errors import UserError, reason
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
-from kd.nets.names import LARGE, SMALL, NetName
+from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, arguments, is_named_elsewhere
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
 from kd.training.recipe import OptimizerName, Recipe, Use
@@ -68,7 +68,8 @@ class Config(BaseModel):
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
                 raise UserError(_unknown(name, list(cls.model_fields))) from None
-            expected = first["msg"][0].lower() + first["msg"][1:]
+            own = first.get("ctx", {}).get("error") if first["type"] == "value_error" else None
+            expected = str(own) if own else first["msg"][0].lower() + first["msg"][1:]
             raise UserError(f"{_told(values.get(name))}: {expected}", field=name) from None
 
     @classmethod
@@ -176,10 +177,40 @@ Depth = Annotated[Count, Field(le=1000, description="residual blocks per stage")
 Width = Annotated[Count, Field(le=2**20, description="channels of the first stage")]
 
 
+def _net_name(name: str) -> str:
+    if name in NET_NAMES or is_named_elsewhere(name):
+        return name
+    alike = difflib.get_close_matches(name, NET_NAMES, n=1)
+    advice = f"did you mean {alike[0]}?" if alike else f"choose one of {', '.join([*NET_NAMES, *ELSEWHERE])}"
+    raise ValueError(f"no such net; {advice}")
+
+
+def _net_args(text: str) -> str:
+    try:
+        arguments(text)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+NetName = Annotated[str, AfterValidator(_net_name)]
+NetArgs = Annotated[str, AfterValidator(_net_args)]
+SIZES = ("depth", "width")
+"""Settings that only kd's own nets have."""
+
+
 class NetAndRecipe(Config):
     """A net and how it is trained; the defaults are those of a student or specialist, a small net."""
 
-    net: NetName = Field("resnet", description="resnet (He et al.), or pooled (each stage begins with pooling; faster)")
+    net: NetName = Field(
+        "resnet",
+        description=f"resnet (He et al.), pooled (each stage begins with pooling; faster), {', '.join(ELSEWHERE)}",
+    )
+    net_args: NetArgs = Field("", description="arguments of a net that is not kd's own: NAME=VALUE,NAME=VALUE")
+    weights: str = Field("", description="file of first weights (a state dict), or default: torchvision's own; empty: random")
+    small_stem: bool = Field(
+        default=False, description="make the first layers of a net for large images fit for images of less than 64 px"
+    )
     depth: Depth = SMALL["depth"]
     width: Width = SMALL["width"]
     epochs: Count = Field(Recipe.epochs, description="passes over the training images")
@@ -203,6 +234,25 @@ class NetAndRecipe(Config):
     shift_px: int = Field(
         Recipe.shift_px, ge=0, le=511, description="largest shift of the augmented images; 0: an eighth of their height"
     )
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the fields as a run records them: a net that is not kd's own has no depth and width."""
+        without = SIZES if is_named_elsewhere(self.net) else ()
+        return {name: value for name, value in super().recorded().items() if name not in without}
+
+    def check_net(self) -> None:
+        """Refuse settings that the net does not have.
+
+        Raises:
+            UserError: a depth or width for a net that is not kd's own, or arguments for one that is.
+        """
+        elsewhere = is_named_elsewhere(self.net)
+        if self.net_args and not elsewhere:
+            raise UserError(f"{self.net_args}: {self.net} takes no arguments, but a depth and a width", field="net_args")
+        for name in SIZES if elsewhere else ():
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                raise UserError(f"{value}: {self.net} has no {name}; give it --net-args that it takes", field=name)
 
 
 class TeacherConfig(NetAndRecipe, TrainingConfig):
@@ -240,10 +290,10 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
 
     def recorded(self) -> dict[str, Any]:
         """Return the fields as a run records them: with a named teacher, without the settings of one to be trained."""
-        fields = super().recorded()
+        teachers = {f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields}
         if self.teacher == AUTO_TEACHER:
-            return fields
-        return {name: value for name, value in fields.items() if not name.startswith(TEACHER_PREFIX)}
+            teachers -= {f"{TEACHER_PREFIX}{name}" for name in self.teacher_config().recorded()}
+        return {name: value for name, value in super().recorded().items() if name not in teachers}
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""

@@ -1,9 +1,12 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kd.config import (
+    SIZES,
     TEACHER_PREFIX,
     CombinationOptions,
     DataConfig,
@@ -17,6 +20,7 @@ from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.distillation.defaults import AUTO_TEACHER
 from kd.distillation.job import Job
+from kd.distillation.net_check import check_net
 from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
@@ -24,7 +28,10 @@ from kd.errors import UserError
 from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
+from kd.nets.names import arguments, is_named_elsewhere
 from kd.nets.registry import NetSpec, net_spec
+from kd.nets.small_stem import SMALL_STEM
+from kd.nets.weights import WEIGHTS
 from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
@@ -113,8 +120,41 @@ def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
 
 
 def net(config: TeacherConfig | StudentConfig) -> NetSpec:
-    """Return a configuration's own net."""
-    return net_spec(config.net, {"depth": config.depth, "width": config.width})
+    """Return a configuration's own net.
+
+    Raises:
+        UserError: there is no such net, or no such weights.
+    """
+    config.check_net()
+    own = arguments(config.net_args) if is_named_elsewhere(config.net) else {name: getattr(config, name) for name in SIZES}
+    return net_spec(config.net, {**own, SMALL_STEM: config.small_stem, WEIGHTS: config.weights})
+
+
+def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> None:
+    """Try each net that a command will train, before any run is opened; kd's own with random weights need no trial.
+
+    Raises:
+        UserError: there is no such net, or it can't be trained on the data, or exported.
+    """
+    _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
+    if isinstance(config, StudentConfig) and config.teacher == AUTO_TEACHER:
+        with _of_teacher():
+            _try_net(config.teacher_config(), workspace, "teacher")
+
+
+def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
+    spec = net(config)
+    if spec.is_own:
+        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label)
+
+
+@contextmanager
+def _of_teacher() -> Iterator[None]:
+    """Name the settings of a teacher as the command that trains students has them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error), field=f"{TEACHER_PREFIX}{error.field}") from error.__cause__
 
 
 def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
@@ -165,7 +205,7 @@ def run_details(config: DataConfig) -> str:
     """Return what tells a command's run from others of the same command, as the end of its name."""
     if not isinstance(config, StudentConfig):
         return ""
-    names = ("temperature", "alpha", "width", "depth", "net")
+    names = [name for name in ("temperature", "alpha", "width", "depth", "net") if name in config.recorded()]
     seeds = seeds_text(range(config.seed, config.seed + config.seeds))
     return details({**{name: getattr(config, name) for name in names}, "seed": seeds})
 

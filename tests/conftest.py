@@ -169,7 +169,9 @@ def other_values() -> Callable[[type[Config]], dict[str, Any]]:
     """Return what gives each field of a configuration a good value that is not its default."""
 
     def others(config: type[Config]) -> dict[str, Any]:
-        return {name: other_value(field.annotation, field.default) for name, field in config.model_fields.items()}
+        others = {name: other_value(field.annotation, field.default) for name, field in config.model_fields.items()}
+        forms = {"net": "my nets/one.py:a net", "net_args": "width=3,kind=a b"}
+        return others | {name: forms[name.removeprefix("teacher_")] for name in others if name.removeprefix("teacher_") in forms}
 
     return others
 

@@ -14,7 +14,7 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.from_config import finished_teacher, log_teacher_params, run_details, teacher_targets, train_teacher
+from kd.from_config import check_nets, finished_teacher, log_teacher_params, run_details, teacher_targets, train_teacher
 from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
@@ -57,6 +57,7 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
 def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace) -> Iterator[Guided]:
     """Open a command's parent run, and find or train its teacher in it."""
     check_teacher(config.teacher, workspace)
+    check_nets(config, workspace)
     with parent_run(command, config, workspace) as parent:
         found = finished_teacher(config, workspace)
         planned = plan(config, workspace, with_teacher=found is None)

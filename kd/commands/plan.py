@@ -12,6 +12,7 @@ from kd.machine.activity import doing
 from kd.machine.schedule import Planned
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds
+from kd.nets.names import is_named_elsewhere
 from kd.specialists.clustering import Group
 from kd.specialists.groups import count_groups
 from kd.specialists.kind import TaskKind
@@ -70,7 +71,9 @@ def plan_line(config: StudentConfig, workspace: Workspace, nets: int, *, with_te
 
 def described(config: TeacherConfig | StudentConfig) -> str:
     """Return a configuration's own net, and how long it is trained, in a few words."""
-    return f"{config.net}, depth {config.depth}, width {config.width}, {config.epochs} epoch{'s' * (config.epochs > 1)}"
+    sizes = config.net_args if is_named_elsewhere(config.net) else f"depth {config.depth}, width {config.width}"
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+    return ", ".join(filter(None, [config.net, sizes, epochs]))
 
 
 def _controls(config: StudentConfig, count: int) -> str:
@@ -80,7 +83,7 @@ def _controls(config: StudentConfig, count: int) -> str:
 
 
 def _count(config: SpecialistConfig, workspace: Workspace) -> int:
-    return count_groups(config.groups, config.group, workspace.dataset.name, workspace.dataset.classes)
+    return count_groups(config.groups, config.group, config.data, workspace.dataset.classes)
 
 
 def _has_students(config: StudentConfig) -> bool:

@@ -34,11 +34,6 @@ SHOWN = 3
 Create = Callable[[int, int], nn.Module]
 
 
-def is_named_elsewhere(name: str) -> bool:
-    """Return whether a name is of a net that is not kd's own: ``torchvision:NAME``, ``package.module:function``, ..."""
-    return ":" in name
-
-
 def creator(name: str, args: Mapping[str, object]) -> tuple[Create, str]:
     """Return what creates a net, and a text that tells its source from others.
 

@@ -14,8 +14,8 @@ from torch import nn
 from kd.errors import UserError, reason
 from kd.nets.channels import RepeatedChannels
 from kd.nets.default_weights import DEFAULT, default_weights
-from kd.nets.named import creator, is_named_elsewhere
-from kd.nets.names import ELSEWHERE, LARGE
+from kd.nets.named import creator
+from kd.nets.names import ELSEWHERE, LARGE, NET_ARGS, arguments_text, is_named_elsewhere
 from kd.nets.notes import note
 from kd.nets.pooled import PooledResNet
 from kd.nets.resnet import ResNet
@@ -23,7 +23,7 @@ from kd.nets.small_stem import SMALL_STEM, with_small_stem
 from kd.nets.weights import WEIGHTS, put_weights, read_weights
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "pooled": PooledResNet}
-"""Constructors of the nets by :data:`~kd.nets.names.NetName`; each takes (num_classes, in_channels, depth, width)."""
+"""Constructors of the nets by :data:`~kd.nets.names.NET_NAMES`; each takes (num_classes, in_channels, depth, width)."""
 
 Net = str | nn.Module | Callable[[int, int], nn.Module]
 """A name of :data:`NETS`; a module to start from; or a function of ``(num_classes, in_channels)`` that returns one."""
@@ -37,7 +37,7 @@ class NetSpec:
     create: Callable[[int, int], nn.Module]
     """Maps (num_classes, in_channels) to a module from normalised images (B, C, H, W) to logits (B, num_classes)."""
     settings: Mapping[str, object] = field(default_factory=dict)
-    """Depth and width of kd's own nets, the arguments of others by name; empty for a module."""
+    """Depth and width of kd's own nets; of others by name the arguments as a text, and what was asked of all."""
     is_own: bool = False
     """Whether it is none of kd's: its name alone does not say which net it is."""
     origin: str = ""
@@ -46,10 +46,7 @@ class NetSpec:
     def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
         """Return all that tells this net from others, for fingerprints: for the caller's own also its code and weights."""
         source = _source(self.create, num_classes, in_channels) if self.is_own else ""
-        settings = {
-            name: value if isinstance(value, str | int | float) else repr(value) for name, value in self.settings.items()
-        }
-        return {"name": self.name, "settings": settings, "source": source, "origin": self.origin}
+        return {"name": self.name, "settings": dict(self.settings), "source": source, "origin": self.origin}
 
 
 def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapping[str, int] = LARGE) -> NetSpec:
@@ -83,11 +80,10 @@ def _by_name(name: str, settings: Mapping[str, object], usual: Mapping[str, int]
     return NetSpec(name, lambda classes, channels: create(classes, channels, **sizes), sizes)
 
 
-def _named_elsewhere(name: str, settings: Mapping[str, object]) -> NetSpec:
-    create, origin = creator(name, settings)
-    return NetSpec(
-        name, lambda classes, channels: _created(name, create, classes, channels), settings, is_own=True, origin=origin
-    )
+def _named_elsewhere(name: str, args: Mapping[str, object]) -> NetSpec:
+    create, origin = creator(name, args)
+    told = {NET_ARGS: arguments_text(args)} if args else {}
+    return NetSpec(name, lambda classes, channels: _created(name, create, classes, channels), told, is_own=True, origin=origin)
 
 
 def _given(net: nn.Module | Callable[[int, int], nn.Module], settings: Mapping[str, object]) -> NetSpec:

@@ -9,7 +9,7 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.errors import UserError
-from kd.from_config import check_group_settings, check_top_n, prepare
+from kd.from_config import check_group_settings, check_nets, check_top_n, prepare
 from kd.search.best import check_place
 from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
@@ -76,3 +76,4 @@ def _check(config: TuneConfig, workspace: Workspace) -> None:
     else:
         check_group_settings(config, workspace)
     check_teacher(config.teacher, workspace)
+    check_nets(config, workspace)

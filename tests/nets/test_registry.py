@@ -68,7 +68,7 @@ def test_the_same_random_state_gives_the_same_net() -> None:
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(UserError) as caught:
         net_spec("resnet50")
-    assert str(caught.value) == "unknown net 'resnet50'; choose one of resnet, pooled, or give a module"
+    assert str(caught.value).startswith("unknown net 'resnet50'; choose one of resnet, pooled, torchvision:NAME, ")
     assert caught.value.field == "net"
 
 

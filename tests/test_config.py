@@ -25,6 +25,7 @@ from kd.config import (
     load_settings,
 )
 from kd.errors import UserError
+from kd.nets.names import arguments, arguments_text
 from kd.tracking.params import canonical
 from kd.training.recipe import Recipe
 
@@ -317,3 +318,49 @@ def test_a_bad_file_of_settings_is_told_in_one_line(content: bytes, told: str, t
 def test_a_file_of_settings_that_is_not_there_is_told(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be read"):
         load_settings(str(tmp_path / name))
+
+
+def test_a_net_that_is_not_kds_own_records_no_depth_and_width() -> None:
+    config = StudentConfig.parse({"net": "torchvision:resnet18", "teacher_net": "my.py:net", "net_args": "a=1"})
+    assert not {"depth", "width", "teacher_depth", "teacher_width"} & config.params().keys()
+    assert config.params()["net_args"] == "a=1"
+    assert {"depth", "width", "teacher_depth", "teacher_width"} <= StudentConfig().params().keys()
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "field"),
+    [
+        ({"net": "torchvision:resnet18", "width": 8}, "8: torchvision:resnet18 has no width; give it --net-args", "width"),
+        ({"net": "my.py:net", "depth": 3}, "3: my.py:net has no depth", "depth"),
+        ({"net_args": "a=1"}, "a=1: resnet takes no arguments", "net_args"),
+    ],
+)
+def test_settings_that_a_net_does_not_have_are_refused(values: dict[str, Any], told: str, field: str) -> None:
+    with pytest.raises(UserError) as refused:
+        StudentConfig.parse(values).check_net()
+    assert str(refused.value).startswith(told)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"net": "resnt"}, "resnt: no such net; did you mean resnet?"),
+        ({"teacher_net": "vgg"}, "vgg: no such net; choose one of resnet, pooled, torchvision:NAME"),
+        ({"net_args": "a"}, "a: a: expected NAME=VALUE"),
+        ({"net_args": "a=1,a=2"}, "a=1,a=2: a=2: expected NAME=VALUE,NAME=VALUE, each name once"),
+    ],
+)
+def test_names_and_arguments_of_nets_that_are_none_are_refused(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as refused:
+        StudentConfig.parse(values)
+    assert str(refused.value).startswith(told)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True), st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False))
+    )
+)
+def test_arguments_of_nets_come_back_as_they_were(args: dict[str, object]) -> None:
+    assert arguments(arguments_text(args)) == args

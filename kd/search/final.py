@@ -135,7 +135,7 @@ def _result(name: str, system: System, guide: Guide) -> Result:
     config, workspace = system.config, guide.workspace
     tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
     with tracking.run(f"final {name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as run:
-        run.log_params({field: canonical(getattr(config, field)) for field in PARAMS})
+        run.log_params({field: canonical(getattr(config, field)) for field in PARAMS if field in config.recorded()})
         run.log_settings(without_password(config).recorded())
         candidate = Candidate(config, guide, system.role)
         history = []

@@ -9,15 +9,16 @@ from typing import Literal, cast
 
 import optuna
 
-from kd.config import DEFAULT_SPACE, SpecialistConfig, TuneConfig
+from kd.config import DEFAULT_SPACE, SIZES, SpecialistConfig, TuneConfig
 from kd.errors import UserError
+from kd.nets.names import NET_ARGS, is_named_elsewhere
 from kd.tracking.params import canonical
 
 Kind = Literal["float", "log", "int", "intlog", "cat"]
 Value = bool | int | float | str
 
 _OF_A_TRAINING = (
-    "temperature", "alpha", "width", "depth", "epochs", "batch_size", "lr", "weight_decay", "use",
+    "temperature", "alpha", "epochs", "batch_size", "lr", "weight_decay", "use",
 )  # fmt: skip
 _OF_A_SPECIALIST = ("dustbin", "specialist_kind", "init", "own_fraction")
 _OF_A_COMBINATION = ("dustbin_correction", "top_n")
@@ -98,11 +99,12 @@ class Axis:
 
 def searchable(config: TuneConfig) -> tuple[str, ...]:
     """Return the fields that the study's objective depends on, and that all trials need not share."""
+    sizes = (NET_ARGS,) if is_named_elsewhere(config.net) else SIZES
     if config.objective == "student":
-        return _OF_A_TRAINING
+        return (*sizes, *_OF_A_TRAINING)
     if config.objective == "specialist":
-        return (*_OF_A_TRAINING, *_OF_A_SPECIALIST)
-    return (*_OF_A_TRAINING, *_OF_A_SPECIALIST, *_OF_A_COMBINATION)
+        return (*sizes, *_OF_A_TRAINING, *_OF_A_SPECIALIST)
+    return (*sizes, *_OF_A_TRAINING, *_OF_A_SPECIALIST, *_OF_A_COMBINATION)
 
 
 def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
@@ -131,7 +133,7 @@ def parse_space(config: TuneConfig) -> tuple[Axis, ...]:
 
 def _usual_items(config: TuneConfig) -> list[str]:
     """Return the default space, in which a width that was asked for is the largest."""
-    items = DEFAULT_SPACE.split(";")
+    items = [item for item in DEFAULT_SPACE.split(";") if item.partition("=")[0] in searchable(config)]
     if not is_width_asked_for(config):
         return items
     # No step leads from a width below the usual ones to itself: it is the one width.

@@ -159,3 +159,14 @@ def test_repeated_and_joined_searches_are_one(configured: Callable[[Sequence[str
 
 def test_the_saved_view_of_trials_has_a_column_for_all_that_can_be_searched() -> None:
     assert set(searchable(config(objective="combined"))) == set(SEARCHED)
+
+
+def test_a_net_that_is_not_kds_own_is_searched_by_its_arguments_and_has_no_width() -> None:
+    own = {"net": "torchvision:resnet18"}
+    assert [axis.name for axis in parse_space(config(**own))] == ["alpha", "temperature"]
+    searched = parse_space(config(**own, search="net_args=cat:width_per_group=32,width_per_group=64"))
+    assert [axis.choices for axis in searched if axis.name == "net_args"] == [("width_per_group=32", "width_per_group=64")]
+    with pytest.raises(UserError, match=r"width=int:4:8: width is the same for all trials"):
+        parse_space(config(**own, search="width=int:4:8"))
+    with pytest.raises(UserError, match=r"net_args"):
+        parse_space(config(search="net_args=cat:a=1,a=2"))

@@ -213,6 +213,7 @@ class NetAndRecipe(Config):
     )
     depth: Depth = SMALL["depth"]
     width: Width = SMALL["width"]
+    px: int = Field(0, ge=0, le=512, description="height at which the net sees images, in pixels; 0: as they are")
     epochs: Count = Field(Recipe.epochs, description="passes over the training images")
     batch_size: BatchSize = Field(Recipe.batch_size, description="images per step")
     lr: Rate = Field(Recipe.lr, description="peak learning rate")
@@ -285,7 +286,8 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     )
     teacher: str = Field(
         AUTO_TEACHER,
-        description="auto (newest matching run, or train one), RUN_ID, models:/NAME@ALIAS; several, with commas: an ensemble",
+        description="auto (newest matching run, or train one), a run (id, its first 8 characters, or name), "
+        "models:/NAME@ALIAS, or a file; several, with commas: an ensemble",
     )
 
     def recorded(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from kd.machine.device import resolve_device
 from kd.machine.text import printable
 from kd.nets.names import arguments, is_named_elsewhere
 from kd.nets.registry import NetSpec, net_spec
+from kd.nets.resized import PX
 from kd.nets.small_stem import SMALL_STEM
 from kd.nets.weights import WEIGHTS
 from kd.specialists.clustering import Group
@@ -127,7 +128,7 @@ def net(config: TeacherConfig | StudentConfig) -> NetSpec:
     """
     config.check_net()
     own = arguments(config.net_args) if is_named_elsewhere(config.net) else {name: getattr(config, name) for name in SIZES}
-    return net_spec(config.net, {**own, SMALL_STEM: config.small_stem, WEIGHTS: config.weights})
+    return net_spec(config.net, {**own, SMALL_STEM: config.small_stem, WEIGHTS: config.weights, PX: config.px})
 
 
 def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> None:
@@ -214,7 +215,7 @@ def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> Non
     """Log the settings that a named teacher was trained with; those of the configuration are another teacher's."""
     if config.teacher == AUTO_TEACHER:
         return
-    known = run_params(teacher.run_id.split(","))
+    known = run_params(teacher.run_id.split(",")) if teacher.run else {}
     run.log_params({f"{TEACHER_PREFIX}{name}": known[name] for name in NetAndRecipe.model_fields if name in known})
 
 

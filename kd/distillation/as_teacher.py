@@ -7,7 +7,7 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination
-from kd.distillation.fits import answer_shape, check_fits
+from kd.distillation.fits import answer_shape, check_fits, fitted, warn_of_split
 from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 from kd.distillation.teacher import Teacher
@@ -63,8 +63,8 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
             return Teacher(teacher.model, teacher.dataset, "trained", teacher.run)
         case SavedModel():
             known = _known(dataset)
-            check_fits("the teacher", teacher.classes, teacher.image_shape, teacher.data_digest, known, "teacher")
-            return Teacher(teacher.module, known)
+            warn_of_split("the teacher", teacher.data_digest, known)
+            return Teacher(fitted(teacher.module, "the teacher", teacher.classes, teacher.image_shape, known, "teacher"), known)
         case nn.Module():
             return Teacher(teacher, _known(dataset))
     raise UserError(

@@ -9,6 +9,8 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.errors import UserError, reason
 from kd.evaluation.predict import predict
+from kd.nets.columns import Columns
+from kd.nets.resized import OwnShape
 
 log = logging.getLogger("kd")
 
@@ -37,19 +39,55 @@ def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what 
         UserError: it is of other classes, of another order of them, or of another image shape.
     """
     if list(classes) != list(dataset.classes):
-        raise UserError(
-            f"{reference}: its classes ({_few(classes)}) are not those of {dataset.name} ({_few(dataset.classes)}); "
-            "name one of this data set",
-            field=field,
-        )
+        raise _other_classes(reference, classes, dataset, field)
     if list(image_shape) != list(dataset.image_shape):
-        raise UserError(
-            f"{reference}: its images are {list(image_shape)} and those of {dataset.name} {list(dataset.image_shape)} "
-            "(channels, height, width); name one of such images",
-            field=field,
-        )
+        raise _other_images(reference, image_shape, dataset, field)
+    warn_of_split(reference, digest, dataset)
+
+
+def warn_of_split(reference: str, digest: str, dataset: Dataset) -> None:
+    """Warn of a net that may have seen the val or test images of a data set."""
     if digest != dataset.digest:
         log.warning("%s was trained on another split: it may have seen images of val or test", reference)
+
+
+def fitted(  # noqa: PLR0913, PLR0917 - a model, what it was trained on, and what it is wanted for
+    model: nn.Module,
+    reference: str,
+    classes: Sequence[str],
+    image_shape: Sequence[int],
+    dataset: Dataset,
+    field: str | None = None,
+    *,
+    say: bool = True,
+) -> nn.Module:
+    """Return a model of other images and of more classes as one of a data set's: resized, and restricted by names of classes.
+
+    Args:
+        model: maps uint8 images of ``image_shape`` to logits of ``classes``.
+        reference: the model's name, for messages.
+        classes: its classes, in the order of its logits.
+        image_shape: (C, H, W) of its images.
+        dataset: the data set for which it is wanted.
+        field: the setting that named it.
+        say: whether what is done is logged.
+
+    Raises:
+        UserError: it lacks a class of the data set, expects images of another form, or of fewer channels.
+    """
+    tell = log.info if say else log.debug
+    if list(classes) != list(dataset.classes):
+        if not set(dataset.classes) <= set(classes):
+            raise _other_classes(reference, classes, dataset, field)
+        model = Columns(model, [list(classes).index(name) for name in dataset.classes])
+        tell("%s: of its %d classes the %d of %s are taken", reference, len(classes), dataset.num_classes, dataset.name)
+    if list(image_shape) == list(dataset.image_shape):
+        return model
+    (channels, height, width), (given, high, wide) = image_shape, dataset.image_shape
+    if height * wide != width * high or given not in {1, channels}:
+        raise _other_images(reference, image_shape, dataset, field)
+    tell("%s: it sees images as %d x %d x %d (channels, height, width)", reference, channels, height, width)
+    return OwnShape(model, image_shape)
 
 
 def answer_shape(  # noqa: PLR0913, PLR0917 - a trial, and its message
@@ -65,6 +103,22 @@ def answer_shape(  # noqa: PLR0913, PLR0917 - a trial, and its message
         return tuple(predict(model, image).shape)
     except Exception as error:  # the code of others raises anything
         raise UserError(f"{told} of shape {dataset.image_shape} ({reason(error)}); {advice}", field=field) from error
+
+
+def _other_classes(reference: str, classes: Sequence[str], dataset: Dataset, field: str | None) -> UserError:
+    return UserError(
+        f"{reference}: its classes ({_few(classes)}) are not those of {dataset.name} ({_few(dataset.classes)}); "
+        "name one of this data set",
+        field=field,
+    )
+
+
+def _other_images(reference: str, image_shape: Sequence[int], dataset: Dataset, field: str | None) -> UserError:
+    return UserError(
+        f"{reference}: its images are {list(image_shape)} and those of {dataset.name} {list(dataset.image_shape)} "
+        "(channels, height, width); name one of such images",
+        field=field,
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from kd.nets.named import creator
 from kd.nets.names import ELSEWHERE, LARGE, NET_ARGS, arguments_text, is_named_elsewhere
 from kd.nets.notes import note
 from kd.nets.pooled import PooledResNet
+from kd.nets.resized import PX, Resized
 from kd.nets.resnet import ResNet
 from kd.nets.small_stem import SMALL_STEM, with_small_stem
 from kd.nets.weights import WEIGHTS, put_weights, read_weights
@@ -55,8 +56,8 @@ def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapp
     Args:
         net: a name, a module (each training starts from a copy of it) or a function of (num_classes, in_channels).
         settings: ``depth`` and ``width`` of kd's own nets; of other nets by name the arguments that they take. Of all by name
-            ``weights``, a file of first weights or ``default`` (torchvision's own), and ``small_stem``, whether the first
-            layers are made fit for small images.
+            ``weights``, a file of first weights or ``default`` (torchvision's own), ``small_stem``, whether the first layers
+            are made fit for small images, and ``px``, the height at which the net sees images.
         usual: ``depth`` and ``width`` that ``settings`` leave open.
 
     Raises:
@@ -65,9 +66,9 @@ def net_spec(net: Net, settings: Mapping[str, object] | None = None, usual: Mapp
     """
     if not isinstance(net, str):
         return _given(net, settings or {})
-    own = {name: value for name, value in (settings or {}).items() if name not in {SMALL_STEM, WEIGHTS}}
+    own = {name: value for name, value in (settings or {}).items() if name not in CHANGES}
     spec = _named_elsewhere(net, own) if is_named_elsewhere(net) else _by_name(net, own, usual)
-    for name, change in ((SMALL_STEM, _small_stem), (WEIGHTS, _weights)):
+    for name, change in CHANGES.items():
         if settings and settings.get(name):
             spec = change(spec, settings[name])
     return spec
@@ -116,6 +117,21 @@ def _weights(spec: NetSpec, file: object) -> NetSpec:
         return note(net, put_weights(inner, tensors, path).told(path))
 
     return replace(spec, create=create, settings={**spec.settings, WEIGHTS: path.name}, is_own=True)
+
+
+def _at_px(spec: NetSpec, px: object) -> NetSpec:
+    """Return a net that sees images at a height of its own."""
+    if type(px) is not int or px < 1:
+        raise UserError(f"{px!r} can't be the height of images; give a number of pixels", field=PX)
+
+    def create(num_classes: int, in_channels: int) -> nn.Module:
+        return note(Resized(spec.create(num_classes, in_channels), px), f"it sees images at a height of {px} px")
+
+    return replace(spec, create=create, settings={**spec.settings, PX: px}, is_own=True)
+
+
+CHANGES: Mapping[str, Callable[[NetSpec, object], NetSpec]] = {SMALL_STEM: _small_stem, WEIGHTS: _weights, PX: _at_px}
+"""What every net by name can be asked for, in the order in which it is done."""
 
 
 def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, in_channels: int) -> nn.Module:

@@ -16,7 +16,7 @@ from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import check_database, opened
 from kd.search.study import identity, open_study, study_name
-from kd.tracking.teachers import check_teacher
+from kd.tracking.teachers import check_teacher, is_model_file
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
@@ -75,5 +75,7 @@ def _check(config: TuneConfig, workspace: Workspace) -> None:
         check_top_n(config.top_n, workspace)
     else:
         check_group_settings(config, workspace)
+    if any(is_model_file(name.strip()) for name in config.teacher.split(",")):
+        raise UserError(f"{config.teacher}: a search shares a teacher of the store; name its run", field="teacher")
     check_teacher(config.teacher, workspace)
     check_nets(config, workspace)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from kd.distillation.model_facts import outputs_of, wrong_fact
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
 from kd.machine.yaml_text import read_yaml
-from kd.nets.exported import Exported, read_model
+from kd.nets.exported import read_model
 from kd.specialists.kind import TaskKind
 from kd.tracking.store import FACTS_FILE, MODEL_FILE, FetchedModel, fetch_model
 
@@ -21,7 +23,7 @@ _FACTS_OF_SPECIALISTS = ("group", "own_fraction")
 class LoadedModel:
     """A model of the tracking store, with the facts that kd logged beside it."""
 
-    module: Exported
+    module: nn.Module
     run_id: str
     metadata: dict[str, Any]
 

@@ -38,7 +38,7 @@ from kd.machine.output import is_verbose
 from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
-from kd.machine.text import printable
+from kd.machine.text import listed, printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened
 from kd.reports.tables import Columns
@@ -104,6 +104,7 @@ MAX_FOUND = 10
 
 _REGISTRY = "models:/"
 _RUN_ID = re.compile("[0-9a-f]{32}")
+_SHORT_RUN_ID = re.compile("[0-9a-f]{8,31}")
 
 
 @dataclass(frozen=True)
@@ -584,14 +585,33 @@ def _model_run(reference: str) -> str:
     """Return the run that logged the model of a run: itself, or the one that its tag names.
 
     Raises:
-        UserError: either is no id of a run.
+        UserError: there is no such run, or several, or the tag is no id of a run.
     """
-    if not _RUN_ID.fullmatch(reference):
-        raise UserError(f"{reference}: neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS")
-    run_id = str(mlflow.get_run(reference).data.tags.get("kd.model_run", reference))
+    found = reference if _RUN_ID.fullmatch(reference) else _only_run(reference)
+    run_id = str(mlflow.get_run(found).data.tags.get("kd.model_run", found))
     if not _RUN_ID.fullmatch(run_id):
         raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
     return run_id
+
+
+def _only_run(reference: str) -> str:
+    """Return the one run whose id begins with a reference, as names of files end, or whose name it is.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    quote = '"' if "'" in reference else "'"
+    ways = [f"attributes.run_id LIKE '{reference}%'"] if _SHORT_RUN_ID.fullmatch(reference) else []
+    ways += [] if quote in reference else [f"attributes.run_name = {quote}{reference}{quote}"]
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for way in ways:
+        runs = [run.info.run_id for run in client.search_runs(experiments, way, max_results=MAX_FOUND)]
+        if len(runs) > 1:
+            raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
+        if runs:
+            return str(runs[0])
+    raise UserError(f"{reference}: neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS")
 
 
 def _registered_run(reference: str) -> str:

@@ -1,12 +1,14 @@
 """Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
+from dataclasses import replace
 
 from kd.data.dataset import Dataset
 from kd.distillation.defaults import AUTO_TEACHER
-from kd.distillation.fits import check_fits
+from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
 from kd.distillation.results import TrackedRun
+from kd.distillation.saved import load
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
@@ -48,7 +50,7 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
     """Refuse a teacher named by the user before any run is opened.
 
     Raises:
-        UserError: there is no such run or model, or it is of other classes or another image shape.
+        UserError: there is no such run, model or file, or it lacks a class of the data set, or is of other images.
     """
     if reference != AUTO_TEACHER:
         _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
@@ -62,21 +64,20 @@ def load_teacher(
     An ensemble answers with the mean of its members' probabilities (paper, section 4).
 
     Args:
-        references: RUN_ID or models:/NAME@ALIAS, or several.
+        references: RUN_ID, models:/NAME@ALIAS or the path of a file that kd wrote (.pt2), or several.
         workspace: data, device and folders of the command.
         field: the setting that named them.
         origin: how it was obtained: named or reused.
         warn: whether to warn of one that was trained on another split; what loads it again need not.
 
     Raises:
-        UserError: there is no such run or model, or it is of other classes or another image shape.
+        UserError: there is no such run, model or file, or it lacks a class of the data set, or is of other images.
     """
     loaded = _load_all(references, workspace, field, warn=warn)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
-    run = TrackedRun(
-        id=",".join(model.run_id for model in loaded), link=" + ".join(store.run_link(model.run_id) for model in loaded)
-    )
+    runs = [model.run_id for model in loaded if model.run_id]
+    run = TrackedRun(id=",".join(runs), link=" + ".join(map(store.run_link, runs))) if runs else None
     return Teacher(model, workspace.dataset, origin, run)
 
 
@@ -84,24 +85,31 @@ def load_teacher(
 def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
-        raise UserError(f"{references!r} names no run; give RUN_ID or models:/NAME@ALIAS", field=field)
-    loaded = []
-    for name in names:
-        model = load_model(name, field)
-        _check_fits(model, name, workspace.dataset, field, warn=warn)
-        loaded.append(model)
-    return loaded
+        raise UserError(f"{references!r} names no model; give RUN_ID, models:/NAME@ALIAS or FILE.pt2", field=field)
+    return [_fitted(_load(name, field), name, workspace.dataset, field, warn=warn) for name in names]
 
 
-def _check_fits(loaded: LoadedModel, reference: str, dataset: Dataset, field: str, *, warn: bool) -> None:
-    if loaded.metadata["kind"] != TaskKind.ALL:
-        raise UserError(f"{reference}: a {loaded.metadata['role']} of some classes; name a run of all classes", field=field)
+def _load(name: str, field: str) -> LoadedModel:
+    if not is_model_file(name):
+        return load_model(name, field)
+    try:
+        saved = load(name)
+    except UserError as error:
+        raise UserError(str(error), field=field) from error.__cause__
+    facts = {"kind": TaskKind.ALL, "classes": saved.classes, "image_shape": saved.image_shape, "data_digest": saved.data_digest}
+    return LoadedModel(saved.module, "", facts)
+
+
+def is_model_file(name: str) -> bool:
+    """Return whether a teacher is named by the path of a file."""
+    return name.endswith(".pt2")
+
+
+def _fitted(loaded: LoadedModel, reference: str, dataset: Dataset, field: str, *, warn: bool) -> LoadedModel:
     facts = loaded.metadata
-    check_fits(
-        reference,
-        facts["classes"],
-        facts["image_shape"],
-        facts["data_digest"] if warn else dataset.digest,
-        dataset,
-        field=field,
-    )
+    if facts["kind"] != TaskKind.ALL:
+        raise UserError(f"{reference}: a {facts['role']} of some classes; name a run of all classes", field=field)
+    module = fitted(loaded.module, reference, facts["classes"], facts["image_shape"], dataset, field, say=warn)
+    if warn:
+        warn_of_split(reference, facts["data_digest"], dataset)
+    return replace(loaded, module=module)

@@ -279,7 +279,9 @@ def test_a_model_has_no_other_address_than_a_run_and_the_registry(
     address: str, logged: tuple[str, Path, torch.nn.Module]
 ) -> None:
     assert logged
-    with pytest.raises(UserError, match=r"neither the id of a run, 32 digits and letters a to f, nor models:/NAME@ALIAS$"):
+    with pytest.raises(
+        UserError, match=r"neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS$"
+    ):
         load_model(address, "teacher")
 
 

@@ -1,22 +1,29 @@
 """The generalist's training is the one that was asked for, and one that can't be loaded is trained again."""
 
 import logging
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 import yaml
 from filelock import FileLock, Timeout
+from torch.nn import functional as F
 
 from kd.commands.parent import guided_by_teacher
 from kd.config import StudentConfig, TeacherConfig
+from kd.data.dataset import Dataset
 from kd.data.views import Augmentation
+from kd.distillation.results import Trained
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.from_config import find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
 from kd.tracking.teachers import check_teacher, load_teacher
+from kd.tracking.workspace import Workspace
 
 
 def test_its_images_are_shifted_as_asked_and_another_shift_is_another_training(tmp_path: Path) -> None:
@@ -107,3 +114,56 @@ def test_a_command_logs_the_settings_of_the_teacher_that_was_named(
     assert of_teacher == {"net": "resnet", "depth": "1", "width": "2", "epochs": "1", "lr": "0.1"}
     recorded = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{guided.parent.id}/config.yaml"))
     assert not [name for name in recorded if name.startswith("teacher_")]
+
+
+@pytest.fixture
+def taught(tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> tuple[Trained, Workspace]:
+    """Return a tracked teacher of digits, and the workspace in which it was trained."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    config = TeacherConfig(depth=1, width=2, epochs=1, output_dir=str(tmp_path))
+    workspace = prepare("teacher", config)
+    with tracked_by(teacher_tracker(config, workspace)):
+        return carry_out(teacher_job(config, workspace)), workspace
+
+
+def test_a_teacher_is_named_by_its_run_its_first_characters_its_name_or_its_file(taught: tuple[Trained, Workspace]) -> None:
+    trained, workspace = taught
+    assert trained.run is not None
+    names = [trained.run_id, trained.run_id[:8], "teacher width=2 depth=1 resnet seed=0", str(trained.run.model_file)]
+    teachers = [load_teacher(name, workspace) for name in names]
+    assert [teacher.run_id for teacher in teachers] == [trained.run_id, trained.run_id, trained.run_id, ""]
+    for teacher in teachers:
+        torch.testing.assert_close(teacher.test_logits, trained.test_logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_name_of_two_runs_is_refused_with_their_ids(taught: tuple[Trained, Workspace]) -> None:
+    trained, workspace = taught
+    client = mlflow.MlflowClient()
+    other = client.create_run("0", run_name="teacher width=2 depth=1 resnet seed=0").info.run_id
+    with pytest.raises(UserError, match=r"several runs are called so \(") as refused:
+        load_teacher("teacher width=2 depth=1 resnet seed=0", workspace)
+    assert {trained.run_id, other} <= set(re.findall(r"[0-9a-f]{32}", str(refused.value)))
+    with pytest.raises(UserError, match=r"it's: neither a run"):
+        load_teacher("it's", workspace)
+
+
+def test_a_teacher_of_more_classes_and_larger_images_teaches_those_that_are_shared(
+    taught: tuple[Trained, Workspace], caplog: pytest.LogCaptureFixture
+) -> None:
+    trained, workspace = taught
+    caplog.set_level(logging.INFO, "kd")
+    whole = workspace.dataset
+    rows = (whole.test.labels == 7) | (whole.test.labels == 3)
+    small = F.interpolate(whole.test.images[rows].float(), size=(4, 4), mode="bilinear", antialias=True).round().to(torch.uint8)
+    labels = (whole.test.labels[rows] == 3).long()  # class 0 is "7", class 1 is "3"
+    images = small.numpy()
+    some = Dataset.from_arrays(images, labels.numpy(), classes=["7", "3"], name="two")
+    teacher = load_teacher(trained.run_id, replace(workspace, dataset=some))
+    seen = F.interpolate(some.test.images.float(), size=(8, 8), mode="bilinear", antialias=True).round().to(torch.uint8)
+    expected = trained.model(seen)[:, [7, 3]]
+    torch.testing.assert_close(teacher.test_logits, expected, rtol=1e-4, atol=1e-4)
+    assert "of its 10 classes the 2 of two are taken" in caplog.text
+    assert "it sees images as 1 x 8 x 8" in caplog.text
+    other = Dataset.from_arrays(images, labels.numpy(), classes=["7", "eleven"], name="two")
+    with pytest.raises(UserError, match=r"its classes \(0, 1, 2, 3, \.\.\.\) are not those of two \(7, eleven\)"):
+        load_teacher(trained.run_id, replace(workspace, dataset=other))

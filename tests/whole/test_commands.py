@@ -266,7 +266,7 @@ def test_finished_runs_are_combined_as_they_were(done: Place) -> None:
         (["combine", "--generalist", "SPECIALIST", "--specialists", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "SPECIALIST"], "of some classes"),
         (["student", "--teacher", "0123456789abcdef" * 2], "no such run or model"),
-        (["student", "--teacher", "0123456789abcdef"], "neither the id of a run"),
+        (["student", "--teacher", "0123456789abcdef"], "neither a run, by its id"),
         (["targets"], "--list, --prune or both"),
         (["student", "--batch-size", "1296"], "has only 1295 images"),
         (["specialist", "--groups", "0,1;5,10"], "class 10 is out of range"),

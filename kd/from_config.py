@@ -146,7 +146,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
 def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
     spec = net(config)
     if spec.is_own:
-        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label)
+        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=True)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import specialist_task, task_classes
 from kd.distillation.teacher import Teacher
-from kd.distillation.tracker import carry_out_combination
+from kd.distillation.tracker import carry_out_combination, is_tracked
 from kd.errors import UserError
 from kd.machine.device import resolve_device
 from kd.nets.registry import Net
@@ -119,7 +119,8 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
     for group in checked:
-        check_net(how.net, guide.dataset, len(task_classes(guide.dataset, group, task_kind)), on, "a specialist")
+        outputs = len(task_classes(guide.dataset, group, task_kind))
+        check_net(how.net, guide.dataset, outputs, on, "a specialist", exported=is_tracked())
     shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     start = guide.model if warm_start else None
     return [

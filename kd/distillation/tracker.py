@@ -33,6 +33,11 @@ def tracked_by(tracker: Tracker) -> Iterator[None]:
         _tracker.reset(token)
 
 
+def is_tracked() -> bool:
+    """Return whether a tracker carries out what is asked for now; it exports models, to keep them."""
+    return _tracker.get() is not None
+
+
 def carry_out(job: Job, control: Trained | None = None) -> Trained:
     """Carry out a training, by the tracker where there is one.
 

@@ -55,7 +55,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[...,
     with served(uri, folder / "server.log") as address, visited(address) as visitor:
         for arguments in (
             ["pipeline", *TINY, "--groups", "0,1,2"],
-            ["tune", *TINY, "--objective", "student", "--trials", "2", "--final-seeds", "0"],
+            ["tune", *TINY, "--objective", "student", "--trials", "2", "--final-seeds", "0", "--search", "width=int:4:8:4"],
         ):
             with Forked(arguments, folder, env, output) as command:
                 assert command.wait(300) == 0, output.read_text()

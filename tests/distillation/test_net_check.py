@@ -46,7 +46,7 @@ class Net(nn.Module):
 def test_a_net_that_is_right_passes_and_leaves_the_random_state(tiny_digits: Dataset) -> None:
     net = net_spec(Net())
     before = torch.get_rng_state()
-    check_net(net, tiny_digits, 10, CPU, "student")
+    check_net(net, tiny_digits, 10, CPU, "student", exported=True)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -64,11 +64,11 @@ def test_a_net_that_is_right_passes_and_leaves_the_random_state(tiny_digits: Dat
 )
 def test_a_net_that_is_wrong_is_refused_in_one_line(wrong: str, told: str, tiny_digits: Dataset) -> None:
     with pytest.raises(UserError, match=told) as refused:
-        check_net(net_spec(Net(wrong)), tiny_digits, 10, CPU, "student")
+        check_net(net_spec(Net(wrong)), tiny_digits, 10, CPU, "student", exported=True)
     assert "\n" not in str(refused.value)
 
 
 def test_grey_images_repeated_are_said(tiny_digits: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "kd")
-    check_net(net_spec("torchvision:shufflenet_v2_x0_5", {"small_stem": True}), tiny_digits, 10, CPU, "student")
+    check_net(net_spec("torchvision:shufflenet_v2_x0_5", {"small_stem": True}), tiny_digits, 10, CPU, "student", exported=True)
     assert "grey images are repeated into 3 channels" in caplog.text

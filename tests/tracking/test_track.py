@@ -145,10 +145,10 @@ def test_a_training_that_was_stopped_resumes_when_it_is_asked_for_again(
 ) -> None:
     recipe = kd.Recipe(epochs=4, batch_size=30)
     whole = kd.train(Counted(), tiny_digits, recipe)
-    monkeypatch.setattr(Counted, "left", 10)  # of four steps per epoch
+    monkeypatch.setattr(Counted, "left", 1 + 10)  # the batch on which the net is tried, and ten steps of four per epoch
     with pytest.raises(StopError), kd.track("stopped", tmp_path):
         kd.train(Counted(), tiny_digits, recipe)
-    monkeypatch.setattr(Counted, "left", 8)  # as many as the last two epochs have
+    monkeypatch.setattr(Counted, "left", 1 + 8)  # as many as the last two epochs have
     with kd.track("again", tmp_path):
         resumed = kd.train(Counted(), tiny_digits, recipe)
     assert Counted.left == 0
@@ -172,12 +172,12 @@ def test_a_checkpoint_that_holds_something_else_is_passed_over_with_a_line(  # n
 ) -> None:
     recipe = kd.Recipe(epochs=2, batch_size=30)
     whole = kd.train(Counted(), tiny_digits, recipe)
-    monkeypatch.setattr(Counted, "left", 6)  # of four steps per epoch
+    monkeypatch.setattr(Counted, "left", 1 + 6)  # of four steps per epoch
     with pytest.raises(StopError), kd.track("stopped", tmp_path):
         kd.train(Counted(), tiny_digits, recipe)
     [path] = (tmp_path / "checkpoints").glob("unfinished-*.pt")
     checkpoints.save(path, content) if content else path.write_bytes(b"damaged")
-    monkeypatch.setattr(Counted, "left", 8)
+    monkeypatch.setattr(Counted, "left", 1 + 8)
     monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
     with kd.track("again", tmp_path):
         again = kd.train(Counted(), tiny_digits, recipe)

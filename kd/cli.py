@@ -60,7 +60,7 @@ COMMANDS = {
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"targets"}
+TRACKED = set(COMMANDS) - {"targets", "doctor"}
 """The commands that have MLflow runs."""
 
 

@@ -206,9 +206,9 @@ def run_details(config: DataConfig) -> str:
     """Return what tells a command's run from others of the same command, as the end of its name."""
     if not isinstance(config, StudentConfig):
         return ""
-    names = [name for name in ("temperature", "alpha", "width", "depth", "net") if name in config.recorded()]
+    names = [name for name in ("temperature", "alpha", "width", "depth", "net_args", "net") if name in config.recorded()]
     seeds = seeds_text(range(config.seed, config.seed + config.seeds))
-    return details({**{name: getattr(config, name) for name in names}, "seed": seeds})
+    return details({**{name: getattr(config, name) or None for name in names}, "seed": seeds})
 
 
 def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> None:

@@ -12,7 +12,9 @@ import pytest
 import yaml
 from forked import Forked
 
-from kd.cli import COMMANDS, parse
+from kd.cli import COMMANDS, config_class, parse
+from kd.config import TEACHER_PREFIX, NetAndRecipe
+from kd.flags import flags
 
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/glossary.md", "docs/settings.md", "docs/costs.md"]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -91,6 +93,14 @@ def test_mlflow_runs_the_entry_points_of_a_page(root: Path, page: str) -> None:
 def test_the_page_of_settings_is_what_the_configurations_make(root: Path) -> None:
     made = runpy.run_path(str(root / "docs" / "make_settings.py"))["page"]()
     assert text_of(root / "docs" / "settings.md") == made, "docs/settings.md is out of date: python docs/make_settings.py"
+
+
+def test_the_page_of_settings_has_those_of_every_command(root: Path) -> None:
+    page = text_of(root / "docs" / "settings.md")
+    teachers = {f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields}
+    for command in COMMANDS:
+        for name in set(config_class(command).model_fields) - teachers:
+            assert f"`{flags(name)[-1]}`" in page, (command, name)
 
 
 def kinds(lines: Sequence[str]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from kd.config import StudentConfig
 from kd.distillation.combination import Combination
+from kd.distillation.defaults import AUTO_TEACHER
+from kd.nets.names import is_named_elsewhere
 from kd.reports.changes import Change
 
 USUAL_TEMPERATURES = (1.0, 10.0)
@@ -23,7 +25,7 @@ def distillation_advice(changes: Sequence[Change], config: StudentConfig) -> str
     if not missed:
         return ""
     first = missed[0]
-    return _teacher_advice(first) or _setting_advice(config) or _next_advice(first, config)
+    return _teacher_advice(first, config) or _setting_advice(config) or _next_advice(first, config)
 
 
 def combination_advice(changes: Sequence[Change], combinations: Sequence[Combination]) -> str:
@@ -52,27 +54,36 @@ def combination_advice(changes: Sequence[Change], combinations: Sequence[Combina
     return "specialists of other groups (--groups auto:M), or trained for longer (--epochs)"
 
 
-def _teacher_advice(change: Change) -> str:
+def _teacher_advice(change: Change, config: StudentConfig) -> str:
     """Return what to try where the teacher has nothing to teach."""
     if change.teacher is None:
         return ""
     teacher, control = _percent(change.teacher), _percent(change.before.mean)
+    better, smaller = _better_teacher(config), f"a smaller net ({_size(config.net, 'width')})"
     if change.teacher <= change.before.mean:
-        return (
-            f"the teacher ({teacher}) is no better than the control of {change.label} ({control}): "
-            "train a better teacher (--teacher-epochs, --teacher-width)"
-        )
+        return f"the teacher ({teacher}) is no better than the control of {change.label} ({control}): train {better}"
     if change.after.mean >= change.teacher:
         return (
             f"{change.label} ({_percent(change.after.mean)}) is as good as its teacher ({teacher}), so nothing is "
-            "left to learn from it: try a smaller net (--width), or a better teacher (--teacher-epochs, --teacher-width)"
+            f"left to learn from it: try {smaller}, or {better}"
         )
     if change.teacher < change.before.mean + HARDLY_BETTER:
         return (
             f"the teacher ({teacher}) is hardly better than the control of {change.label} ({control}): "
-            "try a better teacher (--teacher-epochs, --teacher-width) or a smaller net (--width)"
+            f"try {better} or {smaller}"
         )
     return ""
+
+
+def _better_teacher(config: StudentConfig) -> str:
+    if config.teacher != AUTO_TEACHER:
+        return "a better teacher, and name it (--teacher)"
+    return f"a better teacher (--teacher-epochs, {_size(config.teacher_config().net, 'teacher-width')})"
+
+
+def _size(net: str, flag: str) -> str:
+    """Return the flag that decides on a net's size: of one that is not kd's own, its name or its arguments."""
+    return f"--{flag.replace('width', 'net')}" if is_named_elsewhere(net) else f"--{flag}"
 
 
 def _setting_advice(config: StudentConfig) -> str:
@@ -92,7 +103,8 @@ def _next_advice(change: Change, config: StudentConfig) -> str:
         return f"{change.label} may need more epochs with soft targets (--epochs), or other settings, which kd tune searches"
     if config.seeds == 1:
         return "one seed shows large differences only: try --seeds 5"
-    return "kd tune searches temperature, alpha and width on val"
+    sizes = "" if is_named_elsewhere(config.net) else ", width"
+    return f"kd tune searches temperature, alpha{sizes} and what you name on val"
 
 
 def _percent(share: float | None) -> str:

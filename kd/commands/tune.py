@@ -47,12 +47,13 @@ def study_answer(found: "Outcome") -> Answer:
         "settings": str(found.best_file),
         "model": None,
         "changes": [{"beside": name, **_record(*difference)} for name, difference in differences.items()],
-        "next": advice,
+        "next": advice or None,
     }
     lines = [(line, COLOURS.get(verdict, "")) for line, verdict in told]
     lines.append((found.certainty, ""))
     lines.append((f"settings: {found.best_file}; {found.command} trains the model", ""))
-    return Answer([*lines, *place_lines(found.run, None, f"all trials: {found.view}"), (f"next: {advice}", "")], record)
+    following = [(f"next: {advice}", "")] if advice else []
+    return Answer([*lines, *place_lines(found.run, None, f"all trials: {found.view}"), *following], record)
 
 
 def _next(found: "Outcome") -> str:
@@ -63,7 +64,7 @@ def _next(found: "Outcome") -> str:
     seeds = min((len(values) for values in found.tests.values()), default=0)
     if seeds < FEW_SEEDS and any(verdict == "null result" for _, verdict in differences.values()):
         return f"{seeds} seeds show large differences only: the same command with --final-seeds 5 compares the winner again"
-    return found.command
+    return ""
 
 
 def _record(difference: Interval, verdict: str) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def train(
         name: name of the training, for progress and tracking.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: ``depth`` (blocks per stage) and ``width`` (channels of the first stage) of kd's own nets; arguments of
-            others by name, and ``small_stem=True`` to make their first layers fit for images of less than 64 px.
+            others by name. Of all by name ``weights``, a file of first weights or ``default`` (torchvision's own), ``px``, the
+            height at which the net sees images, and ``small_stem=True``, first layers that fit images of less than 64 px.
 
     Raises:
         UserError: no such net or device, a net that does not fit the images, a batch larger than the training split, or a

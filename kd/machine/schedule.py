@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 BETWEEN_SECONDS = 4.0
 """Between two trainings: scoring, figures, and the model's export; until it is measured."""
@@ -74,7 +75,7 @@ class Schedule:
         if cost not in self._seconds:
             return None
         own = self._seconds[cost]
-        between = sum(self._between) / len(self._between) if self._between else BETWEEN_SECONDS
+        between = median(self._between) if self._between else BETWEEN_SECONDS  # the targets are filled in one of them
         rest = self._planned[self._begun :]
         rate = own / cost if cost else 0.0
         others = sum(one.epochs * self._seconds.get(one.cost, rate * one.cost or own) + rate * one.before for one in rest)

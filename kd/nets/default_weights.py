@@ -33,7 +33,7 @@ def default_weights(name: str) -> tuple[dict[str, Tensor], Path]:
         patience = socket.getdefaulttimeout()
         socket.setdefaulttimeout(SECONDS)
         try:
-            weights.get_state_dict(progress=False, check_hash=True)
+            weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as error:  # a network's errors are many
             raise UserError(
                 f"{name}: its weights can't be fetched ({reason(error)}); fetch {weights.url} elsewhere and put it into "

@@ -6,8 +6,6 @@ from kd.errors import UserError
 
 SMALL_STEM = "small_stem"
 """The setting that asks for it."""
-SMALL_PX = 64
-"""Images of a smaller side are halved too often by stems that were made for 224 px."""
 
 
 def with_small_stem(net: nn.Module, name: str) -> str:

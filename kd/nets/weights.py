@@ -126,7 +126,7 @@ def put_weights(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> Lo
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by the net's names: the prefix is left out under which most of them fit, or put in front."""
+    """Return tensors by the net's names: without the prefix under which most of them fit."""
     prefixes = Counter({"": sum(name in own for name in tensors)})
     for name in tensors:
         parts = name.split(".")

@@ -1,6 +1,7 @@
 """The page of one model in Markdown: what it is, how accurate, what goes in and comes out, and how to call it."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from torch import Tensor
@@ -12,8 +13,8 @@ from kd.evaluation.intervals import wilson_interval
 from kd.machine.text import printable
 from kd.specialists.kind import TaskKind
 
-MAX_CLASSES = 100
-"""Classes that are named; of more, the rest is counted."""
+MAX_NAMES = 2000
+"""Characters of the names of classes; the rest of the classes is counted: MLflow takes pages of some thousand characters."""
 CHANNELS = {1: "grey", 3: "red, green, blue"}
 
 
@@ -43,13 +44,14 @@ def combination_page(combination: Combination, file: Path) -> str:
 def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
     channels, height, width = dataset.image_shape
     of = CHANNELS.get(channels, f"{channels} channels")
-    names = [f"{number} {printable(name)}" for number, name in enumerate(classes[:MAX_CLASSES])]
-    names += [f"and {len(classes) - MAX_CLASSES} more"] if len(classes) > MAX_CLASSES else []
+    names = [f"{number} {printable(name)}" for number, name in enumerate(classes)]
+    shown = names[: max(1, sum(end < MAX_NAMES for end in accumulate(len(name) + 2 for name in names)))]
+    more = f", and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
     return "\n\n".join(
         [
             f"{what}, trained on {dataset.name}. {accuracy}",
             f"**In**: images, uint8 from 0 to 255, (N, {channels}, {height}, {width}), {of}. The model normalises them itself.",
-            f"**Out**: {outputs}, float32, (N, {len(classes)}), in this order: {', '.join(names)}.",
+            f"**Out**: {outputs}, float32, (N, {len(classes)}), in this order: {', '.join(shown)}{more}.",
             "**Call** it on pictures of any size, in the folder of the command's output:",
             f'```python\nimport kd\n\nkd.load("models/{file.name}").predict(["picture.png"])\n```',
         ]

@@ -45,9 +45,9 @@ def lead(session: Session) -> Outcome | None:
         WorkerPool(config.workers, partial(work_order, session, leads=True)) as pool,
         _study_run(session) as parent,
     ):
+        log.info("%s", plan_line(config, session.workspace.dataset.classes))
         guide = find_guide(session, parent)
         log_teacher_params(parent, config, guide.teacher)
-        log.info("%s", plan_line(config, len(guide.groups)))
         repair = Repair(study, parent.id)
         images = scored_images(config, guide)
         progress = StudyProgress(session, parent, _groups_text(session, guide), images)

@@ -16,6 +16,7 @@ from kd.search.size import is_too_large
 from kd.search.space import Axis
 from kd.search.state import all_trials, without_surplus
 from kd.search.storage import without_password
+from kd.specialists.groups import count_groups
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
 
@@ -126,18 +127,21 @@ def _objective_text(config: TuneConfig) -> str:
     return f"{what}, against parameters" if config.pareto else what
 
 
-def plan_line(config: TuneConfig, groups: int) -> str:
+def plan_line(config: TuneConfig, classes: Sequence[str]) -> str:
     """Return what a search will train, in one line.
 
     Args:
         config: the command's.
-        groups: number of class groups; 0 for students.
+        classes: those of the data.
     """
-    nets = groups * config.seeds or config.seeds
-    kind = "student" if config.objective == "student" else "specialist"
+    of_students = config.objective == "student"
+    groups = 1 if of_students else count_groups(config.groups, config.group, config.data, classes)
+    nets = groups * config.seeds
+    kind = "student" if of_students else "specialist"
     workers = f" in {config.workers} processes" if config.workers > 1 else ""
+    trials = f"{config.trials} trials{workers}, each of {nets} {kind}{'s' * (nets > 1)}"
     final = f"; then the winner and what it is compared with, {config.final_seeds} seeds each" if config.final_seeds else ""
-    return f"{config.trials} trials to run{workers}, each of {nets} {kind}{'s' * (nets > 1)}{final}"
+    return f"a teacher where none is found, then {trials}{final}"
 
 
 def trial_line(config: TuneConfig, study: optuna.Study, trial: FrozenTrial) -> str:

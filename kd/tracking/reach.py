@@ -18,6 +18,8 @@ from kd.machine.secrets import masked
 PATIENCE_SECONDS = 2.0
 _SQLITE = "sqlite:///"
 _PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433, "oracle": 1521}
+_DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb"}
+"""The packages that SQLAlchemy takes where an address names none."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _without_user(address: str) -> str:
 
 def _database_server(address: str, kind: str) -> tuple[str, bool]:
     parts = urlsplit(address)
-    driver = parts.scheme.partition("+")[2]
+    driver = parts.scheme.partition("+")[2] or _DRIVERS.get(kind, "")
     with socket.create_connection((parts.hostname or "localhost", parts.port or _PORTS[kind]), PATIENCE_SECONDS):
         pass
     with suppress(ModuleNotFoundError):

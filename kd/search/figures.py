@@ -16,7 +16,7 @@ from kd.search.best import accuracy, parameters, ranked_trials
 from kd.search.certainty import certainty
 from kd.search.experimental import experimental
 from kd.search.space import Axis
-from kd.search.state import all_trials, without_surplus
+from kd.search.state import STATES, all_trials, without_surplus
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
 
@@ -29,7 +29,6 @@ MIN_COMPLETE = 2
 """Complete trials without which there is nothing to draw."""
 MIN_TO_WEIGH = 10
 """Complete trials below which nobody can tell which setting mattered."""
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 BEST_TRIALS, BEST_SHARE = 5, 0.1
 """The best trials, whose settings are compared with those of all: a tenth, and five at least."""
 

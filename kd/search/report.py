@@ -14,14 +14,13 @@ from kd.search.best import BEST_FILE, best_config, best_trial, command_name, com
 from kd.search.certainty import certainty, certainty_text
 from kd.search.size import is_too_large
 from kd.search.space import Axis
-from kd.search.state import all_trials, without_surplus
+from kd.search.state import STATES, all_trials, without_surplus
 from kd.search.storage import without_password
 from kd.specialists.groups import count_groups
 from kd.tracking import store as tracking
 from kd.tracking.params import canonical
 
 MAX_ROWS = 10
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 def count_states(study: optuna.Study) -> dict[str, int]:

@@ -9,6 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 from kd.search.attributes import END, RETRIED, STOPPED, SURPLUS, read_trials
 
 MAX_RETRIES = 5
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+"""The states in which a trial has ended, in words."""
 
 
 def all_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -1,16 +1,14 @@
-"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Only ``ready`` imports it too."""
+"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Only ``ready`` and ``fetch`` import it too."""
 
 import json
 import logging
 import os
-import re
 import shlex
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,6 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
-from kd.errors import UserError, reason
 from kd.machine.activity import doing
 from kd.machine.files import file_digest
 from kd.machine.names import cut, file_name
@@ -38,7 +35,7 @@ from kd.machine.output import is_verbose
 from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
-from kd.machine.text import listed, printable
+from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened
 from kd.reports.tables import Columns
@@ -100,24 +97,6 @@ FACTS_DIGEST = "kd.model_facts_sha256"
 
 MAX_FOUND = 10
 """Runs of the same training of which the first one that can be used is."""
-
-
-_REGISTRY = "models:/"
-_RUN_ID = re.compile("[0-9a-f]{32}")
-_SHORT_RUN_ID = re.compile("[0-9a-f]{8,31}")
-
-
-@dataclass(frozen=True)
-class FetchedModel:
-    """The files of a model, as they lie in the store: not one of them is trusted."""
-
-    folder: Path
-    run_id: str
-    """The run that logged it, from the store's database."""
-    sha256: str | None
-    """Digest that its file must have; None: the model was logged before kd wrote one."""
-    facts_sha256: str | None
-    """Digest that the file with its facts must have; None: the same."""
 
 
 class Run:
@@ -395,7 +374,7 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
     top: bool,
     **how: Any,  # noqa: ANN401 - start_run's own
 ) -> Iterator[Run]:
-    _quiet()
+    quiet()
     make_tables()
     check_stop()
     name = printable(name)
@@ -461,7 +440,7 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: _text(value, MAX_TAG) for name, value in tags.items()}
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Leave the terminal to kd's own lines, unless a user wants all: MLflow would log each of its steps."""
     if not is_verbose():
         logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -558,73 +537,3 @@ def run_params(run_ids: Sequence[str]) -> dict[str, str]:
         for name, value in mlflow.get_run(run_id).data.params.items():
             values.setdefault(name, []).append(value)
     return {name: ",".join(dict.fromkeys(texts)) for name, texts in values.items()}
-
-
-def fetch_model(reference: str, folder: Path) -> FetchedModel:
-    """Fetch the files of the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``); nothing is run.
-
-    A command's parent run stands for the model that the command was run for.
-
-    Raises:
-        UserError: there is no such run or model.
-    """
-    _quiet()
-    try:
-        run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
-        uri = reference if reference.startswith(_REGISTRY) else f"runs:/{run_id}/{MODEL_NAME}"
-        path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-        tags = mlflow.get_run(run_id).data.tags
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UserError(
-            f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
-        ) from None
-    return FetchedModel(Path(path), run_id, tags.get(MODEL_DIGEST), tags.get(FACTS_DIGEST))
-
-
-def _model_run(reference: str) -> str:
-    """Return the run that logged the model of a run: itself, or the one that its tag names.
-
-    Raises:
-        UserError: there is no such run, or several, or the tag is no id of a run.
-    """
-    found = reference if _RUN_ID.fullmatch(reference) else _only_run(reference)
-    run_id = str(mlflow.get_run(found).data.tags.get("kd.model_run", found))
-    if not _RUN_ID.fullmatch(run_id):
-        raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
-    return run_id
-
-
-def _only_run(reference: str) -> str:
-    """Return the one run whose id begins with a reference, as names of files end, or whose name it is.
-
-    Raises:
-        UserError: there is none, or there are several.
-    """
-    quote = '"' if "'" in reference else "'"
-    ways = [f"attributes.run_id LIKE '{reference}%'"] if _SHORT_RUN_ID.fullmatch(reference) else []
-    ways += [] if quote in reference else [f"attributes.run_name = {quote}{reference}{quote}"]
-    client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for way in ways:
-        runs = [run.info.run_id for run in client.search_runs(experiments, way, max_results=MAX_FOUND)]
-        if len(runs) > 1:
-            raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
-        if runs:
-            return str(runs[0])
-    raise UserError(f"{reference}: neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS")
-
-
-def _registered_run(reference: str) -> str:
-    """Return the run that logged a model of the registry; empty where there is none, and then it is not kd's."""
-    client, name = mlflow.MlflowClient(), reference.removeprefix(_REGISTRY)
-    if "@" in name:
-        version = client.get_model_version_by_alias(*name.rsplit("@", 1))
-    elif "/" in name:
-        model, number = name.rsplit("/", 1)
-        if number == "latest":
-            versions = client.get_latest_versions(model)
-            return str(versions[0].run_id or "") if versions else ""
-        version = client.get_model_version(model, number)
-    else:
-        return str(client.get_logged_model(name).source_run_id or "")
-    return str(version.run_id or "")

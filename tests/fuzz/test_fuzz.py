@@ -37,8 +37,8 @@ from kd.nets.exported import write_program
 from kd.search.attributes import read_trials, study_attribute
 from kd.search.space import parse_space
 from kd.specialists.groups import check_groups, describe_group, groups_text, parse_groups
+from kd.tracking.fetch import FetchedModel
 from kd.tracking.models import _facts
-from kd.tracking.store import FetchedModel
 from kd.training import checkpoints
 
 CASES = int(os.environ.get("KD_FUZZ_CASES", "300"))

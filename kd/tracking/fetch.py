@@ -1,0 +1,100 @@
+"""Models fetched from the tracking store and the registry: which run is meant, and its files, not one of which is trusted."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from kd.errors import UserError, reason
+from kd.machine.text import listed
+from kd.tracking.store import FACTS_DIGEST, MAX_FOUND, MODEL_DIGEST, MODEL_NAME, quiet
+
+_REGISTRY = "models:/"
+_RUN_ID = re.compile("[0-9a-f]{32}")
+_SHORT_RUN_ID = re.compile("[0-9a-f]{8,31}")
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """The files of a model, as they lie in the store: not one of them is trusted."""
+
+    folder: Path
+    run_id: str
+    """The run that logged it, from the store's database."""
+    sha256: str | None
+    """Digest that its file must have; None: the model was logged before kd wrote one."""
+    facts_sha256: str | None
+    """Digest that the file with its facts must have; None: the same."""
+
+
+def fetch_model(reference: str, folder: Path) -> FetchedModel:
+    """Fetch the files of the model of a run (``RUN_ID``) or of the registry (``models:/NAME@ALIAS``); nothing is run.
+
+    A command's parent run stands for the model that the command was run for.
+
+    Raises:
+        UserError: there is no such run or model.
+    """
+    quiet()
+    try:
+        run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
+        uri = reference if reference.startswith(_REGISTRY) else f"runs:/{run_id}/{MODEL_NAME}"
+        path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
+        tags = mlflow.get_run(run_id).data.tags
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(
+            f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
+        ) from None
+    return FetchedModel(Path(path), run_id, tags.get(MODEL_DIGEST), tags.get(FACTS_DIGEST))
+
+
+def _model_run(reference: str) -> str:
+    """Return the run that logged the model of a run: itself, or the one that its tag names.
+
+    Raises:
+        UserError: there is no such run, or several, or the tag is no id of a run.
+    """
+    found = reference if _RUN_ID.fullmatch(reference) else _only_run(reference)
+    run_id = str(mlflow.get_run(found).data.tags.get("kd.model_run", found))
+    if not _RUN_ID.fullmatch(run_id):
+        raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
+    return run_id
+
+
+def _only_run(reference: str) -> str:
+    """Return the one run whose id begins with a reference, as names of files end, or whose name it is.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    quote = '"' if "'" in reference else "'"
+    ways = [f"attributes.run_id LIKE '{reference}%'"] if _SHORT_RUN_ID.fullmatch(reference) else []
+    ways += [] if quote in reference else [f"attributes.run_name = {quote}{reference}{quote}"]
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for way in ways:
+        runs = [run.info.run_id for run in client.search_runs(experiments, way, max_results=MAX_FOUND)]
+        if len(runs) > 1:
+            raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
+        if runs:
+            return str(runs[0])
+    raise UserError(f"{reference}: neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS")
+
+
+def _registered_run(reference: str) -> str:
+    """Return the run that logged a model of the registry; empty where there is none, and then it is not kd's."""
+    client, name = mlflow.MlflowClient(), reference.removeprefix(_REGISTRY)
+    if "@" in name:
+        version = client.get_model_version_by_alias(*name.rsplit("@", 1))
+    elif "/" in name:
+        model, number = name.rsplit("/", 1)
+        if number == "latest":
+            versions = client.get_latest_versions(model)
+            return str(versions[0].run_id or "") if versions else ""
+        version = client.get_model_version(model, number)
+    else:
+        return str(client.get_logged_model(name).source_run_id or "")
+    return str(version.run_id or "")

@@ -78,6 +78,20 @@ def test_kd_takes_the_commands_of_a_page(root: Path, page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_commands_within_sentences_have_flags_that_there_are(root: Path, page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", text_of(root / page), flags=re.MULTILINE | re.DOTALL)
+    for span in re.findall(r"`(kd [^`]+)`", text):
+        command, *rest = span.split()[1:]
+        if command not in COMMANDS:
+            assert command in {"COMMAND", "--help", "--version"}, span
+            continue
+        fields = config_class(command).model_fields
+        known = {flag for name in fields for flag in (*flags(name), f"--no-{name.replace('_', '-')}")}
+        options = {"--config", "--experiment-name", "--preset", "--student-preset", "--help", "-q", "-v", "--json"}
+        assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= known | options, span
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_mlflow_runs_the_entry_points_of_a_page(root: Path, page: str) -> None:
     entries = yaml.safe_load(text_of(root / "MLproject"))["entry_points"]
     for words in commands_in(text_of(root / page)):

@@ -16,7 +16,7 @@ from kd.search.report import best_text, count_states, note, trial_line
 from kd.search.session import Session
 from kd.search.state import all_trials, count_finished, without_surplus
 from kd.tracking import store as tracking
-from kd.tracking.views import TRIALS
+from kd.tracking.views import FINALS, TRIALS
 
 log = logging.getLogger("kd")
 
@@ -95,7 +95,7 @@ class StudyProgress:
             space=session.space,
             images=self._images,
             comparison=comparison,
-            views=parent.view_links((TRIALS,)),
+            views=parent.view_links((TRIALS, FINALS)),
         )
         parent.log_note(text, final=final)
         states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}

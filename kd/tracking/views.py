@@ -144,13 +144,24 @@ TRIALS = View(
     ),
 )
 
+FINALS = View(
+    "winner against others",
+    "tags.`kd.role` = 'final'",
+    _ACCURACY,
+    (
+        *_metrics("test/accuracy", "val/chosen_accuracy", "cost/parameters"),
+        *_params(*SEARCHED),
+        *_tags("seed", "data"),
+    ),
+)
+
 _BY_ROLE = {
     "parent": (ALL_SYSTEMS,),
     "teacher": (ALL_SYSTEMS,),
     "student": (ALL_SYSTEMS, STUDENTS),
     "specialist": (ALL_SYSTEMS, SPECIALISTS),
     "combined": (ALL_SYSTEMS, COMBINED),
-    "study": (TRIALS,),
+    "study": (TRIALS, FINALS),
 }
 
 

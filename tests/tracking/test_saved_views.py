@@ -11,9 +11,9 @@ import mlflow
 import pytest
 
 from kd.tracking import store as tracking
-from kd.tracking.views import ALL_SYSTEMS, COMBINED, SPECIALISTS, STUDENTS, TRIALS, View, view_tag, views_of
+from kd.tracking.views import ALL_SYSTEMS, COMBINED, FINALS, SPECIALISTS, STUDENTS, TRIALS, View, view_tag, views_of
 
-VIEWS = (ALL_SYSTEMS, STUDENTS, SPECIALISTS, COMBINED, TRIALS)
+VIEWS = (ALL_SYSTEMS, STUDENTS, SPECIALISTS, COMBINED, TRIALS, FINALS)
 MAX_EXPERIMENT_TAG = 5000
 
 
@@ -66,6 +66,7 @@ def test_each_view_finds_its_runs_the_best_first(client: mlflow.MlflowClient, tm
     run("study", tmp_path, {}, {})
     run("trial", tmp_path, {}, {"val/chosen_accuracy": 0.1})
     run("trial", tmp_path, {}, {"val/chosen_accuracy": 0.3})
+    run("final", tmp_path, {}, {"test/accuracy": 0.2})
     with tracking.run("of another program", output_dir=tmp_path, tags={}):
         pass
 
@@ -78,6 +79,7 @@ def test_each_view_finds_its_runs_the_best_first(client: mlflow.MlflowClient, tm
     assert found(SPECIALISTS) == ["specialist", "control"]
     assert found(COMBINED) == ["combined", "teacher"]
     assert found(TRIALS) == ["trial", "trial"]
+    assert found(FINALS) == ["final"]
 
 
 def saved(client: mlflow.MlflowClient) -> dict[str, str]:

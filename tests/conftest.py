@@ -22,6 +22,7 @@ from kd.commands.answer import Answer
 from kd.config import Config
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
+from kd.machine import signals
 from kd.machine.output import Verbosity, set_verbosity
 from kd.machine.processes import describe_process, is_gone
 from kd.machine.signals import STOP_SIGNALS
@@ -67,6 +68,7 @@ def _signals_are_heard() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_wish", signals._Wish())  # that of another test is not this one's
     monkeypatch.setenv("KD_CACHE", str(tmp_path / "cache" / "kd"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -150,10 +150,11 @@ def _decode(files: Sequence[ImageFile], rows: Rows, places: Sequence[int], image
     """Decode the files at some places into their rows, with a progress bar on a terminal; return why others can't be."""
     chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
     bad: dict[int, str] = {}
+    was_stopping = is_stopping()  # a wish that was answered before cuts nothing short: no row would be filled
 
     def decode_chunk(chunk: Sequence[int]) -> None:
         for row in chunk:
-            if is_stopping():  # the main thread raises
+            if is_stopping() and not was_stopping:  # the main thread raises
                 return
             try:
                 _decode_row(files[row].path, rows[row], image_px, bit_depth)

@@ -19,6 +19,7 @@ from kd.data.folder import load_folder_source
 from kd.data.load import load_dataset
 from kd.data.source import Source
 from kd.errors import UserError
+from kd.machine import signals
 
 
 @pytest.fixture(autouse=True)
@@ -596,3 +597,12 @@ def test_a_data_set_has_the_name_of_its_folder(tmp_path: Path) -> None:
         for name in "ab":
             save(tmp_path / "my photos" / name / f"{number}.png", noise(8, 8, 3))
     assert load_dataset("folder", tmp_path / "my photos", image_px=8).name == "my photos"
+
+
+def test_images_that_are_decoded_after_a_stop_was_answered_are_whole(tmp_path: Path) -> None:
+    written = [save(tmp_path / "data" / name / f"{number}.png", noise(8, 8)) for name in "ab" for number in range(6)]
+    signals.ask_to_stop()
+    with pytest.raises(KeyboardInterrupt):
+        signals.check_stop()
+    source = load_folder_source(tmp_path / "data", 8)
+    np.testing.assert_array_equal(source.train.images[:, 0], np.stack(written))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import kd
 from kd.data.dataset import Dataset
-from kd.distillation.as_teacher import Teaching, as_teacher
+from kd.distillation.as_teacher import Teaching, as_teacher, teacher_of
 from kd.distillation.results import Trained
 from kd.distillation.targets import LiveTargets
 from kd.errors import UserError
@@ -227,17 +228,11 @@ def with_classes(dataset: Dataset, names: str, digest: str = "1" * 32) -> Datase
     return dataclasses.replace(dataset, classes=tuple(names), digest=digest)
 
 
-@pytest.mark.parametrize("form", ["teacher", "trained", "saved"])
+@pytest.mark.parametrize("form", ["teacher", "trained"])
 def test_a_teacher_of_classes_in_another_order_or_of_other_images_is_refused(
-    form: str, teacher: kd.Teacher, tiny_digits: Dataset, tmp_path: Path
+    form: str, teacher: kd.Teacher, tiny_digits: Dataset
 ) -> None:
-    trained = kd.train(flat(10), tiny_digits, ONE)
-    forms: dict[str, Teaching] = {
-        "teacher": teacher,
-        "trained": trained,
-        "saved": kd.load(kd.save(trained, tmp_path / "net.pt2")),
-    }
-    teaching = forms[form]
+    teaching: Teaching = teacher if form == "teacher" else kd.train(flat(10), tiny_digits, ONE)
     error = refusal(lambda: kd.distil(teaching, flat, with_classes(tiny_digits, "1023456789"), ONE))
     assert str(error) == (
         "the teacher: its classes (0, 1, 2, 3, ...) are not those of digits (1, 0, 2, 3, ...); name one of this data set"
@@ -250,6 +245,23 @@ def test_a_teacher_of_classes_in_another_order_or_of_other_images_is_refused(
         "name one of such images"
     )
     assert error.field == "teacher"
+
+
+def test_a_loaded_model_teaches_its_classes_by_their_names_and_sees_images_at_its_own_size(
+    tiny_digits: Dataset, tmp_path: Path
+) -> None:
+    trained = kd.train(flat(10), tiny_digits, ONE)
+    saved = kd.load(kd.save(trained, tmp_path / "net.pt2"))
+    swapped = teacher_of(saved, with_classes(tiny_digits, "1023456789"))
+    torch.testing.assert_close(swapped.test_logits, trained.test_logits[:, [1, 0, *range(2, 10)]], rtol=1e-4, atol=1e-4)
+    images = tiny_digits.test.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # the mean of each four is theirs
+    split = kd.Split(images, tiny_digits.test.labels, tiny_digits.test.index)
+    larger = dataclasses.replace(tiny_digits, train=split, val=split, test=split)
+    seen = F.interpolate(images.float(), size=(8, 8), mode="bilinear", antialias=True).round().to(torch.uint8)
+    expected = trained.model.eval()(seen)
+    torch.testing.assert_close(teacher_of(saved, larger).test_logits, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match=r"its classes .* are not those of digits \(0, 1, 2, 3, \.\.\.\)"):
+        teacher_of(saved, with_classes(tiny_digits, "012345678x"))
 
 
 def test_a_teacher_of_another_split_is_warned_of_and_scored_anew(
@@ -374,6 +386,7 @@ def broken(num_classes: int, in_channels: int) -> nn.Module:
 def test_a_net_that_can_not_be_trained_is_refused_before_the_teacher_is_asked(
     net: Net, settings: dict[str, Any], told: str, teacher: kd.Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert kd.distil  # it is imported when first used, and would import what is patched here
     monkeypatch.setattr("kd.distillation.plan.obtain_targets", None)
     assert str(refusal(lambda: kd.distil(teacher, net, None, ONE, **settings))).startswith(told)
     if not settings and net is not broken:

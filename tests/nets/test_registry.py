@@ -197,11 +197,12 @@ def test_facts_differ_by_the_code_of_a_class_that_was_typed_into_a_notebook(tmp_
 def test_a_net_sees_images_at_a_height_of_its_own() -> None:
     torch.manual_seed(0)
     plain = net_spec("resnet", {"depth": 1, "width": 2}).create(5, 1).eval()
-    torch.manual_seed(0)
     spec = net_spec("resnet", {"depth": 1, "width": 2, "px": 16})
+    torch.manual_seed(0)
+    net = spec.create(5, 1).eval()
     images = torch.rand(2, 1, 32, 48)
     smaller = F.interpolate(images, size=(16, 24), mode="bilinear", antialias=True)
-    torch.testing.assert_close(spec.create(5, 1).eval()(images), plain(smaller))
+    torch.testing.assert_close(net(images), plain(smaller))
     assert spec.settings == {"depth": 1, "width": 2, "px": 16}
     assert spec.facts(5, 1) != net_spec("resnet", {"depth": 1, "width": 2, "px": 24}).facts(5, 1)
     with pytest.raises(UserError, match="can't be the height of images"):

@@ -83,15 +83,15 @@ def logging_seconds(rounds: int, *, short: bool) -> list[float]:
     spent: list[float] = []
 
     def timed(log: Callable[..., object]) -> Callable[..., object]:
-        def log_timed(*arguments: object) -> object:
+        def log_timed(*arguments: object, **named: object) -> object:
             started = time.perf_counter()
-            result = log(*arguments)
+            result = log(*arguments, **named)
             spent.append(time.perf_counter() - started)
             return result
 
         return log_timed
 
-    for name in ("log_figure", "log_model"):
+    for name in ("log_figure", "log_tables", "log_model"):
         setattr(Run, name, timed(getattr(Run, name)))
     taken = []
     for _ in range(rounds + 1):

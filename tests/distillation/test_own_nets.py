@@ -1,6 +1,7 @@
 """Nets and teachers of one's own: where each training starts, and what is refused before the first epoch."""
 
 import dataclasses
+import importlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -386,7 +387,7 @@ def broken(num_classes: int, in_channels: int) -> nn.Module:
 def test_a_net_that_can_not_be_trained_is_refused_before_the_teacher_is_asked(
     net: Net, settings: dict[str, Any], told: str, teacher: kd.Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kd.distil  # it is imported when first used, and would import what is patched here
+    importlib.import_module("kd.distillation.distil")  # when first used, it would import what is patched here
     monkeypatch.setattr("kd.distillation.plan.obtain_targets", None)
     assert str(refusal(lambda: kd.distil(teacher, net, None, ONE, **settings))).startswith(told)
     if not settings and net is not broken:

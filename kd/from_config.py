@@ -25,6 +25,7 @@ from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.flags import flags
 from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
@@ -138,9 +139,20 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         UserError: there is no such net, or it can't be trained on the data, or exported.
     """
     _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
+    if isinstance(config, StudentConfig) and config.teacher != AUTO_TEACHER:
+        _warn_of_unused(config)
     if isinstance(config, StudentConfig) and config.teacher == AUTO_TEACHER:
         with _of_teacher():
             _try_net(config.teacher_config(), workspace, "teacher")
+
+
+def _warn_of_unused(config: StudentConfig) -> None:
+    """Warn of settings of a teacher that is not trained, since one was named."""
+    fields = type(config).model_fields
+    own = [f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields]
+    unused = [name for name in own if getattr(config, name) != fields[name].default]
+    if unused:
+        log.warning("not used, since --teacher names a teacher: %s", ", ".join(flags(name)[-1] for name in unused))
 
 
 def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:

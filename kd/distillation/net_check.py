@@ -74,7 +74,7 @@ def check_answers(  # noqa: PLR0913, PLR0917 - what is tried, on what
     if shape != (1, num_classes):
         raise UserError(
             f"{name} answers an image with {shape[1:]}, not with {num_classes} logits, one per class of {label}; "
-            "give a function of (num_classes, in_channels)",
+            "give a net whose last layer has so many outputs: a function of (num_classes, in_channels)",
             field="net",
         )
 
@@ -91,7 +91,8 @@ def _check_learning(name: str, model: nn.Module, dataset: Dataset, device: torch
         raise UserError(f"{name} can't learn from a batch ({reason(error)}); give a net that can", field="net") from error
     if not finite:
         raise UserError(
-            f"{name} answers with logits that are not finite; give a net whose first weights are smaller", field="net"
+            f"{name} answers real images with logits that are not finite; look at its forward and its first weights",
+            field="net",
         )
     if not learns:
         raise UserError(f"{name} has no parameter that its logits depend on; give a net that has", field="net")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from kd.errors import UserError, reason
 from kd.nets.channels import RepeatedChannels
@@ -91,6 +92,7 @@ def _given(net: nn.Module | Callable[[int, int], nn.Module], settings: Mapping[s
     if settings:
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
     if isinstance(net, nn.Module):
+        _with_sizes(net, type(net).__name__)
         return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
     # A copy: a function that returns the same module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
@@ -141,7 +143,14 @@ def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, 
         raise UserError(f"{name}({num_classes}, {in_channels}) can't make a net ({reason(error)})", field="net") from error
     if not isinstance(created, nn.Module):
         raise UserError(f"{name}({num_classes}, {in_channels}) returned a {type(created).__name__}, not a module", field="net")
-    return copy.deepcopy(created)
+    return copy.deepcopy(_with_sizes(created, name))
+
+
+def _with_sizes(net: nn.Module, name: str) -> nn.Module:
+    """Return a net, unless a size in it is only known once it has seen images: it has no weights to count or to compare."""
+    if any(is_lazy(part) for part in [*net.parameters(), *net.buffers()]):
+        raise UserError(f"{name} has lazy layers, without weights yet; give their sizes, or show it a batch first", field="net")
+    return net
 
 
 def _checked(settings: Mapping[str, object]) -> Mapping[str, int]:

@@ -16,6 +16,8 @@ from kd.machine.text import listed, printable
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "model_ema", "ema")
 """Names under which checkpoints of others hold a state dict."""
 SAFETENSORS = ".safetensors"
+MAX_SHOWN = 3
+"""Names of tensors that are shown of those that do not fit."""
 WEIGHTS = "weights"
 """The setting that names a file of first weights."""
 
@@ -90,7 +92,7 @@ def _torch(path: Path, content: bytes) -> object:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # bytes of others raise anything
         raise UserError(
-            f"{path}: holds other things than tensors, or is damaged ({reason(error)}); save the net's state_dict()",
+            f"{path}: holds other things than tensors, or is damaged; save the net's state_dict()",
             field="weights",
         ) from error
 
@@ -111,8 +113,8 @@ def put_weights(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> Lo
     fitting = {name: value for name, value in renamed.items() if name in own and value.shape == own[name].shape}
     if not any(tensor.ndim > 1 for tensor in fitting.values()):
         raise UserError(
-            f"{path}: none of its {len(tensors)} tensors ({listed(tensors)}) fits the net, whose tensors are "
-            f"{listed(own)}; name the weights of this net",
+            f"{path}: none of its {len(tensors)} tensors ({listed(tensors, MAX_SHOWN)}) fits the net, whose tensors are "
+            f"{listed(own, MAX_SHOWN)}; name the weights of this net",
             field="weights",
         )
     net.load_state_dict(fitting, strict=False)

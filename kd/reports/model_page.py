@@ -44,7 +44,7 @@ def combination_page(combination: Combination, file: Path) -> str:
 def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
     channels, height, width = dataset.image_shape
     of = CHANNELS.get(channels, f"{channels} channels")
-    names = [f"{number} {printable(name)}" for number, name in enumerate(classes)]
+    names = [f"{number}: {printable(name)}" for number, name in enumerate(classes)]
     shown = names[: max(1, sum(end < MAX_NAMES for end in accumulate(len(name) + 2 for name in names)))]
     more = f", and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
     return "\n\n".join(

@@ -115,7 +115,7 @@ def test_a_net_with_another_number_of_outputs_is_refused_before_the_first_epoch(
 ) -> None:
     told = (
         "Watched answers an image with (9,), not with 10 logits, one per class of {}; "
-        "give a function of (num_classes, in_channels)"
+        "give a net whose last layer has so many outputs: a function of (num_classes, in_channels)"
     )
     error = refusal(lambda: kd.train(Watched(9), tiny_digits, ONE))
     assert str(error) == told.format("teacher")

@@ -207,3 +207,10 @@ def test_a_net_sees_images_at_a_height_of_its_own() -> None:
     assert spec.facts(5, 1) != net_spec("resnet", {"depth": 1, "width": 2, "px": 24}).facts(5, 1)
     with pytest.raises(UserError, match="can't be the height of images"):
         net_spec("resnet", {"px": -3})
+
+
+def test_a_net_with_lazy_layers_is_refused_in_one_line() -> None:
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+    for net in (lazy, lambda _classes, _channels: nn.Sequential(nn.Flatten(), nn.LazyLinear(5))):
+        with pytest.raises(UserError, match=r"has lazy layers, without weights yet; give their sizes"):
+            net_spec(net).create(5, 1)

@@ -29,7 +29,7 @@ def test_it_tells_classes_input_output_and_accuracy(teacher: Trained) -> None:
     page = training_page(replace(teacher, test_logits=logits), "width=2", Path("x.pt2"))
     assert "teacher (width=2), trained on digits. Accuracy on test: **75.0 %** [59.8, 85.8], n = 40." in page
     assert "(N, 1, 8, 8), grey" in page
-    assert "logits, float32, (N, 10), in this order: 0 0, 1 1," in page
+    assert "logits, float32, (N, 10), in this order: 0: 0, 1: 1," in page
 
 
 def test_a_specialist_is_told_among_its_own_classes(teacher: Trained, tiny_digits: Dataset) -> None:
@@ -37,7 +37,7 @@ def test_a_specialist_is_told_among_its_own_classes(teacher: Trained, tiny_digit
     page = training_page(specialist, "", Path("x.pt2"))
     own = int(torch.isin(tiny_digits.test.labels, torch.tensor([3, 5])).sum())
     assert re.search(rf"Accuracy on test, among its own classes: \*\*[\d.]+ %\*\* \[[\d.]+, [\d.]+\], n = {own}\.", page)
-    assert "(N, 3), in this order: 0 3, 1 5, 2 dustbin." in page
+    assert "(N, 3), in this order: 0: 3, 1: 5, 2: dustbin." in page
     combined = combination_page(kd.combine(teacher, [specialist]), Path("x.pt2"))
     assert "probabilities, float32, (N, 10)" in combined
     assert "The generalist alone: " in combined

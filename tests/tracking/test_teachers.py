@@ -98,17 +98,18 @@ def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(
 
 
 def test_a_command_logs_the_settings_of_the_teacher_that_was_named(
-    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
     own = TeacherConfig(depth=1, width=2, epochs=1, output_dir=str(tmp_path))
     workspace = prepare("teacher", own)
     with tracked_by(teacher_tracker(own, workspace)):
         trained = carry_out(teacher_job(own, workspace))
-    config = StudentConfig(teacher=trained.run_id, output_dir=str(tmp_path))
+    config = StudentConfig(teacher=trained.run_id, output_dir=str(tmp_path), teacher_lr=0.5)  # type: ignore[call-arg]
     assert config.teacher_depth != 1  # type: ignore[attr-defined] # the default, which this teacher never had
     with guided_by_teacher("student", config, prepare("student", config)) as guided:
         pass
+    assert "not used, since --teacher names a teacher: --teacher-lr" in caplog.text
     params = mlflow.get_run(guided.parent.id).data.params
     of_teacher = {name: params[f"teacher_{name}"] for name in ("net", "depth", "width", "epochs", "lr")}
     assert of_teacher == {"net": "resnet", "depth": "1", "width": "2", "epochs": "1", "lr": "0.1"}

@@ -139,9 +139,11 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         UserError: there is no such net, or it can't be trained on the data, or exported.
     """
     _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
-    if isinstance(config, StudentConfig) and config.teacher != AUTO_TEACHER:
+    if isinstance(config, TeacherConfig):
+        return
+    if config.teacher != AUTO_TEACHER:
         _warn_of_unused(config)
-    if isinstance(config, StudentConfig) and config.teacher == AUTO_TEACHER:
+    else:
         with _of_teacher():
             _try_net(config.teacher_config(), workspace, "teacher")
 
@@ -167,7 +169,8 @@ def _of_teacher() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(str(error), field=f"{TEACHER_PREFIX}{error.field}") from error.__cause__
+        field = f"{TEACHER_PREFIX}{error.field}" if error.field else None
+        raise UserError(str(error), field=field) from error.__cause__
 
 
 def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
@@ -220,7 +223,10 @@ def run_details(config: DataConfig) -> str:
         return ""
     names = [name for name in ("temperature", "alpha", "width", "depth", "net_args", "net") if name in config.recorded()]
     seeds = seeds_text(range(config.seed, config.seed + config.seeds))
-    return details({**{name: getattr(config, name) or None for name in names}, "seed": seeds})
+    values: dict[str, object] = {
+        name: getattr(config, name) for name in names if getattr(config, name) != ""
+    }  # an alpha of 0 is told
+    return details({**values, "seed": seeds})
 
 
 def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> None:

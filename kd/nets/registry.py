@@ -43,7 +43,7 @@ class NetSpec:
     is_own: bool = False
     """Whether it is none of kd's: its name alone does not say which net it is."""
     origin: str = ""
-    """What tells the file or library that it is from from other versions of it."""
+    """A text that differs between versions of the file or library that the net comes from."""
 
     def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
         """Return all that tells this net from others, for fingerprints: for the caller's own also its code and weights."""

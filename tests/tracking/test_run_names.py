@@ -1,5 +1,7 @@
 """The end of a run's name: the settings by which it differs from its neighbours."""
 
+from kd.config import StudentConfig
+from kd.from_config import run_details
 from kd.tracking.run_names import details, seeds_text
 
 
@@ -14,3 +16,7 @@ def test_what_is_none_is_left_out() -> None:
 
 def test_seeds_that_follow_one_another_are_a_range() -> None:
     assert (seeds_text(range(3, 4)), seeds_text(range(3, 8))) == ("3", "3-7")
+
+
+def test_an_alpha_of_0_is_told_and_empty_arguments_are_not() -> None:
+    assert run_details(StudentConfig(alpha=0)) == "T=4 alpha=0 width=16 depth=1 resnet seed=0"

@@ -27,6 +27,7 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 BatchSize = Annotated[int, Field(ge=2)]  # batch norm has no variance over one image
 _SWITCH = "decides no result"
 Switch = Annotated[T, _SWITCH]
@@ -129,6 +130,11 @@ class ImagesConfig(Config):
         IMAGE_PX, ge=8, le=512, description="side of the square to which images of --data folder are resized, in pixels"
     )
     val_fraction: float = Field(VAL_FRACTION, gt=0, lt=0.9, description="share of the training images set aside for validation")
+    train_fraction: Share = Field(1.0, description="share of the training images that are kept, of each class")
+    label_fraction: Share = Field(
+        1.0,
+        description="share of the labels that are kept, of each class; students learn from the other images by soft targets alone",
+    )
     data_seed: Seed = Field(0, description="seed of the split and of the augmented views")
     # A switch: what it leaves out is seen in the data's digest.
     skip_bad_images: Switch[bool] = Field(

@@ -70,6 +70,8 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         config.data_root,
         image_px=config.image_px,
         val_fraction=config.val_fraction,
+        train_fraction=config.train_fraction,
+        label_fraction=config.label_fraction,
         seed=config.data_seed,
         skip_bad_images=config.skip_bad_images,
     )

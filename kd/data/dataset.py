@@ -12,6 +12,9 @@ from torch import Tensor
 from kd.data.source import BIT_DEPTH, VAL_FRACTION
 from kd.data.views import Augmentation
 
+NO_LABEL = -100
+"""The label of an image without one: torch's cross-entropy passes it over."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -45,6 +48,15 @@ class Split:
         rows = rows.to(self.labels.device)
         return Split(self.images[rows], self.labels[rows], self.index[rows])
 
+    def joined_with(self, other: "Split") -> "Split":
+        """Return the images of this split, and then those of another one."""
+        names = ("images", "labels", "index")
+        return Split(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in names))
+
+    def without_labels(self) -> "Split":
+        """Return the same images, each with :data:`NO_LABEL`."""
+        return Split(self.images, torch.full_like(self.labels, NO_LABEL), self.index)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -67,6 +79,11 @@ class Dataset:
     """Seed of the cuts and of the augmented views."""
     bit_depth: int = BIT_DEPTH
     """Bits that the values in image files of 16 bits have, by which they are scaled: 12 for many cameras."""
+    unlabelled: Split | None = None
+    """Images without labels, from which students learn by soft targets alone; their index is that of no labelled one. None:
+    there are none."""
+    full_train: int = 0
+    """Images of train before a share of it was taken; 0: train is whole."""
 
     @classmethod
     def from_arrays(  # noqa: PLR0913 - the parts of a data set
@@ -79,6 +96,9 @@ class Dataset:
         name: str = "arrays",
         flip: bool = False,
         val_fraction: float = VAL_FRACTION,
+        train_fraction: float = 1.0,
+        label_fraction: float = 1.0,
+        unlabelled: npt.ArrayLike | None = None,
         seed: int = 0,
     ) -> "Dataset":
         """Return a data set made of arrays, cut into splits as a folder of images is.
@@ -91,6 +111,9 @@ class Dataset:
             name: name of the data set.
             flip: whether the augmentation may mirror an image.
             val_fraction: share of each class's remaining images that becomes val.
+            train_fraction: share of each class's images in train that is kept, one or more.
+            label_fraction: share of each class's labels in train that is kept, one or more; the other images are unlabelled.
+            unlabelled: images without labels, as ``images``.
             seed: seed of the cuts and of the augmented views.
 
         Raises:
@@ -98,9 +121,37 @@ class Dataset:
         """
         from kd.data.arrays import source_from_arrays  # noqa: PLC0415 - cutting is built on this class
         from kd.data.cut import cut_dataset  # noqa: PLC0415 - the same
+        from kd.data.unlabelled import add_unlabelled  # noqa: PLC0415 - the same
 
         source = source_from_arrays(images, labels, classes, test, flip=flip)
-        return cut_dataset(source, name, val_fraction=val_fraction, seed=seed)
+        fractions = {"val_fraction": val_fraction, "train_fraction": train_fraction, "label_fraction": label_fraction}
+        dataset = cut_dataset(source, name, **fractions, seed=seed)
+        return dataset if unlabelled is None else add_unlabelled(dataset, unlabelled)
+
+    @cached_property
+    def transfer_set(self) -> Split:
+        """The images that students learn from: those of train, and then those without labels."""
+        return self.train if self.unlabelled is None else self.train.joined_with(self.unlabelled)
+
+    @cached_property
+    def transfer_digest(self) -> str:
+        """Digest of all that students learn from and are scored on; that of the data set where there are labels alone."""
+        if self.unlabelled is None:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {self.unlabelled_digest}".encode()).hexdigest()[:32]
+
+    @cached_property
+    def unlabelled_digest(self) -> str:
+        """Digest of the images without labels and of their index, 32 hex digits; empty where there are none."""
+        if self.unlabelled is None:
+            return ""
+        index = self.unlabelled.index.cpu().numpy().astype("<i8")
+        return hashlib.sha256(self.unlabelled.digest.encode() + index.tobytes()).hexdigest()[:32]
+
+    @cached_property
+    def held_out_digest(self) -> str:
+        """Digest of val and test, 32 hex digits: with the same one no net has learned from what another one is scored on."""
+        return hashlib.sha256(f"{self.val.digest} {self.test.digest}".encode()).hexdigest()[:32]
 
     @property
     def num_classes(self) -> int:

@@ -44,10 +44,9 @@ def load_folder_source(root: Path, image_px: int, *, skip_bad_images: bool = Fal
     found = find_files(layout, root)
     files = [file for split in SPLITS for file in found.files.get(split, ())]
     pixels = load_pixels(root, files, image_px)
-    if pixels.bad and not skip_bad_images:
-        raise _bad_images(root, files, pixels)
+    refuse_bad(root, files, pixels, skip_bad_images=skip_bad_images)
     _tell_layout(layout, found, pixels)
-    _tell_bad(root, files, pixels)
+    tell_bad(root, files, pixels)
     return _source(found, files, pixels)
 
 
@@ -81,7 +80,14 @@ def _passed_over(counts: Counter[str]) -> str:
     return f"{number} file{'s' if number > 1 else ''} passed over: {describe_passed_over(counts)}" if number else ""
 
 
-def _bad_images(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> UserError:
+def refuse_bad(root: Path, files: Sequence[ImageFile], pixels: Pixels, *, skip_bad_images: bool) -> None:
+    """Refuse files that can't be decoded, unless they may be left out.
+
+    Raises:
+        UserError: there are some; the message names the first ten of them.
+    """
+    if not pixels.bad or skip_bad_images:
+        return
     if len(pixels.bad) == 1:
         [(row, why)] = pixels.bad.items()
         what = f"cannot read the image {printable(files[row].path)}: {why}; repair or remove it"
@@ -90,7 +96,7 @@ def _bad_images(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> UserE
             f"cannot read {len(pixels.bad)} of {len(files)} images in {printable(root)}: "
             f"{_named(root, files, pixels)}; repair or remove them"
         )
-    return UserError(f"{what}, or leave out what can't be read (--skip-bad-images, or skip_bad_images=True in Python)")
+    raise UserError(f"{what}, or leave out what can't be read (--skip-bad-images, or skip_bad_images=True in Python)")
 
 
 def _named(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> str:
@@ -98,7 +104,8 @@ def _named(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> str:
     return listed(f"{name} ({pixels.bad[row]})" for row, name in names.items())
 
 
-def _tell_bad(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> None:
+def tell_bad(root: Path, files: Sequence[ImageFile], pixels: Pixels) -> None:
+    """Log which files are left out since they can't be decoded."""
     if pixels.bad:
         log.warning("%d images can't be read and are left out: %s", len(pixels.bad), _named(root, files, pixels))
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import get_args
 
+import numpy.typing as npt
+
 from kd.data.bundled import TORCHVISION_SETS, load_digits_source, load_torchvision_source
 from kd.data.cut import cut_dataset
 from kd.data.dataset import Dataset
 from kd.data.folder import load_folder_source
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName, Source
 from kd.data.told import tell
+from kd.data.unlabelled import add_unlabelled
 from kd.errors import UserError
 from kd.machine.activity import doing
 from kd.machine.paths import user_path
@@ -24,6 +27,9 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
     *,
     image_px: int = IMAGE_PX,
     val_fraction: float = VAL_FRACTION,
+    train_fraction: float = 1.0,
+    label_fraction: float = 1.0,
+    unlabelled: str | Path | npt.ArrayLike | None = None,
     seed: int = 0,
     skip_bad_images: bool = False,
 ) -> Dataset:
@@ -37,6 +43,9 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
         root: where torchvision's files are (or are fetched to), or the folder of images; digits need none.
         image_px: side of the square to which a folder's images are resized, in pixels.
         val_fraction: share of each class's training images that becomes val, above 0 and below 1.
+        train_fraction: share of each class's images in train that is kept, one or more.
+        label_fraction: share of each class's labels in train that is kept, one or more; the other images become unlabelled.
+        unlabelled: images without labels, from which students learn by soft targets alone: a folder, or a uint8 array.
         seed: seed of the cuts and of the augmented views.
         skip_bad_images: whether files of a folder that can't be decoded are left out; otherwise they are refused.
 
@@ -46,7 +55,10 @@ def load_dataset(  # noqa: PLR0913 - which images, split how
     folder = user_path(root, "data_root")
     source = _load_source(name, folder, image_px, skip_bad_images=skip_bad_images)
     own_name = printable(folder.name) if name == "folder" else name
-    dataset = cut_dataset(source, own_name or name, val_fraction=val_fraction, seed=seed)
+    fractions = {"val_fraction": val_fraction, "train_fraction": train_fraction, "label_fraction": label_fraction}
+    dataset = cut_dataset(source, own_name or name, **fractions, seed=seed)
+    if unlabelled is not None:
+        dataset = add_unlabelled(dataset, unlabelled, skip_bad_images=skip_bad_images)
     tell(dataset, source.passed_over)
     return dataset
 

@@ -52,7 +52,9 @@ class Pixels:
     """Bits of the values in files of 16 bits."""
 
 
-def load_pixels(root: Path, files: Sequence[ImageFile], image_px: int) -> Pixels:
+def load_pixels(
+    root: Path, files: Sequence[ImageFile], image_px: int, *, purpose: str = "", bit_depth: int | None = None
+) -> Pixels:
     """Return the pixels of all files that can be decoded, from the cache as far as they are in it.
 
     If all images are grey, they have one channel; otherwise all have three.
@@ -61,26 +63,30 @@ def load_pixels(root: Path, files: Sequence[ImageFile], image_px: int) -> Pixels
         root: the folder that the user named, which the cache belongs to.
         files: the files.
         image_px: side of the square to which images are cropped and resized, in pixels.
+        purpose: what the files are for, beside a data set; the same folder is cached for each purpose.
+        bit_depth: bits of the values in files of 16 bits; None: as many as the largest value of all of them needs.
 
     Raises:
         UserError: the disk or the network can't be read.
     """
-    cache = _cache_file(root, image_px)
-    cached, bit_depth = _read_cache(cache, image_px)
+    cache = _cache_file(root, purpose, image_px)
+    cached, depth = _read_cache(cache, image_px)
     keys = np.frombuffer(b"".join(map(_key, files)), np.uint8).reshape(-1, _KEY_BYTES)
-    if cached is not None and np.array_equal(cached[:, :_KEY_BYTES], keys):
-        return Pixels(_images(cached, image_px), {}, bit_depth)
+    if cached is not None and np.array_equal(cached[:, :_KEY_BYTES], keys) and bit_depth in {None, depth}:
+        return Pixels(_images(cached, image_px), {}, depth)
     rows, missing = _filled(cached, keys, image_px)
     bad = {row: file.reason for row, file in enumerate(files) if file.stamp is None}
-    bad |= _decode(files, rows, sorted(missing.difference(bad)), image_px, bit_depth)
-    rows, bit_depth = _rescaled(files, rows, bad, image_px, bit_depth)
+    bad |= _decode(files, rows, sorted(missing.difference(bad)), image_px, depth)
+    needed = _needed_depth(rows, bad) if bit_depth is None else bit_depth
+    if needed != depth:
+        _decode(files, rows, _deep(rows, bad), image_px, needed)
     good = rows[[row for row in range(len(files)) if row not in bad]] if bad else rows
     if not (good[:, _CHANNELS] == _COLOURS).any():
         good = good[:, : _HEAD_BYTES + image_px * image_px].copy()
     if cached is None or not np.array_equal(cached, good):
         with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-            write_array(cache, good, {"layout": _LAYOUT, "channels": _channels(good, image_px), "bit_depth": bit_depth})
-    return Pixels(_images(good, image_px), bad, bit_depth)
+            write_array(cache, good, {"layout": _LAYOUT, "channels": _channels(good, image_px), "bit_depth": needed})
+    return Pixels(_images(good, image_px), bad, needed)
 
 
 def _key(file: ImageFile) -> bytes:
@@ -96,9 +102,10 @@ def _images(rows: Rows, image_px: int) -> npt.NDArray[np.uint8]:
     return rows[:, _HEAD_BYTES:].reshape(len(rows), _channels(rows, image_px), image_px, image_px)
 
 
-def _cache_file(root: Path, image_px: int) -> Path:
+def _cache_file(root: Path, purpose: str, image_px: int) -> Path:
     """Return where the pixels of a folder are cached."""
-    key = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
+    used = f"\0{purpose}" if purpose else ""  # no path has such a character
+    key = hashlib.sha256(os.fsencode(root.absolute()) + used.encode()).hexdigest()[:16]
     return pixels_folder() / f"folder-{key}-{image_px}px.bin"
 
 
@@ -134,16 +141,20 @@ def _filled(cached: Rows | None, keys: npt.NDArray[np.uint8], image_px: int) -> 
     return rows, missing
 
 
-def _rescaled(
-    files: Sequence[ImageFile], rows: Rows, bad: Mapping[int, str], image_px: int, bit_depth: int
-) -> tuple[Rows, int]:
-    """Return rows in which images of 16 bits are scaled by the bits that the largest value of all of them needs."""
-    tops = np.ascontiguousarray(rows[:, _TOP]).view("<u2")[:, 0]
-    deep = [row for row in np.flatnonzero(tops).tolist() if row not in bad]
-    needed = bits_of(int(tops[deep].max())) if deep else BIT_DEPTH
-    if needed != bit_depth:
-        _decode(files, rows, deep, image_px, needed)
-    return rows, needed
+def _needed_depth(rows: Rows, bad: Mapping[int, str]) -> int:
+    """Return the bits that the largest value of all images of 16 bits needs."""
+    deep = _deep(rows, bad)
+    return bits_of(int(_tops(rows)[deep].max())) if deep else BIT_DEPTH
+
+
+def _deep(rows: Rows, bad: Mapping[int, str]) -> list[int]:
+    """Return the places of the images of 16 bits."""
+    return [row for row in np.flatnonzero(_tops(rows)).tolist() if row not in bad]
+
+
+def _tops(rows: Rows) -> npt.NDArray[np.uint16]:
+    """Return the largest value of each image of 16 bits, and 0 for the others."""
+    return np.ascontiguousarray(rows[:, _TOP]).view("<u2")[:, 0]
 
 
 def _decode(files: Sequence[ImageFile], rows: Rows, places: Sequence[int], image_px: int, bit_depth: int) -> dict[int, str]:

@@ -61,7 +61,7 @@ def find_files(layout: Layout, root: Path) -> Found:
     """
     passed_over: Counter[str] = Counter()
     by_class = {
-        split: {nfc(name): list(_image_files(folder, str(root), passed_over)) for name, folder in classes.items()}
+        split: {nfc(name): list(image_files(folder, str(root), passed_over)) for name, folder in classes.items()}
         for split, classes in layout.classes.items()
     }
     names = {nfc(name): name for split in reversed(SPLITS) for name in layout.classes.get(split, ())}  # as in train, if there
@@ -137,7 +137,17 @@ def heif_advice(passed_over: Mapping[str, int]) -> str:
     return "; pip install pillow-heif to read .heic" if HEIF_EXTENSIONS.intersection(passed_over) else ""
 
 
-def _image_files(folder: Path, root: str, passed_over: Counter[str]) -> Iterator[ImageFile]:
+def image_files(folder: Path, root: str, passed_over: Counter[str]) -> Iterator[ImageFile]:
+    """Yield the image files in a folder and the folders in it, each once, and count what is passed over.
+
+    Args:
+        folder: the folder.
+        root: the folder that the user named, below which the manifest names files.
+        passed_over: receives how many files are passed over, by extension.
+
+    Raises:
+        UserError: a folder can't be read.
+    """
     around = {(status.st_dev, status.st_ino) for status in map(os.stat, folder.absolute().parents)}  # a link to them is a loop
     yield from _files_below(str(folder), root, passed_over, around)
 

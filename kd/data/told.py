@@ -33,11 +33,15 @@ def tell(dataset: Dataset, passed_over: str) -> None:
 
 
 def summary(dataset: Dataset, passed_over: str) -> str:
-    """Return ``6 classes (airplanes, bonsai, ...), 270 train, 30 val, 150 test images``, and which files are passed over."""
+    """Return ``6 classes (airplanes, bonsai, ...), 270 train, 30 val, 150 test images``, and what else there is.
+
+    That is how many images have no label, and which files are passed over.
+    """
     names = [printable(name) for name in dataset.classes]
     shown = names if len(names) <= _NAMED else [*names[: _NAMED - 1], "..."]
     sizes = f"{len(dataset.train)} train, {len(dataset.val)} val, {len(dataset.test)} test images"
-    return "; ".join(filter(None, [f"{len(names)} classes ({', '.join(shown)}), {sizes}", passed_over]))
+    more = "" if dataset.unlabelled is None else f", {len(dataset.unlabelled)} more without labels"
+    return "; ".join(filter(None, [f"{len(names)} classes ({', '.join(shown)}), {sizes}{more}", passed_over]))
 
 
 def classes_with_few_images(dataset: Dataset) -> list[str]:
@@ -52,7 +56,7 @@ def copies(dataset: Dataset) -> list[str]:
 
     The images of two splits are counted in the second one; those of two classes once each, in whichever split they are.
     """
-    train, val, test = (_digests(split) for split in (dataset.train, dataset.val, dataset.test))
+    train, val, test = (pixel_digests(split) for split in (dataset.train, dataset.val, dataset.test))
     pairs = (("test", test, "train", train), ("test", test, "val", val), ("val", val, "train", train))
     lines = [
         _line(name, images, other, set(others)) for name, images, other, others in pairs if not set(others).isdisjoint(images)
@@ -80,6 +84,7 @@ def _line(name: str, images: Sequence[bytes], other: str, others: set[bytes]) ->
     )
 
 
-def _digests(split: Split) -> list[bytes]:
+def pixel_digests(split: Split) -> list[bytes]:
+    """Return a digest of the pixels of each image."""
     images = split.images.numpy()
     return [hashlib.blake2b(image, digest_size=16).digest() for image in images]

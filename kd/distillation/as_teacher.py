@@ -63,7 +63,7 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
             return Teacher(teacher.model, teacher.dataset, "trained", teacher.run)
         case SavedModel():
             known = _known(dataset)
-            warn_of_split("the teacher", teacher.data_digest, known)
+            warn_of_split("the teacher", teacher.data_digest, teacher.held_out_digest, teacher.image_shape, known)
             return Teacher(fitted(teacher.module, "the teacher", teacher.classes, teacher.image_shape, known, "teacher"), known)
         case nn.Module():
             return Teacher(teacher, _known(dataset))
@@ -78,7 +78,8 @@ def _on(teacher: Teacher, dataset: Dataset | None) -> Teacher:
     own = teacher.dataset
     if dataset is None or dataset is own:
         return teacher
-    check_fits("the teacher", own.classes, own.image_shape, own.digest, dataset, "teacher")
+    held_out = own.held_out_digest
+    check_fits("the teacher", own.classes, own.image_shape, own.digest, dataset, "teacher", held_out=held_out)
     return replace(teacher, dataset=dataset, trained=teacher.trained if dataset.digest == own.digest else None)
 
 

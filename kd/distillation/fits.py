@@ -24,6 +24,8 @@ def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what 
     digest: str,
     dataset: Dataset,
     field: str | None = None,
+    *,
+    held_out: str = "",
 ) -> None:
     """Refuse a net of other classes or images than a data set's, and warn of one that may have seen its val or test.
 
@@ -34,6 +36,7 @@ def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what 
         digest: digest of the data set with which it was trained.
         dataset: the data set for which it is wanted.
         field: the setting that named it.
+        held_out: digest of the val and test that it was not trained on; empty: it is not known.
 
     Raises:
         UserError: it is of other classes, of another order of them, or of another image shape.
@@ -42,13 +45,30 @@ def check_fits(  # noqa: PLR0913, PLR0917 - what a net was trained on, and what 
         raise _other_classes(reference, classes, dataset, field)
     if list(image_shape) != list(dataset.image_shape):
         raise _other_images(reference, image_shape, dataset, field)
-    warn_of_split(reference, digest, dataset)
+    warn_of_split(reference, digest, held_out, image_shape, dataset)
 
 
-def warn_of_split(reference: str, digest: str, dataset: Dataset) -> None:
-    """Warn of a net that may have seen the val or test images of a data set."""
-    if digest != dataset.digest:
+def warn_of_split(reference: str, digest: str, held_out: str, image_shape: Sequence[int], dataset: Dataset) -> None:
+    """Warn of a net that may have seen the val or test images of a data set.
+
+    One that was trained on more or fewer images of train, beside the same val and test, has not.
+
+    Args:
+        reference: the net's name, for messages.
+        digest: digest of the data set with which it was trained.
+        held_out: digest of the val and test of that data set; empty: it is not known.
+        image_shape: (C, H, W) of its images: images of another size can't be compared.
+        dataset: the data set for which it is wanted.
+    """
+    if digest == dataset.digest or held_out == dataset.held_out_digest:
+        return
+    if list(image_shape) == list(dataset.image_shape):
         log.warning("%s was trained on another split: it may have seen images of val or test", reference)
+    else:
+        log.warning(
+            "%s was trained on images of another size, so its split can't be compared: it may have seen images of val or test",
+            reference,
+        )
 
 
 def fitted(  # noqa: PLR0913, PLR0917 - a model, what it was trained on, and what it is wanted for

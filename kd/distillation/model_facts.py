@@ -48,6 +48,7 @@ _RIGHT: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
     "classes": _are_names,
     "data_digest": _is_text,
     "group": _is_group,
+    "held_out_digest": _is_text,
     "image_shape": _is_shape,
     "kind": lambda value, _: value in list(TaskKind),
     "outputs": lambda value, _: value in OUTPUTS,

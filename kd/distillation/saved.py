@@ -24,7 +24,7 @@ from kd.nets.exported import Exported, read_model, read_text, write_program
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
-_FACTS = ("classes", "image_shape", "outputs", "data_digest", "bit_depth")
+_FACTS = ("classes", "image_shape", "outputs", "data_digest", "held_out_digest", "bit_depth")
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,19 @@ class Prediction:
 class SavedModel:
     """A model loaded from a file: images of any source in, classes by name out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is known of a model
         self,
         module: Exported,
         classes: Sequence[str],
         image_shape: Sequence[int],
         data_digest: str,
         bit_depth: int = BIT_DEPTH,
+        held_out_digest: str = "",
     ) -> None:
-        """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digest.
+        """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digests.
 
-        The bit depth is that of the data set's image files of 16 bits: those to predict are scaled alike.
+        ``held_out_digest`` is that of val and test; it is empty where that is not known. The bit depth is that of the data
+        set's image files of 16 bits: those to predict are scaled alike.
         """
         channels, height, width = image_shape
         self.module = module
@@ -60,6 +62,7 @@ class SavedModel:
         self.image_shape = (channels, height, width)
         self.data_digest = data_digest
         self.bit_depth = bit_depth
+        self.held_out_digest = held_out_digest
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -127,6 +130,7 @@ def saved_texts(system: Trained | Combination) -> dict[str, str]:
         "outputs": "probabilities" if combined else "logits",
         "data": system.dataset.name,
         "data_digest": system.dataset.digest,
+        "held_out_digest": system.dataset.held_out_digest,
         "bit_depth": system.dataset.bit_depth,
     }
     return {FACTS_FILE: json.dumps(facts)}
@@ -150,7 +154,7 @@ def load(path: str | Path) -> SavedModel:
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     classes, shape = facts["classes"], facts["image_shape"]
     module = read_model(path, shape, len(classes), logarithm=facts["outputs"] == "probabilities")
-    return SavedModel(module, classes, shape, facts["data_digest"], facts["bit_depth"])
+    return SavedModel(module, classes, shape, facts["data_digest"], facts["bit_depth"], facts["held_out_digest"])
 
 
 def _facts(text: str) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def _facts(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return {"bit_depth": BIT_DEPTH, **found} if isinstance(found, dict) else {}
+    return {"bit_depth": BIT_DEPTH, "held_out_digest": "", **found} if isinstance(found, dict) else {}
 
 
 def _are_paths(images: object) -> bool:

@@ -27,7 +27,7 @@ IDENTITY_SECONDS = 20.0
 _WITHOUT_EFFECT = {"control", "teacher"}
 # Fields that studies of before lack. One that has its default is left out, so that those studies resume.
 _ADDED = {
-    *("net", "label_smoothing", "optimizer", "start_px", "shift_px"),
+    *("net", "label_smoothing", "optimizer", "start_px", "shift_px", "train_fraction", "label_fraction"),
     *(name for short in ("net_args", "weights", "small_stem", "px") for name in (short, f"{TEACHER_PREFIX}{short}")),
 }
 

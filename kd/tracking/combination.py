@@ -84,6 +84,7 @@ def _metadata(combination: Combination, job: CombinationJob) -> dict[str, Any]:
         "image_shape": list(dataset.image_shape),
         "data": dataset.name,
         "data_digest": dataset.digest,
+        "held_out_digest": dataset.held_out_digest,
         "generalist": job.teacher.run_id,
         "specialists": [member.run_id for member in combination.members],
         "top_n": combination.top_n,

@@ -32,7 +32,15 @@ def _load_member(reference: str, workspace: Workspace) -> Member:
     facts = loaded.metadata
     if facts["kind"] not in set(TaskKind) - {TaskKind.ALL}:
         raise UserError(f"{reference}: a {facts['role']}, not a specialist; name runs of kd specialist", field="specialists")
-    check_fits(reference, facts["classes"], facts["image_shape"], facts["data_digest"], workspace.dataset, field="specialists")
+    check_fits(
+        reference,
+        facts["classes"],
+        facts["image_shape"],
+        facts["data_digest"],
+        workspace.dataset,
+        field="specialists",
+        held_out=facts["held_out_digest"],
+    )
     return Member(
         name=tracking.run_name(loaded.run_id),
         model=loaded.module.to(workspace.device),

@@ -16,7 +16,7 @@ from kd.specialists.kind import TaskKind
 from kd.tracking.fetch import FetchedModel, fetch_model
 from kd.tracking.store import FACTS_FILE, MODEL_FILE
 
-_FACTS = ("role", "kind", "outputs", "classes", "image_shape", "data_digest")
+_FACTS = ("role", "kind", "outputs", "classes", "image_shape", "data_digest", "held_out_digest")
 _FACTS_OF_SPECIALISTS = ("group", "own_fraction")
 
 
@@ -91,6 +91,7 @@ def _facts(fetched: FetchedModel, reference: str) -> dict[str, Any]:
         raise UserError(f"{reference}: its file {FACTS_FILE} can't be read ({reason(error)}); name another run") from None
     metadata = stored.get("metadata") if isinstance(stored, dict) else None
     facts = metadata if isinstance(metadata, dict) else {}
+    facts.setdefault("held_out_digest", "")  # models of before have none
     if "classes" not in facts:
         raise UserError(f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline")
     wrong = wrong_fact(facts, _FACTS) or ("" if facts["kind"] == TaskKind.ALL else wrong_fact(facts, _FACTS_OF_SPECIALISTS))

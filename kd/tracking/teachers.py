@@ -96,8 +96,8 @@ def _load(name: str, field: str) -> LoadedModel:
         saved = load(name)
     except UserError as error:
         raise UserError(str(error), field=field) from error.__cause__
-    facts = {"kind": TaskKind.ALL, "classes": saved.classes, "image_shape": saved.image_shape, "data_digest": saved.data_digest}
-    return LoadedModel(saved.module, "", facts)
+    known = {name: getattr(saved, name) for name in ("classes", "image_shape", "data_digest", "held_out_digest")}
+    return LoadedModel(saved.module, "", {"kind": TaskKind.ALL, **known})
 
 
 def is_model_file(name: str) -> bool:
@@ -111,5 +111,5 @@ def _fitted(loaded: LoadedModel, reference: str, dataset: Dataset, field: str, *
         raise UserError(f"{reference}: a {facts['role']} of some classes; name a run of all classes", field=field)
     module = fitted(loaded.module, reference, facts["classes"], facts["image_shape"], dataset, field, say=warn)
     if warn:
-        warn_of_split(reference, facts["data_digest"], dataset)
+        warn_of_split(reference, facts["data_digest"], facts["held_out_digest"], facts["image_shape"], dataset)
     return replace(loaded, module=module)

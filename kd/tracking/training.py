@@ -85,6 +85,7 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
         "image_shape": list(dataset.image_shape),
         "data": dataset.name,
         "data_digest": dataset.digest,
+        "held_out_digest": dataset.held_out_digest,
         "own_fraction": task.own_fraction,
         "net": job.net.name,
         **job.net.settings,

@@ -271,13 +271,46 @@ def test_a_teacher_of_another_split_is_warned_of_and_scored_anew(
     monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
     caplog.set_level(logging.WARNING, logger="kd")
     trained = kd.train(flat(10), tiny_digits, ONE)
-    same_images, others = dataclasses.replace(tiny_digits), dataclasses.replace(tiny_digits, digest="1" * 32)
+    same_images = dataclasses.replace(tiny_digits)
+    others = dataclasses.replace(tiny_digits, digest="1" * 32, val=tiny_digits.val.select(torch.arange(30)))
     cpu = torch.device("cpu")
     assert as_teacher(trained, same_images, cpu).trained is trained
     assert as_teacher(as_teacher(trained, None, cpu), same_images, cpu).trained is trained
     assert caplog.messages == []
     assert as_teacher(trained, others, cpu).trained is None
-    assert "the teacher was trained on another split: it may have seen images of val or test" in caplog.messages
+    assert caplog.messages == ["the teacher was trained on another split: it may have seen images of val or test"]
+
+
+def test_a_teacher_of_the_whole_train_beside_the_same_val_and_test_is_not_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    caplog.set_level(logging.WARNING, logger="kd")
+    whole, share, seed = (
+        kd.load_dataset("digits"),
+        kd.load_dataset("digits", train_fraction=0.1),
+        kd.load_dataset("digits", seed=1),
+    )
+    trained = kd.train(flat(10), whole, ONE)
+    saved = kd.load(kd.save(trained, tmp_path / "net.pt2"))
+    for teacher in (trained, saved):
+        assert teacher_of(teacher, share).trained is None
+        assert caplog.messages == []
+        teacher_of(teacher, seed)
+        assert caplog.messages == ["the teacher was trained on another split: it may have seen images of val or test"]
+        caplog.clear()
+    saved.held_out_digest = ""  # as in files of before
+    teacher_of(saved, share)
+    assert "was trained on another split" in caplog.messages[0]
+    # The same images twice as large are of no other split, for all that is known.
+    images = share.val.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    split = kd.Split(images, share.val.labels, share.val.index)
+    caplog.clear()
+    teacher_of(saved, dataclasses.replace(share, train=split, val=split, test=split))
+    assert caplog.messages == [
+        "the teacher was trained on images of another size, so its split can't be compared: "
+        "it may have seen images of val or test"
+    ]
 
 
 @pytest.mark.parametrize("form", ["saved net", "combination", "saved combination", "combined model"])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kd.data.dataset import Split
 from kd.errors import UserError
+from kd.machine.activity import counted, doing
 from kd.machine.signals import stoppable
 
 EVAL_BATCH_SIZE = 128
@@ -48,9 +49,9 @@ def predict(model: nn.Module | HasModel, split: Split) -> Tensor:
 def predict_images(model: nn.Module, images: Tensor) -> Tensor:
     """Return the logits of images (N, C, H, W) uint8, as :func:`predict` does."""
     device = next(iter([*model.parameters(), *model.buffers()]), images).device
-    batches = stoppable(torch.split(images, EVAL_BATCH_SIZE))
-    with evaluating(model), torch.inference_mode():
-        return torch.cat([model(batch.to(device)).float().cpu() for batch in batches])
+    batches = torch.split(images, EVAL_BATCH_SIZE)
+    with evaluating(model), torch.inference_mode(), doing(f"predicting {len(images):,} images"):
+        return torch.cat([model(batch.to(device)).float().cpu() for batch in stoppable(counted(batches, len(batches)))])
 
 
 @contextmanager

@@ -2,15 +2,14 @@
 
 Long work names itself (``with doing("reading images")``) and counts what it has done (``for item in counted(items, total)``).
 The command line looks at both from a thread of its own (:func:`telling`): on a terminal a line below all others moves;
-elsewhere a line is written after some seconds of silence, and then more and more rarely. Callers of the library have no such
-thread.
+elsewhere a line is written after each few seconds of silence. Callers of the library have no such thread.
 """
 
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
@@ -24,9 +23,7 @@ log = logging.getLogger("kd")
 
 LOOK_SECONDS = 0.5
 SILENCE_SECONDS = 4.0
-"""Seconds of silence after which it is told what is being done."""
-LONGER = 2
-"""The factor by which the next silence is longer: after 4 s come 8 s, then 16 s."""
+"""Seconds of silence after which it is told what is being done: with a look more, less than 5 s."""
 TICK_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -39,18 +36,34 @@ class Activity:
     what: str
     has_bar: bool = False
     """Whether it has a progress bar of its own on a terminal."""
-    silence: float = SILENCE_SECONDS
-    """Seconds of silence after which it is told."""
+    tell: Callable[[], str] | None = None
+    """Makes the line that tells it, where it is more than what is done, the share and the time."""
     tick: Callable[[float], None] | None = None
     """What is told the share that is done, from time to time."""
     done: int = 0
     total: int = 0
+    figures: Callable[[], str] | None = None
+    """Makes the figures of what is counted, such as a loss so far; it is called from another thread."""
+    part: int = 0
+    parts: int = 1
+    """What is counted is one of so many equal parts, the one of this number, from 0."""
     began: float = field(default_factory=time.monotonic)
     ticked: float = 0.0
 
-    def share(self) -> str:
+    @property
+    def share(self) -> float:
+        """Return the share that is done, 0..1."""
+        return (self.part + self.done / max(1, self.total)) / self.parts
+
+    def text(self) -> str:
         """Return the share that is done as text; empty: it does not count."""
-        return f" {self.done / self.total:.0%}" if self.total else ""
+        return f" {self.share:.0%}" if self.total else ""
+
+    def line(self) -> str:
+        """Return the line that tells it."""
+        seconds = time.monotonic() - self.began
+        since = f" ({seconds:.0f} s)" if seconds > 2 * SILENCE_SECONDS else ""
+        return self.tell() if self.tell else f"{self.what} ...{self.text()}{since}"
 
 
 _stack: list[Activity] = []
@@ -59,8 +72,11 @@ _stack: list[Activity] = []
 
 @contextmanager
 def doing(what: str, *, has_bar: bool = False) -> Iterator[None]:
-    """Name what is done in the ``with`` block, such as ``drawing figures``; its time is logged at level DEBUG."""
-    with begun(Activity(printable(what), has_bar)):
+    """Name what is done in the ``with`` block, such as ``drawing figures``; its time is logged at level DEBUG.
+
+    What is a part of something that has a bar is shown by that bar.
+    """
+    with begun(Activity(printable(what), has_bar or bool(_stack and _stack[-1].has_bar))):
         yield
 
 
@@ -75,11 +91,17 @@ def begun(activity: Activity) -> Iterator[Activity]:
         log.debug("%s: %.1f s", activity.what, time.monotonic() - activity.began)
 
 
-def counted(items: Iterable[T], total: int) -> Iterator[T]:
-    """Yield items, and count those that are done, of so many in all, for what is being done."""
+def counted(items: Iterable[T], total: int, figures: Callable[[], str] | None = None) -> Iterator[T]:
+    """Yield items, and count those that are done, of so many in all, for what is being done.
+
+    Args:
+        items: the items.
+        total: how many there are.
+        figures: makes what is told beside the count; another thread calls it.
+    """
     activity = _stack[-1] if _stack else None
     if activity is not None:
-        activity.done, activity.total = 0, total
+        activity.done, activity.total, activity.figures = 0, total, figures
     for item in items:
         yield item
         if activity is not None:
@@ -87,9 +109,20 @@ def counted(items: Iterable[T], total: int) -> Iterator[T]:
             now = time.monotonic()
             if activity.tick is not None and now - activity.ticked >= TICK_SECONDS:
                 activity.ticked = now
-                activity.tick(activity.done / max(1, total))
+                activity.tick(activity.share)
     if activity is not None:
-        activity.total = 0
+        activity.total, activity.figures = 0, None
+
+
+def in_turn(items: Sequence[T]) -> Iterator[T]:
+    """Yield items that are equal parts of what is being done: what is counted within each is a share of its part."""
+    activity = _stack[-1] if _stack else Activity("")
+    try:
+        for activity.part, item in enumerate(items):
+            activity.parts = len(items)
+            yield item
+    finally:
+        activity.part, activity.parts = 0, 1
 
 
 @contextmanager
@@ -111,19 +144,13 @@ def telling() -> Iterator[None]:
 def _tell(ended: threading.Event) -> None:
     line = _Line()
     while not ended.wait(LOOK_SECONDS):
-        with suppress(IndexError, OSError, ValueError):  # it has just ended, or the terminal is gone
+        with suppress(IndexError, OSError, RuntimeError, ValueError):  # it has just ended, or the terminal is gone
             activity = _stack[-1]
             if display() == Display.BAR:
                 line.show(activity)
-            elif time.monotonic() - said_at() >= activity.silence:
-                _tell_once(activity)
+            elif time.monotonic() - said_at() >= SILENCE_SECONDS:
+                log.info("%s", activity.line())
     line.clear()
-
-
-def _tell_once(activity: Activity) -> None:
-    seconds = time.monotonic() - activity.began
-    log.info("%s ...%s%s", activity.what, activity.share(), f" ({seconds:.0f} s)" if seconds > 2 * SILENCE_SECONDS else "")
-    activity.silence *= LONGER
 
 
 class _Line:
@@ -140,7 +167,7 @@ class _Line:
             return
         if self._bar is None:
             self._bar = tqdm(bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True)
-        self._bar.set_description_str(f"{activity.what} ...{activity.share()} {seconds:.0f} s")
+        self._bar.set_description_str(f"{activity.what} ...{activity.text()} {seconds:.0f} s")
 
     def clear(self) -> None:
         """Take the line away."""

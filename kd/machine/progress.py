@@ -15,9 +15,6 @@ from kd.machine.text import printable
 
 log = logging.getLogger("kd")
 
-LATER_SILENCE = 60.0
-"""Seconds of silence after which a later epoch tells how far it is; of the first one nobody knows yet how long it takes."""
-
 
 class Progress:
     """The epochs of one training, shown as they end, with its place among all trainings and the time that all will take."""
@@ -39,7 +36,7 @@ class Progress:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             disable=display() != Display.BAR,
         )
-        self._activity = Activity("", has_bar=True, tick=self._tick)
+        self._activity = Activity("", has_bar=True, tell=self._tell, tick=self._tick)
         self._describe(done + 1)
         self._stack = ExitStack()
 
@@ -55,6 +52,8 @@ class Progress:
         """Show epoch ``number``, from 1; the accuracy is a fraction."""
         self._done = number
         figures = f"loss {loss:.3f}, val accuracy {val_accuracy:.2%}, {images_per_second:.0f} images/s"
+        if self._schedule is not None:
+            self._schedule.end_epoch()
         left = self._left()
         if self._bar.disable:
             if display() != Display.OFF:
@@ -62,19 +61,25 @@ class Progress:
         else:
             self._bar.n = number
             self._bar.set_postfix_str(f"epoch {number}/{self._epochs}, loss {loss:.3f}, val {val_accuracy:.1%}{left}")
-        self._activity.silence = LATER_SILENCE
         self._describe(number + 1)
 
-    def _left(self) -> str:
-        """Return how long all trainings will take from here on, where there are several."""
-        if self._schedule is None:
-            return ""
-        self._schedule.end_epoch()
-        seconds = self._schedule.seconds_left()
+    def _left(self, share: float = 0.0) -> str:
+        """Return how long all trainings will take from here on, after a share of the epoch under way."""
+        seconds = None if self._schedule is None else self._schedule.seconds_left(share)
         return "" if seconds is None else f", {about(seconds)} left"
 
     def _describe(self, number: int) -> None:
         self._activity.what = printable(f"{self._name}: epoch {min(number, self._epochs)}/{self._epochs}")
+
+    def _tell(self) -> str:
+        """Return the line that tells how far the epoch under way is."""
+        doing = self._activity
+        if not doing.total:
+            return f"{doing.what} ..."
+        net = f"net {doing.part + 1} of {doing.parts}, " if doing.parts > 1 else ""
+        figures = doing.figures() if doing.figures else ""
+        step = f"step {min(doing.done + 1, doing.total)} of {doing.total}"
+        return f"{doing.what}: {net}{step}{figures and ', '}{figures}{self._left(doing.share)}"
 
     def _tick(self, share: float) -> None:
         """Move the bar within an epoch."""

@@ -69,17 +69,21 @@ class Schedule:
         """Return the place of the training under way among all, ``3 of 9``; empty where there is just one."""
         return f"{self._begun} of {len(self._planned)}" if len(self._planned) > 1 else ""
 
-    def seconds_left(self) -> float | None:
-        """Return how long all that is left will take; None: nothing was measured yet."""
+    def seconds_left(self, share: float = 0.0) -> float | None:
+        """Return how long all that is left will take; None: nothing was measured yet.
+
+        Args:
+            share: of the epoch under way, which is done, 0..1. Of a net's first epoch it says how long an epoch takes.
+        """
         cost = self._cost()
-        if cost not in self._seconds:
+        if cost not in self._seconds and not share:
             return None
-        own = self._seconds[cost]
+        own = self._seconds[cost] if cost in self._seconds else (time.monotonic() - self._at) / share
         between = median(self._between) if self._between else BETWEEN_SECONDS  # the targets are filled in one of them
         rest = self._planned[self._begun :]
         rate = own / cost if cost else 0.0
         others = sum(one.epochs * self._seconds.get(one.cost, rate * one.cost or own) + rate * one.before for one in rest)
-        return self._epochs_left * own + others + between * (len(rest) + 1)
+        return max(0.0, self._epochs_left - share) * own + others + between * (len(rest) + 1)
 
     def _cost(self) -> float:
         return self._planned[self._begun - 1].cost

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from kd.distillation.task import Task, specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
 from kd.from_config import distillation, specialist_kind
+from kd.machine.activity import in_turn
 from kd.nets.cost import count_parameters
 from kd.specialists.clustering import Group
 from kd.specialists.groups import describe_group
@@ -104,7 +106,7 @@ class Candidate:
         Raises:
             UserError: a loss is not finite.
         """
-        for epochs in zip(*(training.epochs() for training in self.trainings), strict=True):
+        for epochs in _rounds(self.trainings):
             seconds = sum(epoch.seconds for epoch in epochs)
             yield {
                 "epoch": float(epochs[0].number),
@@ -163,6 +165,13 @@ class Candidate:
             probabilities = parts.probabilities(teacher.val_logits, val_logits, shifts)  # (N, C)
         labels = (dataset.test if split == "test" else dataset.val).labels
         return (probabilities.argmax(dim=1) == labels).double().mean().item()
+
+
+def _rounds(trainings: Sequence[Training]) -> Iterator[list[Epoch]]:
+    """Yield each epoch of all trainings, one net after the other."""
+    under_way = [training.epochs() for training in trainings]
+    while epochs := [epoch for one in in_turn(under_way) for epoch in islice(one, 1)]:
+        yield epochs
 
 
 def _own_test_accuracy(training: Training) -> float:

@@ -3,6 +3,7 @@
 import logging
 from functools import partial
 
+from kd.machine.activity import doing
 from kd.machine.signals import sleep
 from kd.search.attributes import PARENT_RUN, study_attribute
 from kd.search.lease import Lease
@@ -32,6 +33,7 @@ def follow(session: Session, lease: Lease) -> None:
             log.info("the leading command is gone: this one takes its place")
 
 
+@doing("running trials")
 def _run_trials(session: Session, lease: Lease, pool: WorkerPool) -> bool:
     """Keep the workers at work, and return whether that came to its end: not if the leader is gone."""
     study = session.study

@@ -10,7 +10,6 @@ import optuna
 from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.from_config import log_teacher_params
-from kd.machine.activity import doing
 from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
@@ -93,7 +92,7 @@ def _run_trials(session: Session, pool: WorkerPool, repair: Repair, progress: St
     study, wanted = session.study, session.config.trials
     set_time_limit(study, session.config.timeout)
     limit = TimeLimit(study)
-    with progress, doing("running trials", has_bar=True):
+    with progress:
         while True:
             _replace_the_dead(pool, repair)
             trials = all_trials(study)

@@ -2,11 +2,12 @@
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Self
 
 from optuna.trial import FrozenTrial
 
-from kd.machine.activity import doing
+from kd.machine.activity import Activity, begun, doing
 from kd.machine.progress import bar
 from kd.machine.schedule import about
 from kd.search.attributes import END, RUN, SURPLUS
@@ -40,15 +41,18 @@ class StudyProgress:
         self._drawn_at = time.monotonic()
         self._began = time.monotonic()
         self._ended_here = 0
+        self._activity = Activity("running trials", has_bar=True, tell=self._tell, total=session.config.trials)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        wanted = self._session.config.trials
-        self._bar = bar(self._study.study_name, wanted, "trial")
-        self._bar.n = self._bar.initial = min(wanted, count_finished(all_trials(self._study)))
+        self._bar = bar(self._study.study_name, self._activity.total, "trial")
+        self._bar.n = self._bar.initial = self._activity.done = self._finished()
+        self._stack.callback(self._bar.close)
+        self._stack.enter_context(begun(self._activity))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        self._stack.close()
 
     def update(self) -> None:
         """Show the trials that ended since the last update."""
@@ -59,7 +63,7 @@ class StudyProgress:
         for trial in new:
             self._shown.add(trial.number)
             self._show_line(trial, left)
-        self._bar.n = min(self._session.config.trials, count_finished(all_trials(self._study)))
+        self._bar.n = self._activity.done = self._finished()
         self._bar.set_postfix_str(best_text(self._study))
         self._log_state("", final=False)
         if time.monotonic() - self._drawn_at > FIGURE_SECONDS:
@@ -74,6 +78,14 @@ class StudyProgress:
         """
         self._log_state(comparison, final=True)
         self._draw()
+
+    def _finished(self) -> int:
+        return min(self._session.config.trials, count_finished(all_trials(self._study)))
+
+    def _tell(self) -> str:
+        """Return the line that tells how far the study is, from another thread, which asks no storage."""
+        seconds = time.monotonic() - self._began
+        return f"{self._activity.what} ... {self._activity.done} of {self._activity.total} ended ({seconds:.0f} s)"
 
     def _left(self, new: int) -> str:
         """Return how long the trials that are left will take, at the pace of those that ended since the command began."""

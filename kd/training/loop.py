@@ -1,8 +1,9 @@
 """The only training loop: one :class:`Epoch` at a time. It knows no tracker and no search."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -154,7 +155,7 @@ class Trainer:
             view=self.recipe.view(number),
             rows=rows,
         )
-        for step, batch in enumerate(stoppable(counted(epoch, steps))):
+        for step, batch in enumerate(stoppable(counted(epoch, steps, partial(_loss_so_far, taken)))):
             progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
             rate = learning_rate(progress, self.recipe.lr)
             taken.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))
@@ -199,3 +200,9 @@ class Trainer:
                 f"loss is {losses[step - 1].item()} at epoch {number + 1}, step {step}: "
                 f"lower the learning rate (it is {self.recipe.lr:g}) or a distillation's temperature"
             )
+
+
+def _loss_so_far(taken: Sequence[Tensor]) -> str:
+    """Return the mean loss of an epoch's steps so far as text, while another thread adds to them."""
+    losses = [step[0] for step in taken]
+    return f"loss {torch.stack(losses).mean().item():.3f}" if losses else ""

@@ -10,10 +10,12 @@ from contextlib import redirect_stderr
 import pytest
 
 from kd.machine import activity
-from kd.machine.activity import Activity, begun, counted, doing, telling
+from kd.machine.activity import Activity, begun, counted, doing, in_turn, telling
 from kd.machine.output import Verbosity, log_to_terminal, set_verbosity, show_progress
 
 log = logging.getLogger("kd")
+
+_LOOK_SECONDS, _SILENCE_SECONDS = activity.LOOK_SECONDS, activity.SILENCE_SECONDS  # before a test makes them short
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +23,7 @@ def _own_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = log.handlers[:], log.level, log.propagate
     log.handlers[:] = []
     monkeypatch.setattr(activity, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(activity, "SILENCE_SECONDS", 0.1)
     yield
     set_verbosity(Verbosity.USUAL)
     show_progress("auto")
@@ -28,27 +31,31 @@ def _own_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     log.setLevel(before[1])
 
 
-def told(seconds: float, verbosity: Verbosity = Verbosity.USUAL, silence: float = 0.05, how: str = "auto") -> str:
+def told(seconds: float, verbosity: Verbosity = Verbosity.USUAL, how: str = "auto") -> str:
     """Return what is told of two counted items in so many seconds."""
     stream = io.StringIO()
     with redirect_stderr(stream):
         log_to_terminal(verbosity)
         show_progress(how)
-        with telling(), begun(Activity("reading images", silence=silence)):
+        with telling(), doing("reading images"):
             for _ in counted(range(2), 2):
                 time.sleep(seconds / 2)
     return stream.getvalue()
 
 
-def test_silence_is_broken_by_what_is_done_and_then_more_rarely() -> None:
-    lines = told(0.9).splitlines()
+def test_each_silence_is_broken_by_what_is_done() -> None:
+    lines = told(1.2).splitlines()
     assert lines[0] == "reading images ... 0%"
-    assert lines[-1] == "reading images ... 50%"
-    assert 3 <= len(lines) <= 4  # after 0.05 s, 0.1 s, 0.2 s and, on a machine in time, 0.4 s more
+    assert lines[-1] == "reading images ... 50% (1 s)"
+    assert 6 <= len(lines) <= 11  # each 0.1 s, which a busy machine may lengthen
+
+
+def test_no_silence_lasts_five_seconds() -> None:
+    assert _LOOK_SECONDS + _SILENCE_SECONDS < 5
 
 
 def test_what_ends_soon_is_not_told_nor_is_anything_to_a_quiet_command() -> None:
-    assert told(0.02, silence=5) == ""
+    assert told(0.02) == ""
     assert told(0.3, Verbosity.QUIET) == ""
 
 
@@ -56,9 +63,9 @@ def test_a_line_that_was_said_breaks_the_silence() -> None:
     stream = io.StringIO()
     with redirect_stderr(stream):
         log_to_terminal()
-        with telling(), begun(Activity("training", silence=0.2)):
+        with telling(), doing("training"):
             for _ in range(10):
-                time.sleep(0.04)
+                time.sleep(0.03)
                 log.info("line")
     assert "training" not in stream.getvalue()
 
@@ -85,10 +92,28 @@ def test_the_innermost_activity_counts_and_ticks() -> None:
         inner.ticked = -1e9
         items = counted("abcd", 4)
         assert [next(items), next(items)] == ["a", "b"]
-        assert (inner.done, inner.share(), outer.share()) == (1, " 25%", "")
+        assert (inner.done, inner.text(), outer.text()) == (1, " 25%", "")
         assert list(items) == ["c", "d"]
     assert shares == [0.25]  # the other three came within one tick
     assert list(counted("ab", 2)) == ["a", "b"]  # nothing is being done
+
+
+def test_what_is_counted_within_one_of_several_parts_is_a_share_of_it() -> None:
+    shares: list[float] = []
+    with begun(Activity("epoch")) as epoch:
+        for items in in_turn(["ab", "c", "de"]):
+            shares += [epoch.share for _ in counted(items, len(items))]
+        list(counted("a", 1))
+        assert (epoch.part, epoch.parts) == (0, 1)
+    assert shares == pytest.approx([0, 1 / 6, 1 / 3, 2 / 3, 5 / 6])
+    assert list(in_turn("ab")) == ["a", "b"]  # nothing is being done
+
+
+def test_a_part_of_what_has_a_bar_is_shown_by_that_bar() -> None:
+    with begun(Activity("epoch", has_bar=True)), doing("predicting"):
+        assert activity._stack[-1].has_bar
+    with begun(Activity("figures")), doing("predicting"):
+        assert not activity._stack[-1].has_bar
 
 
 def test_an_activity_that_fails_is_over() -> None:

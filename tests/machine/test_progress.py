@@ -2,12 +2,15 @@
 
 import io
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 
 import pytest
 
 from kd.errors import UserError
+from kd.machine import activity
+from kd.machine.activity import counted, in_turn, telling
 from kd.machine.output import Verbosity, log_to_terminal, set_verbosity, show_progress
 from kd.machine.progress import Progress
 from kd.machine.schedule import Planned, Schedule, scheduled
@@ -47,6 +50,47 @@ def test_lines_have_an_epoch_each_even_where_no_program_set_up_logging() -> None
 
 def test_a_training_among_others_has_its_place() -> None:
     assert "teacher (1 of 3): epoch 1/2" in shown("lines", schedule=Schedule([Planned(2, 1.0)] * 3))
+
+
+def told_within_epochs(monkeypatch: pytest.MonkeyPatch, nets: int, *, quiet: bool = False) -> list[str]:
+    """Return the lines of the first of two epochs, which has four steps per net; each step is followed by some silence."""
+    monkeypatch.setattr(activity, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(activity, "SILENCE_SECONDS", 0.05)
+    stream = io.StringIO()
+    log.handlers[:] = []
+    with redirect_stderr(stream):
+        log_to_terminal(Verbosity.QUIET if quiet else Verbosity.USUAL)
+        with telling(), scheduled(Schedule([Planned(2, 1.0)])), Progress("teacher", 2):
+            for _ in in_turn(range(nets)):
+                for _ in counted(range(4), 4, lambda: "loss 0.500"):
+                    time.sleep(0.2)
+    return list(dict.fromkeys(stream.getvalue().splitlines()))
+
+
+def test_a_long_epoch_tells_its_step_its_loss_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = told_within_epochs(monkeypatch, 1)
+    assert lines[0] == "teacher: epoch 1/2: step 1 of 4, loss 0.500"
+    told = "teacher: epoch 1/2: step {} of 4, loss 0.500, less than 1 min left"
+    assert [line for line in lines[1:] if "step" in line] == [told.format(step) for step in (2, 3, 4)]
+    assert told_within_epochs(monkeypatch, 1, quiet=True) == []
+
+
+def test_an_epoch_of_several_nets_tells_which_one_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = told_within_epochs(monkeypatch, 2)
+    assert lines[0] == "teacher: epoch 1/2: net 1 of 2, step 1 of 4, loss 0.500"
+    assert "teacher: epoch 1/2: net 2 of 2, step 3 of 4, loss 0.500, less than 1 min left" in lines
+
+
+def test_the_bar_moves_once_per_epoch_of_several_nets() -> None:
+    places = []
+    with redirect_stderr(io.StringIO()):
+        show_progress("bar")
+        with Progress("final winner", 2) as progress:
+            for _ in in_turn("abc"):
+                for _ in counted(range(2), 2):
+                    progress._activity.ticked = -1e9
+                    places.append(progress._bar.n)
+    assert places == pytest.approx([0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6])
 
 
 def test_a_bar_shows_the_epoch_and_its_figures() -> None:

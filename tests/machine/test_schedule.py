@@ -38,6 +38,18 @@ def test_the_time_left_is_what_was_measured_times_what_is_left(clock: Clock) -> 
     assert schedule.seconds_left() == pytest.approx(9 * 8 + 2 * 5 * 2 + 3 * BETWEEN_SECONDS)
 
 
+def test_within_an_epoch_its_share_counts(clock: Clock) -> None:
+    schedule = Schedule([Planned(3, 1.0), Planned(2, 1.0)])
+    schedule.begin(3)
+    clock.now += 2
+    assert schedule.seconds_left() is None
+    # A quarter took 2 s, an epoch takes 8 s: 2.75 of them are left, and two of the other net.
+    assert schedule.seconds_left(0.25) == pytest.approx(4.75 * 8 + 2 * BETWEEN_SECONDS)
+    clock.now += 4
+    schedule.end_epoch()  # it took 6 s
+    assert schedule.seconds_left(0.5) == pytest.approx((1.5 + 2) * 6 + 2 * BETWEEN_SECONDS)
+
+
 def test_what_is_computed_before_a_training_counts(clock: Clock) -> None:
     schedule = Schedule([Planned(1, 4.0), Planned(1, 4.0, before=2.0)])
     train(schedule, clock, 1, 8)

@@ -13,7 +13,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from kd.search.best import accuracy, parameters, ranked_trials
-from kd.search.certainty import certainty
+from kd.search.certainty import ValImages, certainty
 from kd.search.experimental import experimental
 from kd.search.space import Axis
 from kd.search.state import STATES, all_trials, without_surplus
@@ -33,14 +33,14 @@ BEST_TRIALS, BEST_SHARE = 5, 0.1
 """The best trials, whose settings are compared with those of all: a tenth, and five at least."""
 
 
-def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis], images: float) -> None:
+def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis], images: ValImages) -> None:
     """Draw the study as it stands, and keep the figures of its run.
 
     Args:
         run: the study's.
         study: as it stands.
         space: what is searched.
-        images: over how many val images each accuracy is.
+        images: over which val images each accuracy is.
     """
     complete = sorted(ranked_trials(study), key=lambda trial: trial.number)
     if len(complete) < MIN_COMPLETE:
@@ -50,7 +50,7 @@ def log_figures(run: tracking.Run, study: optuna.Study, space: Sequence[Axis], i
 
 
 def _figures(
-    study: optuna.Study, space: Sequence[Axis], complete: Sequence[FrozenTrial], images: float
+    study: optuna.Study, space: Sequence[Axis], complete: Sequence[FrozenTrial], images: ValImages
 ) -> Mapping[str, Callable[[], "Figure"]]:
     """Return what draws each figure, of those that the trials at hand can show."""
     from kd.reports import plots  # noqa: PLC0415 - Matplotlib is slow to import, and of no use to a command that joins a study
@@ -70,6 +70,7 @@ def _figures(
             best=winner,
             others=_others(study),
             interval=interval,
+            images=images.text(),
         ),
         "4_settings": lambda: plots.searched_settings(
             list(settings.values()), accuracies, f"Val accuracy by each setting: {title}", best=winner

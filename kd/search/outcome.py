@@ -11,7 +11,7 @@ from kd.config import TuneConfig
 from kd.evaluation.intervals import Interval, paired_difference, verdict
 from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import BEST_FILE, command_name
-from kd.search.certainty import certainty, certainty_text
+from kd.search.certainty import ValImages, certainty, certainty_text
 from kd.search.space import Axis, is_width_asked_for
 from kd.tracking.store import Run
 from kd.tracking.views import TRIALS
@@ -48,8 +48,8 @@ class Outcome:
         return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
 
 
-def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run, images: float) -> Outcome | None:
-    """Return what a study found, each accuracy over so many val images; None: no trial completed."""
+def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run, images: ValImages) -> Outcome | None:
+    """Return what a study found, each accuracy over these val images; None: no trial completed."""
     sure = certainty(study, images)
     if sure is None:
         return None

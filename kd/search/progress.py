@@ -12,6 +12,7 @@ from kd.machine.progress import bar
 from kd.machine.schedule import about
 from kd.search.attributes import END, RUN, SURPLUS
 from kd.search.best import best_trial, write_best
+from kd.search.certainty import ValImages
 from kd.search.figures import log_figures
 from kd.search.report import best_text, count_states, note, trial_line
 from kd.search.session import Session
@@ -27,14 +28,14 @@ FIGURE_SECONDS = 60.0
 class StudyProgress:
     """Shows trials as they end; as a context manager it shows the bar too."""
 
-    def __init__(self, session: Session, parent: tracking.Run, groups: str, images: float) -> None:
+    def __init__(self, session: Session, parent: tracking.Run, groups: str, images: ValImages) -> None:
         self._session = session
         self._study = session.study
         self._parent = parent
         self._groups = groups
         """As ``--groups`` of the command that trains the winner."""
         self._images = images
-        """Over how many val images each accuracy is."""
+        """Over which val images each accuracy is."""
         self._shown = self._ended()
         self._drawn: set[int] | None = None
         """The numbers of the ended trials that the figures show; None: nothing is drawn yet."""

@@ -11,7 +11,7 @@ from kd.config import TuneConfig
 from kd.reports.note import table
 from kd.search.attributes import PARAMETERS, RUN
 from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, parameters, ranked_trials
-from kd.search.certainty import certainty, certainty_text
+from kd.search.certainty import ValImages, certainty, certainty_text
 from kd.search.size import is_too_large
 from kd.search.space import Axis
 from kd.search.state import STATES, all_trials, without_surplus
@@ -35,7 +35,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
     *,
     groups: str,
     space: Sequence[Axis],
-    images: float,
+    images: ValImages,
     comparison: str,
     views: str,
 ) -> str:
@@ -46,7 +46,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         study: as it stands.
         groups: as ``--groups`` of the command that trains the winner.
         space: what is searched.
-        images: over how many val images each accuracy is.
+        images: over which val images each accuracy is.
         comparison: of the winner with others on test, in Markdown; empty before that is done.
         views: links to the lists in which the UI shows the trials side by side.
     """

@@ -17,6 +17,7 @@ from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.search.attributes import END
 from kd.search.candidate import Guide
+from kd.search.certainty import ValImages
 from kd.search.figures import log_figures
 from kd.search.report import note, trial_line
 from kd.search.space import parse_space
@@ -36,7 +37,7 @@ def run_trials(config: TuneConfig, guide: Guide, study: optuna.Study, folder: Pa
         runner = TrialRunner(config, guide, parse_space(config), parent.id, study)
         study.sampler = optuna.samplers.RandomSampler(seed=0)
         study.optimize(runner, n_trials=config.trials + 1, catch=(UserError, Surplus))
-        log_figures(parent, study, parse_space(config), 100)
+        log_figures(parent, study, parse_space(config), ValImages(100))
     client = mlflow.MlflowClient()
     return [client.get_run(trial.user_attrs["kd.run"]) for trial in study.trials if "kd.run" in trial.user_attrs]
 
@@ -136,7 +137,7 @@ def test_a_trial_that_is_too_large_is_pruned_before_it_is_trained(
         study = open_study(storage, "s", {}, {}, pareto=pareto)
         runs = run_trials(config, guide, study, tmp_path)
         trials = [trial for trial in all_trials(study) if trial.state != TrialState.FAIL]
-        text = note(config, study, groups="", space=parse_space(config), images=100, comparison="", views="")
+        text = note(config, study, groups="", space=parse_space(config), images=ValImages(100), comparison="", views="")
         lines = [trial_line(config, study, trial) for trial in trials]
     large = [trial.number for trial in trials if trial.params["depth"] == 2]
     assert 0 < len(large) < 6
@@ -170,7 +171,9 @@ def test_a_study_of_two_objectives_keeps_its_front(guide: Guide, tmp_path: Path,
         assert [(run.data.metrics["val/chosen_accuracy"], run.data.metrics["cost/parameters"]) for run in runs] == [
             tuple(trial.values) for trial in two.trials[:3]
         ]
-        text = note(config, two, groups="", space=parse_space(config), images=100, comparison="", views="[trials](#/page)")
+        text = note(
+            config, two, groups="", space=parse_space(config), images=ValImages(100), comparison="", views="[trials](#/page)"
+        )
         assert list(tmp_path.glob("figures/*/3_accuracy_and_size.png"))
     assert "| trial | val accuracy | parameters | alpha |" in text
     assert text.split("\n\n")[2] == "Side by side: [trials](#/page)."

@@ -42,6 +42,7 @@ def search_history(  # noqa: PLR0913 - complete trials, others, and how sure the
     best: int,
     others: Mapping[str, Sequence[int]],
     interval: Interval | None = None,
+    images: str = "val images",
 ) -> Figure:
     """Draw the accuracy of complete trials by number, the best so far, and where others ended.
 
@@ -52,11 +53,12 @@ def search_history(  # noqa: PLR0913 - complete trials, others, and how sure the
         best: the place of the winner, which may tie with others.
         others: numbers of the trials that have no accuracy, by how they ended.
         interval: of the best one.
+        images: what the interval's n counts.
     """
     figure = new_figure(9, 4.4, title)
     axes = figure.subplots()
     if interval is not None:
-        label = f"95 % interval of the best, n = {interval.n:,} val images"
+        label = f"95 % interval of the best, n = {interval.n:,} {images}"
         axes.axhspan(100 * interval.low, 100 * interval.high, color=LIGHT, alpha=0.6, zorder=0, label=label)
     axes.step(numbers, 100 * np.maximum.accumulate(accuracies), where="post", color=BLUE, label="best so far")
     _dots(axes, np.asarray(numbers, dtype=np.float64), accuracies)

@@ -29,10 +29,13 @@ def reason(error: BaseException) -> str:
     """Return why an error was raised, in one line without a full stop, to stand in the parentheses of a message.
 
     An error of the operating system gives the system's words, with the path where there is one. Others give the first line of
-    their message, or their name where it is empty.
+    their message, with their type where that is just a key or a word, or their type alone where it is empty.
     """
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f": {error.filename}"
         return " ".join(f"{error.strerror}{where}".split())
     lines = (" ".join(line.split()).rstrip(".") for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
+    name = type(error).__name__
+    line = next(filter(None, lines), "")
+    says_it = " " in line and not isinstance(error, KeyError)  # whose text is the key
+    return line if says_it else f"{name}: {line}" if line else name

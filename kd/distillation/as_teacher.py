@@ -12,6 +12,7 @@ from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
+from kd.machine.text import with_article
 from kd.nets.log_probabilities import LogProbabilities
 from kd.specialists.combined import CombinedModel
 from kd.specialists.kind import TaskKind
@@ -67,8 +68,9 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
             return Teacher(fitted(teacher.module, "the teacher", teacher.classes, teacher.image_shape, known, "teacher"), known)
         case nn.Module():
             return Teacher(teacher, _known(dataset))
+    what = with_article(type(teacher).__name__)
     raise UserError(
-        f"a {type(teacher).__name__} can't teach; give what kd.train, kd.distil, kd.combine or kd.load returned, or a module",
+        f"{what} can't teach; give what kd.train, kd.distil, kd.combine or kd.load returned, or a module",
         field="teacher",
     )
 

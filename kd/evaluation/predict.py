@@ -11,6 +11,7 @@ from kd.data.dataset import Split
 from kd.errors import UserError
 from kd.machine.activity import counted, doing
 from kd.machine.signals import stoppable
+from kd.machine.text import with_article
 
 EVAL_BATCH_SIZE = 128
 """Images per batch, about those of a training step, whose memory is then reused: larger batches would raise the peak."""
@@ -42,7 +43,7 @@ def predict(model: nn.Module | HasModel, split: Split) -> Tensor:
     """
     module = model if isinstance(model, nn.Module) else getattr(model, "model", None)
     if not isinstance(module, nn.Module):
-        raise UserError(f"a {type(model).__name__} predicts nothing; give a module, or what holds one as its model")
+        raise UserError(f"{with_article(type(model).__name__)} predicts nothing; give a module, or what holds one as its model")
     return predict_images(module, split.images)
 
 

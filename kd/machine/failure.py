@@ -78,7 +78,8 @@ def _is_a(error: BaseException, names: Sequence[str]) -> bool:
 
 
 def _bug_line(error: BaseException) -> str:
-    told = shown(f"{type(error).__name__}: {reason(error)}")
+    name, why = type(error).__name__, reason(error)
+    told = shown(why if why.startswith(name) else f"{name}: {why}")
     with suppress(OSError):
         return f"a bug of kd's ({told}): please report it with the file {_write_details(error)}"
     return f"a bug of kd's ({told}); its traceback could not be written to {tempfile.gettempdir()}"

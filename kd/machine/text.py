@@ -1,5 +1,6 @@
 """Text of a user's, such as names of classes and files, in a form that is harmless in a line on a terminal."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -35,6 +36,19 @@ def listed(names: Iterable[object], most: int = MAX_LISTED) -> str:
     if len(shown) <= most:
         return ", ".join(shown)
     return f"{', '.join(shown[:most])}, ... ({len(shown)} in all)"
+
+
+_SOUNDS_LIKE_YOU = re.compile("[Ee]u|[Oo]ne|[Uu](bi|int|ni(?!n|m)|s|t)|U[A-Z]")
+_SPELLED = re.compile("[AEFHILMNORSX]([A-Z]|$)")
+"""Beginnings that are spelled, letter by letter, the first of them with a vowel: an LSTM, an RNN, but a GPU."""
+
+
+def with_article(word: str) -> str:
+    """Return a word, such as the name of a type, behind the article that English has before its sound: ``an int``."""
+    bare = word.lstrip("_<\"'")
+    vowel = bare[:1].lower() in set("aeiou") and not _SOUNDS_LIKE_YOU.match(bare)
+    spelled = _SPELLED.match(bare) or bare.startswith("nd")  # an ndarray
+    return f"{'an' if vowel or spelled else 'a'} {word}"
 
 
 def nfc(text: str) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kd.errors import UserError, reason
+from kd.machine.text import with_article
 from kd.nets.channels import RepeatedChannels
 from kd.nets.default_weights import DEFAULT, default_weights
 from kd.nets.named import creator
@@ -142,7 +143,8 @@ def _created(name: str, net: Callable[[int, int], nn.Module], num_classes: int, 
     except Exception as error:  # the code of others raises anything
         raise UserError(f"{name}({num_classes}, {in_channels}) can't make a net ({reason(error)})", field="net") from error
     if not isinstance(created, nn.Module):
-        raise UserError(f"{name}({num_classes}, {in_channels}) returned a {type(created).__name__}, not a module", field="net")
+        found = with_article(type(created).__name__)
+        raise UserError(f"{name}({num_classes}, {in_channels}) returned {found}, not a module", field="net")
     return copy.deepcopy(_with_sizes(created, name))
 
 

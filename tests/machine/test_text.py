@@ -1,6 +1,6 @@
 import pytest
 
-from kd.machine.text import listed, nfc, printable
+from kd.machine.text import listed, nfc, printable, with_article
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_a_list_of_more_than_ten_names_is_cut_and_counted() -> None:
 
 def test_composed_and_decomposed_letters_are_the_same_name() -> None:
     assert nfc("cafe\u0301") == nfc("café") == "café"
+
+
+@pytest.mark.parametrize(
+    ("article", "words"),
+    [
+        (
+            "an",
+            ["int", "object", "Encoder", "OrderedDict", "UnboundLocalError", "ndarray", "_Embedding", "LSTM", "SEBlock"],
+        ),
+        ("a", ["str", "NoneType", "uint8", "UserError", "UnicodeError", "Union", "UNet", "GPU", "Hook", "Net", "OneHot"]),
+    ],
+)
+def test_a_word_has_the_article_of_its_sound(article: str, words: list[str]) -> None:
+    for word in words:
+        assert with_article(word) == f"{article} {word}"

@@ -109,7 +109,7 @@ def test_a_net_that_there_is_not_is_told_in_one_line(name: str, told: str, own: 
 def test_what_goes_wrong_in_code_of_others_is_told_in_one_line(own: Path) -> None:
     with pytest.raises(UserError, match=r"small.*can't make a net \(.*unexpected keyword argument 'depth'"):
         net_spec(f"{own}:small", {"depth": 3}).create(5, 1)
-    with pytest.raises(UserError, match=r"number.*returned a int, not a module"):
+    with pytest.raises(UserError, match=r"number.*returned an int, not a module"):
         net_spec(f"{own}:number").create(5, 1)
     own.write_text("1 / 0")
     with pytest.raises(UserError, match=r"can't be imported \(division by zero\)"):

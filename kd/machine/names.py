@@ -21,6 +21,11 @@ def file_name(text: str) -> str:
     return name.encode()[:MAX_FILE_NAME_BYTES].decode(errors="ignore") or "unnamed"
 
 
+def logged_model_name(text: str) -> str:
+    """Return a name of a logged model, as :func:`file_name`, without what else MLflow refuses there."""
+    return re.sub(r"[.'-]+", "-", file_name(text))
+
+
 def metric_name(text: str) -> str:
     """Return a part of a metric's name, in which MLflow takes letters, digits, underscores, dots and dashes."""
     return re.sub(r"[^\w.-]+", "_", nfc(text))[:MAX_FILE_NAME_BYTES].lstrip(".") or "unnamed"

@@ -10,9 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.text import listed
-from kd.tracking.store import FACTS_DIGEST, MAX_FOUND, MODEL_DIGEST, MODEL_NAME, quiet
+from kd.tracking.store import FACTS_DIGEST, MAX_FOUND, MODEL_DIGEST, quiet
 
 _REGISTRY = "models:/"
+_EARLY_NAME = "model"
+"""Name of every model before models were named by what they are."""
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _SHORT_RUN_ID = re.compile("[0-9a-f]{8,31}")
 
@@ -41,7 +43,7 @@ def fetch_model(reference: str, folder: Path) -> FetchedModel:
     quiet()
     try:
         run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
-        uri = reference if reference.startswith(_REGISTRY) else f"runs:/{run_id}/{MODEL_NAME}"
+        uri = reference if reference.startswith(_REGISTRY) else _logged_model(run_id)
         path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         tags = mlflow.get_run(run_id).data.tags
     except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -62,6 +64,13 @@ def _model_run(reference: str) -> str:
     if not _RUN_ID.fullmatch(run_id):
         raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
     return run_id
+
+
+def _logged_model(run_id: str) -> str:
+    """Return the address of the model that a run logged, by its id, whatever its name; of an early run by the name of then."""
+    outputs = mlflow.get_run(run_id).outputs
+    models = outputs.model_outputs if outputs else []
+    return f"{_REGISTRY}{models[-1].model_id}" if models else f"runs:/{run_id}/{_EARLY_NAME}"
 
 
 def _only_run(reference: str) -> str:

@@ -30,7 +30,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
 from kd.machine.activity import doing
 from kd.machine.files import file_digest
-from kd.machine.names import cut, file_name
+from kd.machine.names import cut, file_name, logged_model_name
 from kd.machine.output import is_verbose
 from kd.machine.processes import is_gone, myself
 from kd.machine.secrets import masked
@@ -73,7 +73,6 @@ _EXPERIMENT = {
 """Tags of an experiment: what its page is for, and its description."""
 
 
-MODEL_NAME = "model"
 MODEL_FILE = "data/model.pt2"
 """The program and its weights, below the folder of a logged model."""
 FACTS_FILE = "MLmodel"
@@ -255,7 +254,7 @@ class Run:
         )
         info = mlflow.pytorch.log_model(
             module,
-            name=MODEL_NAME,
+            name=logged_model_name(self.name),
             signature=signature,
             input_example=example,
             pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_metric_name
+from mlflow.utils.validation import _validate_logged_model_name, _validate_metric_name
 
-from kd.machine.names import MAX_FILE_NAME_BYTES, cut, file_name, metric_name
+from kd.machine.names import MAX_FILE_NAME_BYTES, cut, file_name, logged_model_name, metric_name
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,21 @@ def test_any_text_gives_a_name_that_mlflow_takes_for_a_metric(text: str) -> None
 def test_long_text_is_cut_and_says_so() -> None:
     assert cut("abcdefgh", 8) == "abcdefgh"
     assert cut("abcdefghi", 8) == "abcde..."
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("control of specialist 0 cat-dog", "control-of-specialist-0-cat-dog"),
+        ("l'été 2.5", "l-été-2-5"),
+        ("...", "unnamed"),
+        ("été", "été"),
+    ],
+)
+def test_a_logged_model_is_named_readably(text: str, name: str) -> None:
+    assert logged_model_name(text) == name
+
+
+@given(st.text(max_size=300))
+def test_any_text_gives_a_name_that_mlflow_takes_for_a_model(text: str) -> None:
+    _validate_logged_model_name(logged_model_name(text))

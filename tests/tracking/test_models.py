@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import sqlite3
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -283,6 +285,30 @@ def test_a_model_has_no_other_address_than_a_run_and_the_registry(
         UserError, match=r"neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS$"
     ):
         load_model(address, "teacher")
+
+
+def test_a_model_is_named_by_what_it_is(logged: tuple[str, Path, torch.nn.Module]) -> None:
+    [model] = mlflow.search_logged_models(["0"], output_format="list")
+    assert (model.name, model.source_run_id) == ("teacher", logged[0])
+
+
+@pytest.fixture
+def early_store(request: pytest.FixtureRequest, logged: tuple[str, Path, torch.nn.Module], tmp_path: Path) -> Iterator[None]:
+    """Have a copy of the store in which the model is called as every model was, after one more change to its database."""
+    address = mlflow.get_tracking_uri()
+    copy = shutil.copy(address.removeprefix("sqlite:///"), tmp_path)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        for change in ("UPDATE logged_models SET name = 'model'", *request.param):
+            assert connection.execute(change).rowcount, logged[0]
+    mlflow.set_tracking_uri(f"sqlite:///{copy}")
+    yield
+    mlflow.set_tracking_uri(address)
+
+
+@pytest.mark.usefixtures("early_store")
+@pytest.mark.parametrize("early_store", [[], ["DELETE FROM inputs"]], indirect=True, ids=["of its outputs", "without outputs"])
+def test_a_model_of_an_early_version_is_read_too(logged: tuple[str, Path, torch.nn.Module]) -> None:
+    assert line(logged) == ""
 
 
 @given(data=st.data())

@@ -154,7 +154,7 @@ def test_a_logged_model_scores_what_its_run_says(done: Place, monkeypatch: pytes
     monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
     student = done.runs("student")[0]
     test = load_dataset("digits", "").test
-    model = mlflow.pytorch.load_model(f"runs:/{student.info.run_id}/model")
+    model = mlflow.pytorch.load_model(f"runs:/{student.info.run_id}/student")
     # In the batches that the run's were: two logits that are all but equal can change places in others.
     logits = torch.cat([model(images) for images in torch.split(test.images, EVAL_BATCH_SIZE)])
     accuracy = (logits.argmax(dim=1) == test.labels).double().mean().item()

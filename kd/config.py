@@ -12,7 +12,17 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
-from kd.distillation.defaults import ALPHA, AUTO_TEACHER, CORRECTION, MAX_TEMPERATURE, OWN_FRACTION, TEMPERATURE, TOP_N, VIEWS
+from kd.distillation.defaults import (
+    ALPHA,
+    AUTO_TEACHER,
+    CORRECTION,
+    MAX_TEMPERATURE,
+    NEW_TEACHER,
+    OWN_FRACTION,
+    TEMPERATURE,
+    TOP_N,
+    VIEWS,
+)
 from kd.errors import UserError, reason
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
@@ -292,16 +302,26 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     )
     teacher: str = Field(
         AUTO_TEACHER,
-        description="auto (newest matching run, or train one), a run (id, its first 8 characters, or name), "
-        "models:/NAME@ALIAS, or a file; several, with commas: an ensemble",
+        description="auto (the newest run of the --teacher- settings, or without any the best finished one on val; trained "
+        "where there is none), new (train one), a run (id, its first 8 characters, or name), models:/NAME@ALIAS, or a file; "
+        "several, with commas: an ensemble",
     )
 
     def recorded(self) -> dict[str, Any]:
-        """Return the fields as a run records them: with a named teacher, without the settings of one to be trained."""
+        """Return the fields as a run records them: without the settings of a teacher where it may have others."""
         teachers = {f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields}
-        if self.teacher == AUTO_TEACHER:
+        if self.decides_teacher():
             teachers -= {f"{TEACHER_PREFIX}{name}" for name in self.teacher_config().recorded()}
         return {name: value for name, value in super().recorded().items() if name not in teachers}
+
+    def decides_teacher(self) -> bool:
+        """Return whether the teacher has the settings that are configured: it is trained with them, or was."""
+        return self.teacher == NEW_TEACHER or (self.teacher == AUTO_TEACHER and self.has_teacher_settings())
+
+    def has_teacher_settings(self) -> bool:
+        """Return whether a setting of the teacher is another one than its default."""
+        names = (f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields)
+        return any(getattr(self, name) != type(self).model_fields[name].default for name in names)
 
     def teacher_config(self) -> TeacherConfig:
         """Return the configuration of the generalist that guides this run: the ``teacher_`` fields without prefix."""
@@ -345,7 +365,11 @@ class SpecialistConfig(CombinationOptions, StudentConfig):
 class CombineConfig(CombinationOptions, DataConfig):
     """Combine a finished generalist and finished specialists by Eq. 5: ``kd combine``."""
 
-    generalist: str = Field("", description="the generalist: RUN_ID or models:/NAME@ALIAS")
+    generalist: str = Field(
+        "",
+        description="the generalist: a run (id, its first 8 characters, or name), models:/NAME@ALIAS, a file, or auto: the "
+        "best finished one on val",
+    )
     specialists: str = Field("", description="the specialists: RUN_ID,RUN_ID,...")
 
 

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import kd
 from kd.config import (
     SIZES,
     TEACHER_PREFIX,
     CombinationOptions,
+    CombineConfig,
     DataConfig,
     NetAndRecipe,
     SpecialistConfig,
@@ -18,7 +21,7 @@ from kd.config import (
 )
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
-from kd.distillation.defaults import AUTO_TEACHER
+from kd.distillation.defaults import AUTO_TEACHER, NEW_TEACHER, is_named_teacher
 from kd.distillation.job import Job
 from kd.distillation.net_check import check_net
 from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
@@ -38,6 +41,7 @@ from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
+from kd.tracking.command_fingerprint import command_fingerprint
 from kd.tracking.ready import check_ready
 from kd.tracking.run_names import details, seeds_text
 from kd.tracking.run_settings import RunSettings
@@ -143,7 +147,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
     _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
     if isinstance(config, TeacherConfig):
         return
-    if config.teacher != AUTO_TEACHER:
+    if is_named_teacher(config.teacher):
         _warn_of_unused(config)
     else:
         with _of_teacher():
@@ -189,23 +193,35 @@ def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracke
     )
 
 
-def find_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
+def find_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
     """Return the teacher that ``--teacher`` asks for: loaded, reused or trained; the command's run is open.
 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    return finished_teacher(config, workspace) or train_teacher(config, workspace)
+    return finished_teacher(config, workspace, run) or train_teacher(config, workspace)
 
 
-def finished_teacher(config: StudentConfig, workspace: Workspace) -> Teacher | None:
+def finished_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher | None:
     """Return the teacher that ``--teacher`` asks for, loaded or reused; None: it is still to be trained.
+
+    A command that was stopped keeps its teacher when it is given again, even if a better one has come since.
+
+    Args:
+        config: the command's.
+        workspace: its data.
+        run: its run, which is open; None: it has none by which a stopped one is known.
 
     Raises:
         UserError: as :func:`find_teacher`.
     """
-    if config.teacher != AUTO_TEACHER:
-        return teachers.load_teacher(config.teacher, workspace)
+    if is_named_teacher(config.teacher):
+        return replace(teachers.load_teacher(config.teacher, workspace), chosen="it was named")
+    kept = teachers.of_stopped_command(fingerprint_of(config, workspace), run.id, workspace) if run else None
+    if kept or config.teacher == NEW_TEACHER:
+        return kept
+    if not config.has_teacher_settings():
+        return teachers.best_on_val(workspace)
     return teachers.reusable(teacher_job(config.teacher_config(), workspace), workspace)
 
 
@@ -216,7 +232,34 @@ def train_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
     own = config.teacher_config()
-    return teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace))
+    trained = teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace))
+    return replace(trained, chosen=_why_trained(config))
+
+
+def generalist(config: CombineConfig, workspace: Workspace) -> Teacher:
+    """Return the generalist that ``--generalist`` names, or the best finished one on val.
+
+    Raises:
+        UserError: there is no such run or model, or it is of other classes or another image shape.
+    """
+    if config.generalist != AUTO_TEACHER:
+        return replace(teachers.load_teacher(config.generalist, workspace, field="generalist"), chosen="it was named")
+    best = teachers.best_on_val(workspace)
+    if best is None:
+        raise UserError("auto: the store has no finished teacher of this data; kd teacher trains one", field="generalist")
+    return best
+
+
+def _why_trained(config: StudentConfig) -> str:
+    if config.teacher == NEW_TEACHER:
+        return "it was trained, as --teacher new asks"
+    asked = "has these settings" if config.has_teacher_settings() else "is of this data and can be used"
+    return f"it was trained: no finished teacher {asked}"
+
+
+def fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
+    """Return the fingerprint by which a command is known again after a stop."""
+    return command_fingerprint(workspace.command, config.params(), workspace.dataset.digest, kd.__version__)
 
 
 def run_details(config: DataConfig) -> str:
@@ -232,11 +275,10 @@ def run_details(config: DataConfig) -> str:
 
 
 def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> None:
-    """Log the settings that a named teacher was trained with; those of the configuration are another teacher's."""
-    if config.teacher == AUTO_TEACHER:
-        return
-    known = run_params(teacher.run_id.split(",")) if teacher.run else {}
-    run.log_params({f"{TEACHER_PREFIX}{name}": known[name] for name in NetAndRecipe.model_fields if name in known})
+    """Log which teacher was taken and why, and the settings that it was trained with where the configuration has others."""
+    known = run_params(teacher.run_id.split(",")) if teacher.run and not config.decides_teacher() else {}
+    settings = {f"{TEACHER_PREFIX}{name}": known[name] for name in NetAndRecipe.model_fields if name in known}
+    run.log_params({"teacher_chosen": teacher.chosen, **settings})
 
 
 def distillation(config: StudentConfig, workspace: Workspace) -> Distillation:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kd.config import StudentConfig
 from kd.distillation.combination import Combination
-from kd.distillation.defaults import AUTO_TEACHER
+from kd.distillation.defaults import is_named_teacher
 from kd.nets.names import is_named_elsewhere
 from kd.reports.changes import Change
 
@@ -76,7 +76,7 @@ def _teacher_advice(change: Change, config: StudentConfig) -> str:
 
 
 def _better_teacher(config: StudentConfig) -> str:
-    if config.teacher != AUTO_TEACHER:
+    if is_named_teacher(config.teacher):
         return "a better teacher, and name it (--teacher)"
     return f"a better teacher (--teacher-epochs, {_size(config.teacher_config().net, 'teacher-width')})"
 

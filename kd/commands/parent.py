@@ -14,8 +14,18 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
-from kd.from_config import check_nets, finished_teacher, log_teacher_params, run_details, teacher_targets, train_teacher
+from kd.from_config import (
+    check_nets,
+    fingerprint_of,
+    finished_teacher,
+    log_teacher_params,
+    run_details,
+    teacher_targets,
+    train_teacher,
+)
 from kd.machine.schedule import Schedule, scheduled
+from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT
+from kd.tracking.finished import TEACHER
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
@@ -42,7 +52,7 @@ class Guided:
 def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterator[Run]:
     """Open a command's parent run, with its whole configuration; trainings in it have runs below it."""
     dataset = workspace.dataset
-    tags = {**workspace.tags, "kd.role": "parent"}
+    tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint_of(config, workspace)}
     with run(f"{command} {dataset.name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as parent:
         parent.log_params(config.params())
         parent.log_settings(config.recorded())
@@ -59,12 +69,12 @@ def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace)
     check_teacher(config.teacher, workspace)
     check_nets(config, workspace)
     with parent_run(command, config, workspace) as parent:
-        found = finished_teacher(config, workspace)
+        found = finished_teacher(config, workspace, parent)
         planned = plan(config, workspace, with_teacher=found is None)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))
         with scheduled(Schedule(planned)) as schedule:
             teacher = found or train_teacher(config, workspace)
-            parent.log_tags({"kd.teacher": teacher.run_id})
+            parent.log_tags({TEACHER: teacher.run_id})
             log_teacher_params(parent, config, teacher)
             yield Guided(workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)
 

@@ -21,4 +21,11 @@ TOP_N: Final = 1
 """Classes of the generalist's ranking that call their specialists (Eq. 5)."""
 
 AUTO_TEACHER: Final = "auto"
-"""In place of a teacher's name: one that was trained with the same settings, or is trained now."""
+"""In place of a teacher's name: a finished one, or one that is trained now."""
+NEW_TEACHER: Final = "new"
+"""In place of a teacher's name: one that is trained now."""
+
+
+def is_named_teacher(teacher: str) -> bool:
+    """Return whether a text names a teacher, in place of asking for one that is found or trained."""
+    return teacher not in {AUTO_TEACHER, NEW_TEACHER}

@@ -44,6 +44,8 @@ class Teacher(Tracked):
     run: TrackedRun | None = None
     trained: Trained | None = None
     """The training that made it in this process, and has scored it already; None: it was not made here."""
+    chosen: str = ""
+    """Why a command took it, in a few words."""
 
     @cached_property
     def task(self) -> Task:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import optuna
 
 from kd.config import TuneConfig
-from kd.distillation.defaults import AUTO_TEACHER
+from kd.distillation.defaults import is_named_teacher
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -17,6 +17,7 @@ from kd.search.candidate import Guide
 from kd.search.session import Session
 from kd.specialists.clustering import Group
 from kd.tracking import store as tracking
+from kd.tracking.finished import TEACHER, teacher_of
 from kd.tracking.teachers import load_teacher
 from kd.tracking.workspace import Workspace
 
@@ -47,10 +48,10 @@ def find_guide(session: Session, parent: tracking.Run) -> Guide:
     """
     config, workspace, study = session.config, session.workspace, session.study
     kept = read_shared(study)
-    teacher = find_teacher(config.model_copy(update={"teacher": _teacher_to_take(config, kept)}), workspace)
+    teacher = _find_teacher(session, kept, parent)
     digest = weights_digest(teacher.model)
     _check_same_teacher(study, digest)
-    parent.log_tags({"kd.teacher": teacher.run_id})
+    parent.log_tags({TEACHER: teacher.run_id})
     groups = _find_groups(config, workspace, teacher) if kept is None else _numbered(kept.groups, workspace.dataset.num_classes)
     targets = teacher_targets(config, workspace, teacher)
     shared = Shared(teacher.run_id, digest, {str(number): list(group) for number, group in groups.items()})
@@ -78,16 +79,19 @@ def check_named_teacher(session: Session) -> None:
         UserError: it is another one.
     """
     kept, named = read_shared(session.study), session.config.teacher
-    if kept is not None and named not in {AUTO_TEACHER, kept.teacher}:
+    if kept is not None and is_named_teacher(named) and named != kept.teacher:
         teacher = load_teacher(named, session.workspace, warn=False)  # it is loaded again, or a leader has warned
         _check_same_teacher(session.study, weights_digest(teacher.model))
 
 
-def _teacher_to_take(config: TuneConfig, kept: Shared | None) -> str:
-    """Return the teacher that the user named, or that of the study while its run is there."""
-    if kept is not None and config.teacher == AUTO_TEACHER and tracking.has_run(kept.teacher):
-        return kept.teacher
-    return config.teacher
+def _find_teacher(session: Session, kept: Shared | None, parent: tracking.Run) -> Teacher:
+    """Return the teacher that the user named, or that of the study while its run is there, or another one."""
+    config, workspace = session.config, session.workspace
+    run_id = teacher_of(parent.id) if kept is None else kept.teacher  # it may have been stopped while it cached targets
+    if is_named_teacher(config.teacher) or not run_id or not tracking.has_run(run_id):
+        return find_teacher(config, workspace)
+    log.info("teacher: run %s: this study had it before", run_id)
+    return replace(load_teacher(run_id, workspace, origin="reused"), chosen="the study had it before")
 
 
 def _check_same_teacher(study: optuna.Study, digest: str) -> None:

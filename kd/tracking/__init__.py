@@ -1,1 +1,4 @@
-"""The library's trainings and combinations, each in an MLflow run. Only ``store`` and ``ready`` import mlflow."""
+"""The library's trainings and combinations, each in an MLflow run.
+
+Only ``store``, ``ready``, ``fetch`` and ``finished`` import mlflow.
+"""

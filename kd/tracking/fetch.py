@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.text import listed
-from kd.tracking.store import FACTS_DIGEST, MAX_FOUND, MODEL_DIGEST, quiet
+from kd.tracking.finished import MAX_FOUND
+from kd.tracking.store import FACTS_DIGEST, MODEL_DIGEST, quiet
 
 _REGISTRY = "models:/"
 _EARLY_NAME = "model"

@@ -1,4 +1,7 @@
-"""MLflow: runs and their tree, params, metrics, figures, data sets, models. Only ``ready`` and ``fetch`` import it too."""
+"""MLflow: runs and their tree, params, metrics, figures, data sets, models.
+
+Only ``ready``, ``fetch`` and ``finished`` import it too.
+"""
 
 import json
 import logging
@@ -92,10 +95,6 @@ MODEL_DIGEST = "kd.model_sha256"
 
 FACTS_DIGEST = "kd.model_facts_sha256"
 """Tag: the same of the file with the model's facts."""
-
-
-MAX_FOUND = 10
-"""Runs of the same training of which the first one that can be used is."""
 
 
 class Run:
@@ -508,20 +507,6 @@ def _is_orphan(tags: Mapping[str, str]) -> bool:
         return is_gone(json.loads(tags[PROCESS]))
     except (LookupError, TypeError, ValueError):  # not a run of kd's
         return False
-
-
-@doing("looking for finished runs")
-def find_finished(fingerprint: str) -> list[str]:
-    """Return the ids of the newest FINISHED runs with a fingerprint, in any experiment, the newest one first."""
-    client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(
-        experiments,
-        f"tags.`kd.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-        max_results=MAX_FOUND,
-    )
-    return [run.info.run_id for run in runs]
 
 
 def run_name(run_id: str) -> str:

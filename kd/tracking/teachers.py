@@ -1,10 +1,11 @@
 """Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from kd.data.dataset import Dataset
-from kd.distillation.defaults import AUTO_TEACHER
+from kd.distillation.defaults import is_named_teacher
 from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
 from kd.distillation.results import TrackedRun
@@ -14,7 +15,7 @@ from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.machine.activity import doing
 from kd.specialists.kind import TaskKind
-from kd.tracking import store
+from kd.tracking import finished, store
 from kd.tracking.models import LoadedModel, load_model
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
@@ -24,14 +25,39 @@ log = logging.getLogger("kd")
 
 def reusable(job: Job, workspace: Workspace) -> Teacher | None:
     """Return the teacher of the newest usable run of the same training as a job; None: there is none."""
-    for run_id in store.find_finished(job.fingerprint()):
+    found = dict.fromkeys(finished.find_finished(job.fingerprint()), "it has the same configuration, data and code")
+    return _first_usable(found, workspace)
+
+
+def best_on_val(workspace: Workspace) -> Teacher | None:
+    """Return the best teacher on val, of any net and recipe, of the same data and split; None: there is none."""
+    best = finished.best_teachers(workspace.dataset.digest)
+    found = {one.run_id: f"the best on val ({one.val_accuracy:.2%}) of the finished teachers of this data" for one in best}
+    return _first_usable(found, workspace)
+
+
+def of_stopped_command(fingerprint: str, but: str, workspace: Workspace) -> Teacher | None:
+    """Return the teacher of the same command that was stopped and has not finished since; None: there is none.
+
+    Args:
+        fingerprint: the command's.
+        but: id of the command's run that is open now.
+        workspace: data, device and folders of the command.
+    """
+    kept = finished.teacher_of_stopped(fingerprint, but)
+    return _first_usable({kept: "the same command was stopped, and had this teacher"} if kept else {}, workspace)
+
+
+def _first_usable(found: Mapping[str, str], workspace: Workspace) -> Teacher | None:
+    """Return the first teacher that can be used of runs that would do, each with the reason for it."""
+    for run_id, why in found.items():
         try:
-            found = load_teacher(run_id, workspace, origin="reused")
+            teacher = load_teacher(run_id, workspace, origin="reused")
         except UserError as error:  # for example, its files were deleted
             log.warning("teacher: run %s would do but can't be used (%s): looking for another one", run_id, error)
         else:
-            log.info("teacher: run %s has the same configuration, data and code: reused", run_id)
-            return found
+            log.info("teacher: run %s: %s: reused", run_id, why)
+            return replace(teacher, chosen=why)
     return None
 
 
@@ -52,7 +78,7 @@ def check_teacher(reference: str, workspace: Workspace) -> None:
     Raises:
         UserError: there is no such run, model or file, or it lacks a class of the data set, or is of other images.
     """
-    if reference != AUTO_TEACHER:
+    if is_named_teacher(reference):
         _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
 
 

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from kd.tracking import store as tracking
+from kd.tracking.finished import find_finished
 from kd.tracking.views import ALL_SYSTEMS, COMBINED, FINALS, SPECIALISTS, STUDENTS, TRIALS, View, view_tag, views_of
 
 VIEWS = (ALL_SYSTEMS, STUDENTS, SPECIALISTS, COMBINED, TRIALS, FINALS)
@@ -161,5 +162,5 @@ def test_a_finished_training_is_found_in_any_experiment(
         pass
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
     with tracking.run("student", output_dir=tmp_path, tags={}) as student:
-        assert tracking.find_finished("f") == [teacher.id]
+        assert find_finished("f") == [teacher.id]
     assert client.get_run(student.id).info.experiment_id != teacher.experiment_id

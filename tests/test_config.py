@@ -83,12 +83,13 @@ def test_text_and_file_give_the_configuration_back(config: type[Config], other_v
 def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> None:
     places = {"output_dir", "data_root", "device", "storage", "register_as"}
     left_out = places | {"resume", "skip_bad_images", "workers", "timeout"}
-    assert config.model_fields.keys() - config().params().keys() == left_out & config.model_fields.keys()
-    assert config().params().items() <= config().texts().items()
+    made = config(**({"teacher": "new"} if "teacher" in config.model_fields else {}))  # auto may take one of other settings
+    assert config.model_fields.keys() - made.params().keys() == left_out & config.model_fields.keys()
+    assert made.params().items() <= made.texts().items()
 
 
 def test_what_is_in_the_fingerprint_of_weights_is_a_param() -> None:
-    assert {"compile", "seed", "use", "teacher", "net", "teacher_net"} <= TuneConfig().params().keys()
+    assert {"compile", "seed", "use", "teacher", "net", "teacher_net"} <= TuneConfig(teacher="new").params().keys()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -324,7 +325,16 @@ def test_a_net_that_is_not_kds_own_records_no_depth_and_width() -> None:
     config = StudentConfig.parse({"net": "torchvision:resnet18", "teacher_net": "my.py:net", "net_args": "a=1"})
     assert not {"depth", "width", "teacher_depth", "teacher_width"} & config.params().keys()
     assert config.params()["net_args"] == "a=1"
-    assert {"depth", "width", "teacher_depth", "teacher_width"} <= StudentConfig().params().keys()
+    assert {"depth", "width", "teacher_depth", "teacher_width"} <= StudentConfig(teacher="new").params().keys()
+
+
+def test_settings_of_a_teacher_are_recorded_where_they_are_those_of_the_teacher_that_is_taken() -> None:
+    def recorded(**settings: object) -> set[str]:
+        return {name for name in StudentConfig.parse(settings).recorded() if name.startswith("teacher_")}
+
+    assert recorded(teacher_lr=0.1) == set()  # the default: the best one on val may have had any
+    assert recorded(teacher="a-run", teacher_lr=0.5) == set()
+    assert recorded(teacher_lr=0.5) == recorded(teacher="new") >= {"teacher_lr", "teacher_net", "teacher_width"}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class ImagesConfig(Config):
     train_fraction: Share = Field(1.0, description="share of the training images that are kept, of each class")
     label_fraction: Share = Field(
         1.0,
-        description="share of the labels that are kept, of each class; students learn from the other images by soft targets alone",
+        description="share of the labels that are kept, of each class; the other images teach students by soft targets alone",
     )
     data_seed: Seed = Field(0, description="seed of the split and of the augmented views")
     # A switch: what it leaves out is seen in the data's digest.
@@ -296,6 +296,10 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     temperature: float = Field(TEMPERATURE, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
     alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
     views: int = Field(VIEWS, ge=0, lt=2**31, description="augmented views whose teacher logits are cached; 0: a live teacher")
+    # A switch: which images it holds is seen in their own digest.
+    transfer_root: Switch[str] = Field(
+        "", description="folder of images without labels, from which students learn by soft targets alone; empty: none"
+    )
     control: bool = Field(default=True, description="also train the same net on hard targets only, for comparison")
     seeds: int = Field(
         1, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...; the teacher is the same"

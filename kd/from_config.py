@@ -14,17 +14,19 @@ from kd.config import (
     CombineConfig,
     DataConfig,
     NetAndRecipe,
+    PipelineConfig,
     SpecialistConfig,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
+    TuneConfig,
 )
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.distillation.defaults import AUTO_TEACHER, NEW_TEACHER, is_named_teacher
 from kd.distillation.job import Job
 from kd.distillation.net_check import check_net
-from kd.distillation.plan import Distillation, hard_targets_job, targets_seen
+from kd.distillation.plan import Distillation, check_alpha, hard_targets_job, targets_seen
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -77,11 +79,14 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         train_fraction=config.train_fraction,
         label_fraction=config.label_fraction,
         seed=config.data_seed,
+        unlabelled=_transfer_root(config),
         skip_bad_images=config.skip_bad_images,
     )
     for name, size in config.batch_sizes().items():
-        if size > len(dataset.train):
-            raise UserError(f"{size}: the training split has only {len(dataset.train)} images", field=name)
+        images = len(dataset.transfer_set) if name == "batch_size" and learns_unlabelled(config) else len(dataset.train)
+        if size > images:
+            raise UserError(f"{size}: the training split has only {images} images", field=name)
+    _check_unlabelled(config, dataset)
     smallest_px = min(dataset.image_shape[1:])
     for name, shift in config.shifts().items():
         if shift >= smallest_px:
@@ -89,6 +94,43 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     check_space(output_dir, _least_bytes(config, dataset, output_dir))
     resume = config.resume if isinstance(config, TrainingConfig) else True
     return open_workspace(command, dataset, config.device, output_dir, resume=resume)
+
+
+def learns_unlabelled(config: DataConfig) -> bool:
+    """Return whether a command trains students, which learn from images without labels too, where there are some."""
+    if isinstance(config, TuneConfig):
+        return config.objective == "student"
+    return isinstance(config, StudentConfig) and (
+        isinstance(config, PipelineConfig) or not isinstance(config, SpecialistConfig)
+    )
+
+
+def _transfer_root(config: DataConfig) -> str | None:
+    """Return the folder of images without labels; None: there is none.
+
+    Raises:
+        UserError: the command trains specialists alone.
+    """
+    root = config.transfer_root if isinstance(config, StudentConfig) else ""
+    if root and not learns_unlabelled(config):
+        raise UserError(
+            f"{root}: an image without a label is of no group, so specialists can't learn from it; kd student and kd pipeline "
+            "have students, which can",
+            field="transfer_root",
+        )
+    return root or None
+
+
+def _check_unlabelled(config: DataConfig, dataset: Dataset) -> None:
+    """Refuse images without labels where soft targets have no weight, and tell who does not learn from them."""
+    if dataset.unlabelled is None:
+        return
+    if learns_unlabelled(config) and isinstance(config, StudentConfig) and not isinstance(config, TuneConfig):
+        check_alpha(config.alpha, dataset)
+    if isinstance(config, TeacherConfig):
+        log.info("the generalist learns from the %d images with labels alone", len(dataset.train))
+    elif isinstance(config, SpecialistConfig) and (isinstance(config, PipelineConfig) or not learns_unlabelled(config)):
+        log.info("specialists learn from the %d images with labels alone", len(dataset.train))
 
 
 def _check_seeds(config: DataConfig) -> None:
@@ -104,7 +146,8 @@ def _least_bytes(config: DataConfig, dataset: Dataset, output_dir: Path) -> int:
     if not isinstance(config, StudentConfig):
         return FILES_BYTES
     views = min(config.views, config.epochs)
-    targets = len(dataset.train) * views * dataset.num_classes * LOGIT_BYTES
+    images = len(dataset.transfer_set if learns_unlabelled(config) else dataset.train)
+    targets = images * views * dataset.num_classes * LOGIT_BYTES
     cached = sum(path.stat().st_size for path in (output_dir / "targets").glob("*") if path.is_file())
     return max(0, targets - cached) + FILES_BYTES
 
@@ -274,6 +317,15 @@ def run_details(config: DataConfig) -> str:
     return details({**values, "seed": seeds})
 
 
+def log_images(run: Run, config: DataConfig, dataset: Dataset) -> None:
+    """Log the images of a command as inputs of its run; of those without labels also how many there are, and their digest."""
+    unlabelled = dataset.unlabelled if learns_unlabelled(config) else None
+    run.log_dataset(dataset, unlabelled=unlabelled is not None)
+    if unlabelled is not None:
+        run.log_params({"unlabelled": str(len(unlabelled))})
+        run.log_tags({"kd.unlabelled_digest": dataset.unlabelled_digest})
+
+
 def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> None:
     """Log which teacher was taken and why, and the settings that it was trained with where the configuration has others."""
     known = run_params(teacher.run_id.split(",")) if teacher.run and not config.decides_teacher() else {}
@@ -292,7 +344,8 @@ def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teache
     Raises:
         UserError: the logits are not finite, or the file can't be used.
     """
-    return targets_seen(teacher, distillation(config, workspace), workspace.output_dir / "targets")
+    how, folder = distillation(config, workspace), workspace.output_dir / "targets"
+    return targets_seen(teacher, how, folder, unlabelled=learns_unlabelled(config))
 
 
 def specialist_kind(config: SpecialistConfig) -> TaskKind:

@@ -21,7 +21,7 @@ def distillation_advice(changes: Sequence[Change], config: StudentConfig) -> str
 
     The first one that missed is looked at: the student of a pipeline, else the first specialist.
     """
-    missed = [change for change in changes if change.verdict != "gain" and change.beside != COMBINED]
+    missed = [change for change in changes if change.verdict != "gain" and change.beside == "control"]
     if not missed:
         return ""
     first = missed[0]

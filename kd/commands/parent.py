@@ -18,6 +18,7 @@ from kd.from_config import (
     check_nets,
     fingerprint_of,
     finished_teacher,
+    log_images,
     log_teacher_params,
     run_details,
     teacher_targets,
@@ -56,7 +57,7 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
     with run(f"{command} {dataset.name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as parent:
         parent.log_params(config.params())
         parent.log_settings(config.recorded())
-        parent.log_dataset(dataset)
+        log_images(parent, config, dataset)
         register_as = config.register_as if isinstance(config, CombinationOptions) else ""
         settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as)
         with tracked_by(MlflowTracker(settings)):

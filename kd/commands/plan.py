@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from kd.config import PipelineConfig, SpecialistConfig, StudentConfig, TeacherConfig
+from kd.config import SpecialistConfig, StudentConfig, TeacherConfig
 from kd.distillation.task import task_classes
-from kd.from_config import net, specialist_kind
+from kd.from_config import learns_unlabelled, net, specialist_kind
 from kd.machine.activity import doing
 from kd.machine.schedule import Planned
 from kd.nets.classifier import Classifier
@@ -34,7 +34,7 @@ def plan(config: StudentConfig, workspace: Workspace, *, with_teacher: bool) -> 
         with_teacher: whether the teacher is trained; it may have been found.
     """
     teacher = [_planned(config.teacher_config(), workspace)] if with_teacher else []
-    students = _students(config, workspace) if _has_students(config) else []
+    students = _students(config, workspace) if learns_unlabelled(config) else []
     specialists = _specialists(config, workspace) if isinstance(config, SpecialistConfig) else []
     if not teacher:
         return [*students, *specialists]
@@ -60,8 +60,8 @@ def plan_line(config: StudentConfig, workspace: Workspace, nets: int, *, with_te
     parts = []
     if with_teacher:
         parts.append(f"teacher ({described(config.teacher_config())})")
-    if _has_students(config):
-        parts.append(f"student {_controls(config, 1)} ({described(config)})")
+    if learns_unlabelled(config):
+        parts.append(f"student {_compared(config, workspace)} ({described(config)})")
     if isinstance(config, SpecialistConfig):
         count = _count(config, workspace)
         parts.append(f"{count} specialist{'s' * (count > 1)} {_controls(config, count)} ({described(config)})")
@@ -82,12 +82,17 @@ def _controls(config: StudentConfig, count: int) -> str:
     return "and its control" if count == 1 else "and their controls"
 
 
+def _compared(config: StudentConfig, workspace: Workspace) -> str:
+    """Return what a student is trained beside."""
+    unlabelled = workspace.dataset.unlabelled
+    if unlabelled is None:
+        return _controls(config, 1)
+    beside = ", its control, and the same without them" if config.control else ""
+    return f"with {len(unlabelled)} images without labels{beside}"
+
+
 def _count(config: SpecialistConfig, workspace: Workspace) -> int:
     return count_groups(config.groups, config.group, config.data, workspace.dataset.classes)
-
-
-def _has_students(config: StudentConfig) -> bool:
-    return isinstance(config, PipelineConfig) or not isinstance(config, SpecialistConfig)
 
 
 def _each(config: StudentConfig) -> int:
@@ -95,7 +100,9 @@ def _each(config: StudentConfig) -> int:
 
 
 def _students(config: StudentConfig, workspace: Workspace) -> list[Planned]:
-    return [_planned(config, workspace)] * _each(config) * config.seeds
+    dataset = workspace.dataset
+    nets = 3 if config.control and dataset.unlabelled is not None else _each(config)
+    return [_planned(config, workspace, images=len(dataset.transfer_set))] * nets * config.seeds
 
 
 def _specialists(config: SpecialistConfig, workspace: Workspace) -> list[Planned]:

@@ -32,7 +32,8 @@ def comparison_answer(
         combinations: one per seed.
         config: the settings of the distillation; None where nothing was distilled.
     """
-    nets = [net for trained in distilled for net in (trained.control, trained) if net is not None]
+    every = [net for trained in distilled for net in (trained.control, trained.without_unlabelled, trained)]
+    nets = [net for net in every if net is not None]
     results: list[Trained | Combination] = [*nets, *combinations]
     files = {one.name: one.run.model_file for one in results if one.run and one.run.model_file}
     own: Trained | Combination = (combinations or distilled)[0]

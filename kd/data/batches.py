@@ -10,6 +10,9 @@ from torch import Tensor
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
 
+_WALK = 1
+"""Tells the generators of walks from those of epochs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -57,6 +60,34 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
     for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size)):
         part = split.select(chosen)
         yield Batch(augmentation(part.images, part.index, view), part.labels, part.index, view)
+
+
+def cycled_rows(split_size: int, epoch_size: int, *, seed: int, epoch: int) -> Tensor:
+    """Return the rows of one epoch of an endless walk through a split, each time in another order.
+
+    After any number of epochs each row was taken equally often, give or take once. The rows are a function of their
+    arguments, so that a walk can be resumed at any epoch.
+
+    Args:
+        split_size: images of the split, 1 or more.
+        epoch_size: rows of an epoch, fewer or more than that.
+        seed: seed of the orders.
+        epoch: number of the epoch, from 0.
+
+    Returns:
+        (epoch_size,) int64.
+    """
+    begin, end = epoch * epoch_size, (epoch + 1) * epoch_size
+    first = begin // split_size
+    walks = range(first, -(-end // split_size))
+    rows = torch.cat([torch.randperm(split_size, generator=_walk_generator(seed, walk)) for walk in walks])
+    return rows[begin - first * split_size :][:epoch_size]
+
+
+def _walk_generator(seed: int, walk: int) -> torch.Generator:
+    """Return the generator of the order of one walk through a split: another one than that of any epoch's batches."""
+    state = np.random.SeedSequence([seed % 2**64, walk, _WALK]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -47,13 +47,12 @@ def add_unlabelled(dataset: Dataset, images: str | Path | npt.ArrayLike, *, skip
         pixels = _from_array(images, dataset)
     first = max(len(dataset.train), dataset.full_train, _end(dataset.train), _end(dataset.unlabelled))
     labels = torch.full((len(pixels),), NO_LABEL)
-    split = Split(torch.from_numpy(np.ascontiguousarray(pixels)), labels, torch.arange(first, first + len(pixels)))
+    split = Split(torch.from_numpy(np.array(pixels, order="C")), labels, torch.arange(first, first + len(pixels)))
     added = with_unlabelled(dataset, split)
     if added is dataset:
-        raise UserError(
-            f"all {len(split)} images without labels are in val or test too, so there is none to learn from; give others",
-            field=FIELD,
-        )
+        named = f"{printable(images)}: " if isinstance(images, str | Path) else ""
+        message = f"{named}all {len(split)} images without labels are in val or test too, so none is left; give others"
+        raise UserError(message, field=FIELD)
     return added
 
 
@@ -76,7 +75,8 @@ def with_unlabelled(dataset: Dataset, split: Split) -> Dataset:
     known = set(pixel_digests(dataset.train))
     repeated = sum(digest in known for digest in digests)
     if repeated:
-        log.info("%d of %d images without labels are in train too, pixel by pixel", repeated, len(split))
+        is_or_are = "is" if repeated == 1 else "are"
+        log.info("%d of %d images without labels %s in train too, pixel by pixel", repeated, len(split), is_or_are)
     if left_out == len(split):
         return dataset
     added = split.select(kept) if left_out else split

@@ -1,12 +1,17 @@
 """Nets trained alone or distilled from a teacher, each distilled one beside its control."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy.typing as npt
+
 from kd.data.dataset import Dataset
+from kd.data.unlabelled import add_unlabelled
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.defaults import ALPHA, TEMPERATURE, VIEWS
 from kd.distillation.net_check import check_net
 from kd.distillation.plan import (
+    check_alpha,
     check_recipe,
     check_shift,
     checked_targets,
@@ -61,6 +66,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     dataset: Dataset | None = None,
     recipe: Recipe | None = None,
     *,
+    unlabelled: str | Path | npt.ArrayLike | None = None,
     temperature: float = TEMPERATURE,
     alpha: float = ALPHA,
     views: int | None = None,
@@ -75,17 +81,21 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     The loss is ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE``. Teacher and student see the same view of the same
     image. The control is the same net with the same seed, views and recipe, on hard targets alone.
 
+    Images without labels are learned from by the soft term alone. The control then learns from the labelled images, in as many
+    steps, and so does a third net, with soft targets: the ``without_unlabelled`` beside the result.
+
     Args:
         teacher: a :class:`Teacher`; what ``train``, ``distil``, ``combine`` or ``load`` returned; or any module from uint8
             images to logits of all classes.
         net: as in :func:`train`; ``resnet`` is of depth 1 and width 16 unless ``settings`` say otherwise.
         dataset: the images; None: those of the teacher.
         recipe: how to train; None: :class:`Recipe` with its defaults.
+        unlabelled: images without labels, beside those of the data set: a folder, or a uint8 array of its image shape.
         temperature: T of the soft targets, above 0.
-        alpha: weight of the soft term, in [0, 1].
+        alpha: weight of the soft term, in [0, 1]; above 0 where there are images without labels.
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
             teacher; None: those of the recipe where they are above 0, else 4.
-        control: whether the control is trained too.
+        control: whether the control, and the net without images that have no labels, are trained too.
         targets: this teacher's logits from :func:`cached_targets`, in as many views as are seen; None: computed here, in
             memory.
         name: name of the training, for progress and tracking.
@@ -93,15 +103,18 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         settings: as in :func:`train`.
 
     Returns:
-        The distilled net; its ``control`` is beside it.
+        The distilled net; its ``control`` and ``without_unlabelled`` are beside it.
 
     Raises:
         UserError: as :func:`train`, or the teacher does not fit the data set.
     """
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
+    if unlabelled is not None:
+        guide = replace(guide, dataset=add_unlabelled(guide.dataset, unlabelled))
     how = plan_distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
-    check_recipe(how.recipe, guide.dataset)
+    check_recipe(how.recipe, guide.dataset, unlabelled=True)
+    check_alpha(alpha, guide.dataset)
     check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name, exported=is_tracked())
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     return distil_task(how, guide, seen, guide.task, label=name)
@@ -116,7 +129,7 @@ def cached_targets(  # noqa: PLR0913 - whose logits, of what, and where they are
     shift_px: int = 0,
     device: str = "auto",
 ) -> TeacherTargets:
-    """Return a teacher's logits for some views of each training image, for any number of students.
+    """Return a teacher's logits for some views of each image to learn from, for any number of students.
 
     Args:
         teacher: as in :func:`distil`.

@@ -38,7 +38,7 @@ class Job:
     name: str
     label: str
     """Name of the net, the same for every seed."""
-    role: Literal["teacher", "student", "specialist", "control"]
+    role: Literal["teacher", "student", "specialist", "control", "without unlabelled"]
     dataset: Dataset
     task: Task
     net: NetSpec
@@ -67,7 +67,8 @@ class Job:
                 "data": self.dataset.digest,
                 "views": asdict(self.augmentation),
                 "net": self.net.facts(len(self.task.classes), self.dataset.image_shape[0]),
-                "task": [self.task.kind, list(self.task.group), self.task.own_fraction],
+                "task": [self.task.kind, list(self.task.group), self.task.own_fraction, self.task.epoch_images],
+                "unlabelled": self.dataset.unlabelled_digest if self.task.unlabelled else "",
                 "recipe": asdict(self.recipe),
                 "temperature": self.temperature,
                 "alpha": self.alpha,

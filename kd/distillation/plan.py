@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from kd.distillation.objectives import hard_objective, soft_objective
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import agrees, computed_targets, targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
-from kd.distillation.task import Task, whole_task
+from kd.distillation.task import Task, labelled_task, transfer_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
@@ -22,6 +23,9 @@ from kd.nets.names import SMALL
 from kd.nets.registry import Net, NetSpec, net_spec
 from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
+
+WITHOUT_UNLABELLED: Final = "without unlabelled"
+"""The role of a distillation from the labelled images alone, which shows what the others changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +97,35 @@ def hard_targets_job(net: NetSpec, dataset: Dataset, recipe: Recipe, device: tor
     )
 
 
-def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+def check_recipe(recipe: Recipe, dataset: Dataset, *, unlabelled: bool = False) -> None:
     """Refuse a recipe that does not fit the images.
+
+    Args:
+        recipe: how to train.
+        dataset: the images.
+        unlabelled: whether those without labels are trained on too.
 
     Raises:
         UserError: a batch is larger than the training split, or a shift than an image.
     """
-    if recipe.batch_size > len(dataset.train):
-        raise UserError(f"{recipe.batch_size}: the training split has only {len(dataset.train)} images", field="batch_size")
+    images = len(dataset.transfer_set if unlabelled else dataset.train)
+    if recipe.batch_size > images:
+        raise UserError(f"{recipe.batch_size}: the training split has only {images} images", field="batch_size")
     check_shift(recipe.shift_px, dataset)
+
+
+def check_alpha(alpha: float, dataset: Dataset) -> None:
+    """Refuse images without labels where soft targets have no weight.
+
+    Raises:
+        UserError: there are such images, and alpha is 0.
+    """
+    if alpha == 0 and dataset.unlabelled is not None:
+        raise UserError(
+            f"0: {len(dataset.unlabelled)} images have no labels, and nothing to learn from them without soft targets; "
+            "give an alpha above 0, or leave them out",
+            field="alpha",
+        )
 
 
 def check_shift(shift_px: int, dataset: Dataset) -> None:
@@ -115,10 +139,16 @@ def check_shift(shift_px: int, dataset: Dataset) -> None:
         raise UserError(f"{shift_px}: images of {smallest_px} px can only be shifted by fewer", field="shift_px")
 
 
-def obtain_targets(
-    teacher: Teacher, views: int, device: torch.device, *, shift_px: int = 0, folder: Path | None = None
+def obtain_targets(  # noqa: PLR0913 - whose logits, of what, and where they are cached
+    teacher: Teacher,
+    views: int,
+    device: torch.device,
+    *,
+    shift_px: int = 0,
+    folder: Path | None = None,
+    unlabelled: bool = True,
 ) -> TeacherTargets:
-    """Return the teacher's logits for the training images, in some of the views that students see.
+    """Return the teacher's logits for the images to learn from, in some of the views that students see.
 
     Args:
         teacher: on the device.
@@ -126,24 +156,27 @@ def obtain_targets(
         device: where they are computed.
         shift_px: the students' largest shift, as in their recipe.
         folder: holds them in a file; None: they are in memory alone.
+        unlabelled: whether images without labels are learned from too.
 
     Raises:
         UserError: the logits are not finite, or the file can't be used.
     """
     dataset = teacher.dataset
+    unlabelled = unlabelled and dataset.unlabelled is not None
+    split = dataset.transfer_set if unlabelled else dataset.train
     if views == 0:
         return LiveTargets(teacher.model)
     augmentation = dataset.augmentation(dataset.seed, shift_px)
     if folder is None:
-        targets = computed_targets(teacher.model, dataset.train, augmentation, views, device=device, progress=True)
+        targets = computed_targets(teacher.model, split, augmentation, views, device=device, progress=True)
     else:
         targets = targets_from_file(
             teacher.model,
-            dataset.train,
+            split,
             augmentation,
             views=views,
-            data_digest=dataset.digest,
-            split_name="train",
+            data_digest=dataset.transfer_digest if unlabelled else dataset.digest,
+            split_name="transfer" if unlabelled else "train",
             root=folder,
             device=device,
             progress=True,
@@ -152,14 +185,14 @@ def obtain_targets(
     return targets
 
 
-def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None) -> TeacherTargets:
+def targets_seen(teacher: Teacher, how: Distillation, folder: Path | None = None, *, unlabelled: bool = True) -> TeacherTargets:
     """Return the teacher's logits in the views that the students of a distillation see; see :func:`obtain_targets`."""
     # Epoch e sees view e mod views: with fewer epochs than views, no epoch would see the rest.
     views = min(how.recipe.views, how.recipe.epochs)
-    return obtain_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder)
+    return obtain_targets(teacher, views, how.device, shift_px=how.recipe.shift_px, folder=folder, unlabelled=unlabelled)
 
 
-def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation) -> TeacherTargets:
+def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation, *, unlabelled: bool = True) -> TeacherTargets:
     """Return targets, which must be this teacher's, in all views that the students of a distillation see.
 
     Raises:
@@ -177,7 +210,8 @@ def checked_targets(targets: TeacherTargets, teacher: Teacher, how: Distillation
             f"{how.recipe.views} views are seen, and the targets have {targets.views}; give as many as they have", field="views"
         )
     augmentation = dataset.augmentation(dataset.seed, how.recipe.shift_px)
-    if not agrees(targets, teacher.model, dataset.train, augmentation, how.device):
+    split = dataset.transfer_set if unlabelled else dataset.train
+    if not agrees(targets, teacher.model, split, augmentation, how.device):
         raise UserError(
             "the targets are not this teacher's logits for these images in these views; "
             "give those of kd.cached_targets with this teacher, data set and shift_px",
@@ -198,6 +232,9 @@ def distillation_jobs(  # noqa: PLR0913 - as above
 ) -> tuple[Job, Job]:
     """Return the trainings of the control and of the distilled net, alike but for the soft targets.
 
+    Where there are images without labels, a net on all classes learns from them too, and its control from the labelled ones
+    alone, in as many steps.
+
     Args:
         how: net, recipe, temperature and alpha.
         teacher: the teacher.
@@ -210,13 +247,15 @@ def distillation_jobs(  # noqa: PLR0913 - as above
     Raises:
         UserError: the recipe does not fit the images.
     """
-    check_recipe(how.recipe, teacher.dataset)
+    dataset = teacher.dataset
+    unlabelled = task.kind == TaskKind.ALL and dataset.unlabelled is not None
+    check_recipe(how.recipe, dataset, unlabelled=unlabelled)
     hard = Job(
         name=f"control of {label}{suffix}",
         label=label,
         role="control",
-        dataset=teacher.dataset,
-        task=task,
+        dataset=dataset,
+        task=labelled_task(dataset) if unlabelled else task,
         net=how.net,
         recipe=how.recipe,
         objective=hard_objective(how.recipe.label_smoothing),
@@ -228,6 +267,7 @@ def distillation_jobs(  # noqa: PLR0913 - as above
         hard,
         name=f"{label}{suffix}",
         role="student" if task.kind == TaskKind.ALL else "specialist",
+        task=transfer_task(dataset) if unlabelled else task,
         objective=soft_objective(
             task, targets, temperature=how.temperature, alpha=how.alpha, label_smoothing=how.recipe.label_smoothing
         ),
@@ -247,7 +287,7 @@ def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called
     suffix: str = "",
     start: nn.Module | None = None,
 ) -> Trained:
-    """Train the control, then the distilled net.
+    """Train the control, the same distillation without images that have no labels, then the distilled net.
 
     The arguments are those of :func:`distillation_jobs`.
 
@@ -255,4 +295,11 @@ def distil_task(  # noqa: PLR0913 - how, from whom, what, and how it is called
         UserError: a loss is not finite.
     """
     hard, soft = distillation_jobs(how, teacher, targets, task, label=label, suffix=suffix, start=start)
-    return carry_out(soft, carry_out(hard) if how.control else None)
+    if not how.control:
+        return carry_out(soft)
+    control = carry_out(hard)
+    if not soft.task.unlabelled:
+        return carry_out(soft, control)
+    name = f"{label} {WITHOUT_UNLABELLED}{suffix}"
+    without = carry_out(replace(soft, name=name, role=WITHOUT_UNLABELLED, task=hard.task))
+    return replace(carry_out(soft, control), without_unlabelled=without)

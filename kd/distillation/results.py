@@ -48,7 +48,7 @@ class Trained(Tracked):
     label: str
     """Name of the net, the same for every seed."""
     role: str
-    """One of teacher, student, specialist and control."""
+    """One of teacher, student, specialist, control and without unlabelled."""
     model: nn.Module
     """Maps uint8 images (B, C, H, W) to logits (B, classes of its task)."""
     dataset: Dataset
@@ -73,4 +73,6 @@ class Trained(Tracked):
     """Share of the test images for which it names the same class as its teacher; None: there is no teacher."""
     control: "Trained | None" = None
     """A training of the same net, recipe, seed and views on hard targets alone; None: not asked for, or this is it."""
+    without_unlabelled: "Trained | None" = None
+    """The same distillation from the labelled images alone, in as many steps; None: there are no others, or this is it."""
     run: TrackedRun | None = None

@@ -86,6 +86,8 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
 ) -> list[Trained]:
     """Train one specialist per group of classes, guided by a generalist, each beside its control (paper, section 5.2).
 
+    Specialists learn from labelled images alone: one without a label is of no group.
+
     Args:
         teacher: the generalist, as in :func:`~kd.distillation.distil.distil`.
         groups: class numbers of each group, two or more and not all.
@@ -121,7 +123,10 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     for group in checked:
         outputs = len(task_classes(guide.dataset, group, task_kind))
         check_net(how.net, guide.dataset, outputs, on, "a specialist", exported=is_tracked())
-    shared = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
+    if targets is None:
+        shared = targets_seen(guide, how, unlabelled=False)
+    else:
+        shared = checked_targets(targets, guide, how, unlabelled=False)
     start = guide.model if warm_start else None
     return [
         specialise_group(how, guide, shared, group, task_kind, own_fraction, number=number, start=start)

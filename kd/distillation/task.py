@@ -1,11 +1,13 @@
 """The task of a net: the classes that it learns, the images that it learns from, and its scores."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from kd.data.dataset import Dataset, Split
+from kd.data.batches import cycled_rows
+from kd.data.dataset import NO_LABEL, Dataset, Split
 from kd.evaluation.scores import Scores, score
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import group_labels, group_logits
@@ -32,11 +34,18 @@ class Task:
     test: Split
     own_fraction: float = 1.0
     """Share of an epoch's images that are of the group's classes; the kinds all and own take each image once."""
+    epoch_images: int = 0
+    """Images of an epoch that walks on through train, where that is not to be the size of train; 0: an epoch is train."""
 
     @property
     def own_columns(self) -> list[int]:
         """Return the places of the group's classes among the logits."""
         return list(self.group) if self.kind in {TaskKind.ALL, TaskKind.FULL} else list(range(len(self.group)))
+
+    @cached_property
+    def unlabelled(self) -> int:
+        """The number of images to learn from that have no label."""
+        return int((self.train.labels == NO_LABEL).sum())
 
     def own_images(self, labels: Tensor) -> Tensor:
         """Return which images are of the group's classes, (N,) bool."""
@@ -44,6 +53,9 @@ class Task:
 
     def epoch_rows(self, seed: int) -> EpochRows | None:
         """Return a function that picks each epoch's images, ``own_fraction`` of them from the group; None: each image once."""
+        if self.epoch_images:
+            size, images = len(self.train), self.epoch_images
+            return lambda epoch: cycled_rows(size, images, seed=seed, epoch=epoch)
         if self.kind in {TaskKind.ALL, TaskKind.OWN}:
             return None
         labels = self.own_images(self.train.labels).logical_not().long().cpu()  # 0: own, 1: the rest
@@ -83,6 +95,16 @@ def whole_task(dataset: Dataset) -> Task:
     )
 
 
+def transfer_task(dataset: Dataset) -> Task:
+    """Return the task of a student: all classes, from all images of the transfer set, with labels or without."""
+    return replace(whole_task(dataset), train=dataset.transfer_set)
+
+
+def labelled_task(dataset: Dataset) -> Task:
+    """Return the same from the labelled images alone, in epochs of as many images and so of as many steps."""
+    return replace(whole_task(dataset), epoch_images=0 if dataset.unlabelled is None else len(dataset.transfer_set))
+
+
 def task_classes(dataset: Dataset, group: Group, kind: TaskKind) -> tuple[str, ...]:
     """Return the name of each logit of the specialist of a group."""
     names = tuple(dataset.classes[number] for number in group)
@@ -93,8 +115,8 @@ def task_classes(dataset: Dataset, group: Group, kind: TaskKind) -> tuple[str, .
 def specialist_task(dataset: Dataset, group: Group, kind: TaskKind, own_fraction: float) -> Task:
     """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
     classes = task_classes(dataset, group, kind)
-    splits = {name: _relabel(getattr(dataset, name), group, kind, dataset) for name in ("train", "val", "test")}
-    return Task(kind=kind, group=group, num_classes=dataset.num_classes, classes=classes, own_fraction=own_fraction, **splits)
+    train, val, test = (_relabel(split, group, kind, dataset) for split in (dataset.train, dataset.val, dataset.test))
+    return Task(kind, group, dataset.num_classes, classes, train, val, test, own_fraction)
 
 
 def _relabel(split: Split, group: Group, kind: TaskKind, dataset: Dataset) -> Split:

@@ -29,14 +29,16 @@ def distillation_loss(  # noqa: PLR0913 - both terms of the loss
 ) -> LossTerms:
     """Return ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE(hard)``, averaged over the batch (section 2).
 
+    An image without a label has no hard term: what it adds to the sum over the batch is the soft term with its weight.
+
     Args:
         student: logits, (B, C).
         teacher: logits, (B, C), without gradient.
-        labels: (B,) int64.
+        labels: (B,) int64; -100, torch's own, stands for none.
         temperature: T > 0.
         alpha: weight of the soft term, in [0, 1].
         label_smoothing: share of each hard target spread evenly over the classes.
     """
     soft = soft_loss(student, teacher, temperature).mean()
-    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
+    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing, reduction="sum") / len(labels)
     return LossTerms(total=alpha * soft + (1 - alpha) * hard, soft=soft, hard=hard)

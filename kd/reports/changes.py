@@ -11,6 +11,7 @@ from kd.distillation.comparison import Comparison, compare_correct
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 
+Beside = Literal["control", "generalist", "without unlabelled"]
 COMBINED_LABEL = "combined"
 """The label of a combination's change."""
 
@@ -20,26 +21,29 @@ class Change(Comparison):
     """A comparison, with the names of what was compared."""
 
     label: str
-    beside: Literal["control", "generalist"]
+    beside: Beside
     """The system that it is compared with."""
     teacher: float | None = None
     """The teacher's accuracy on the same images, among the same classes."""
 
 
 def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list[Change]:
-    """Return the change by distillation on a net's own classes, for each net that has a control."""
-    by_label: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    """Return the change by distillation on a net's own classes, for each net that has a control.
+
+    Behind that of a student stands what images without labels changed, where there are some.
+    """
+    seeds: dict[tuple[str, Beside], list[tuple[Tensor, Tensor]]] = {}
     guides = {}
+    others: tuple[Beside, Beside] = ("control", "without unlabelled")
     for trained in distilled:
-        if trained.control is None:
-            continue
-        task = trained.task
-        labels = task.test.labels
-        control, soft = (task.own_correct(one.test_logits, labels) for one in (trained.control, trained))
-        by_label.setdefault(trained.label, []).append((control, soft))
+        task, labels = trained.task, trained.task.test.labels
+        for beside, other in zip(others, (trained.control, trained.without_unlabelled), strict=True):
+            if other is not None:
+                before, after = (task.own_correct(one.test_logits, labels) for one in (other, trained))
+                seeds.setdefault((trained.label, beside), []).append((before, after))
         guide = task.own_correct(task.of_teacher(teacher.test_on(task), 1.0), labels)
         guides[trained.label] = guide.double().mean().item()
-    return [_change(label, seeds, "control", guides[label]) for label, seeds in by_label.items()]
+    return [_change(label, pairs, beside, guides[label]) for (label, beside), pairs in seeds.items()]
 
 
 def combination_change(combinations: Sequence[Combination]) -> Change:
@@ -52,12 +56,12 @@ def combination_change(combinations: Sequence[Combination]) -> Change:
 def verdict_line(change: Change) -> str:
     """Return a change in one line: the difference with its interval, the verdict, and what was compared."""
     before, after = (f"{100 * share:.1f} %" for share in (change.before.mean, change.after.mean))
+    if change.beside == "without unlabelled":
+        return f"{change.label}, by images without labels: {change} ({after} against {before} without them)"
     return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
 
 
-def _change(
-    label: str, seeds: Sequence[tuple[Tensor, Tensor]], beside: Literal["control", "generalist"], teacher: float | None
-) -> Change:
+def _change(label: str, seeds: Sequence[tuple[Tensor, Tensor]], beside: Beside, teacher: float | None) -> Change:
     compared = compare_correct(seeds)
     return Change(
         before=compared.before,

@@ -16,6 +16,9 @@ CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
     "images of a model's own classes, among those classes; the generalist's too."
 )
+WITHOUT_TEXT = (
+    "Both are distilled from the same teacher, with the same seed and in as many steps; one learns from labelled images alone."
+)
 COMBINED_TEXT = (
     "The combination answers with the distribution that minimises Eq. 5 of the paper, over the generalist and the "
     "specialists that its first answer calls."
@@ -50,20 +53,35 @@ def note(  # noqa: PLR0913 - the nets, and the changes
     dataset = teacher.dataset
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
     changes = [*([combined] if combined is not None else []), *distillation]
+    by_control, by_unlabelled = (
+        [change for change in distillation if change.beside == beside] for beside in ("control", "without unlabelled")
+    )
     parts = [
         *(f"**{verdict_line(change)}**" for change in changes[:1]),
         _answer(distilled, combinations),
         f"Side by side: {views}.",
         f"{title}: {sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
+        *_unlabelled(distilled),
         "Everything was chosen on val; test was scored once.",
     ]
     if combined is not None:
         parts += ["## Generalist and specialists together", COMBINED_TEXT, _combined(combined, combinations)]
         parts += [_corrections(combinations), _cover(combinations)]
-    if distillation:
-        parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", distillation)]
+    if by_control:
+        parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", by_control)]
+    if by_unlabelled:
+        parts += ["## What images without labels changed", WITHOUT_TEXT, _changes("without them", "with them", by_unlabelled)]
     parts += ["## Models", _systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
+
+
+def _unlabelled(distilled: Sequence[Trained]) -> list[str]:
+    """Return how many images without labels students learned from; nothing where there are none."""
+    found = {trained.dataset.unlabelled_digest: trained.task.unlabelled for trained in distilled if trained.task.unlabelled}
+    return [
+        f"Students learned from {count:,} images without labels too, by soft targets alone; digest `{digest}`."
+        for digest, count in found.items()
+    ]
 
 
 def shortened(markdown: str, limit: int) -> str:
@@ -194,7 +212,7 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
                 f"{trained.parameters:,}",
                 f"{trained.seconds:.1f}",
             ]
-            for trained in (pair.control, pair)
+            for trained in (pair.control, pair.without_unlabelled, pair)
             if trained is not None
         ]
     rows += [

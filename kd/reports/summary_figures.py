@@ -43,7 +43,7 @@ def _comparison(teacher: Teacher, distilled: Sequence[Trained], combinations: Se
         ("generalist", _accuracy((teacher.test_logits.argmax(dim=1) == labels).numpy()), teacher.parameters)
     ]
     for pair in distilled:
-        for trained in (pair.control, pair):
+        for trained in (pair.control, pair.without_unlabelled, pair):
             if trained is not None and trained.task.kind == TaskKind.ALL:
                 correct = trained.test_logits.argmax(dim=1) == labels
                 systems.append((trained.name, _accuracy(correct.numpy()), trained.parameters))

@@ -9,7 +9,7 @@ import optuna
 
 from kd.config import TuneConfig
 from kd.errors import UserError
-from kd.from_config import log_teacher_params
+from kd.from_config import log_images, log_teacher_params
 from kd.machine.signals import sleep
 from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
@@ -72,7 +72,7 @@ def _study_run(session: Session) -> Iterator[tracking.Run]:
         parent.log_params(without_password(config).params())
         if again is None:
             parent.log_settings(without_password(config).recorded())
-            parent.log_dataset(workspace.dataset)
+            log_images(parent, config, workspace.dataset)
         yield parent
 
 

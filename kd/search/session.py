@@ -1,15 +1,16 @@
 """A session: one command's work on one study, from its arguments to the open study."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
 
 from kd.config import TuneConfig
+from kd.distillation.plan import check_alpha
 from kd.errors import UserError
-from kd.from_config import check_group_settings, check_nets, check_top_n, prepare
+from kd.from_config import check_group_settings, check_nets, check_top_n, learns_unlabelled, prepare
 from kd.search.best import check_place
 from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
@@ -48,8 +49,9 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     check_database(config.storage)
     workspace = prepare("tune", config)
     check_place(workspace.output_dir)
-    _check(config, workspace)
-    facts = identity(config, space, workspace.dataset.digest)
+    _check(config, space, workspace)
+    dataset = workspace.dataset
+    facts = identity(config, space, dataset.transfer_digest if learns_unlabelled(config) else dataset.digest)
     config = config.model_copy(update={"study_name": study_name(config, facts)})
     asked, space = space, fitting_space(space, config, workspace.dataset)
     points, outside = first_points(fitting_config(config, space), space)
@@ -64,7 +66,7 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
         yield Session(config, workspace, space, study)
 
 
-def _check(config: TuneConfig, workspace: Workspace) -> None:
+def _check(config: TuneConfig, space: Sequence[Axis], workspace: Workspace) -> None:
     """Refuse what would fail later, before any study or run is made."""
     if config.register_as:
         raise UserError(
@@ -73,6 +75,8 @@ def _check(config: TuneConfig, workspace: Workspace) -> None:
         )
     if config.objective == "student":
         check_top_n(config.top_n, workspace)
+        if not any(axis.name == "alpha" for axis in space):
+            check_alpha(config.alpha, workspace.dataset)
     else:
         check_group_settings(config, workspace)
     if any(is_model_file(name.strip()) for name in config.teacher.split(",")):

@@ -102,8 +102,8 @@ def change_metrics(changes: Sequence[Change]) -> dict[str, float]:
     for change, prefix in zip(changes, _prefixes(changes), strict=True):
         parts: Mapping[str, Interval] = {
             f"{prefix}/test_accuracy": change.after,
-            f"{prefix}/{change.beside}_test_accuracy": change.before,
-            f"{prefix}/minus_{change.beside}": change.difference,
+            f"{prefix}/{metric_name(change.beside)}_test_accuracy": change.before,
+            f"{prefix}/minus_{metric_name(change.beside)}": change.difference,
         }
         for name, interval in parts.items():
             metrics[name] = interval.mean
@@ -113,15 +113,15 @@ def change_metrics(changes: Sequence[Change]) -> dict[str, float]:
 
 
 def _prefixes(changes: Sequence[Change]) -> list[str]:
-    """Return the beginning of the names of each change's metrics, no two of them alike."""
-    prefixes: list[str] = []
+    """Return the beginning of the names of each change's metrics, those of two systems never alike."""
+    by_label: dict[str, str] = {}
     used: Counter[str] = Counter()
-    for change in changes:
-        numbered = _NUMBERED.match(change.label)
-        prefix = metric_name(numbered.group() if numbered else change.label)
+    for label in dict.fromkeys(change.label for change in changes):
+        numbered = _NUMBERED.match(label)
+        prefix = metric_name(numbered.group() if numbered else label)
         used[prefix] += 1
-        prefixes.append(prefix if used[prefix] == 1 else f"{prefix}_{used[prefix]}")
-    return prefixes
+        by_label[label] = prefix if used[prefix] == 1 else f"{prefix}_{used[prefix]}"
+    return [by_label[change.label] for change in changes]
 
 
 def job_params(job: Job) -> dict[str, str]:
@@ -135,6 +135,6 @@ def job_params(job: Job) -> dict[str, str]:
         **{name: getattr(recipe, name) for name in ("label_smoothing", "start_px", "shift_px", "views", "seed", "use")},
         "data_seed": job.dataset.seed,
     }
-    guided = {"temperature": job.temperature, "alpha": job.alpha}
+    guided = {"temperature": job.temperature, "alpha": job.alpha, "unlabelled": job.task.unlabelled or None}
     decided |= {name: value for name, value in guided.items() if value is not None}
     return {name: canonical(value) for name, value in decided.items()}

@@ -205,11 +205,18 @@ class Run:
         """Log a file under a folder of the run's artifacts."""
         self._client.log_artifact(self.id, str(path), folder)
 
-    def log_dataset(self, dataset: Dataset) -> None:
-        """Log the splits of a data set as the run's inputs, each with the digest of its own images and labels."""
+    def log_dataset(self, dataset: Dataset, *, unlabelled: bool = False) -> None:
+        """Log the splits of a data set as the run's inputs, each with the digest of its own images and labels.
+
+        Args:
+            dataset: the images.
+            unlabelled: whether the run learns from those without labels, which are logged then too.
+        """
         facts = {"kd.data": dataset.name, "kd.data_digest": dataset.digest, "kd.data_seed": str(dataset.seed)}
         source = CodeDatasetSource(tags=facts)
         splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+        if unlabelled and dataset.unlabelled is not None:
+            splits["unlabelled"] = dataset.unlabelled
         self._splits = {
             name: MetaDataset(source, name=f"{dataset.name} {name}", digest=split.digest)  # type: ignore[abstract] # MLflow's own idea
             for name, split in splits.items()

@@ -52,7 +52,9 @@ def summarise(
 
 def _tag_verdicts(parent: Run, changes: Sequence[Change], systems: Sequence[Trained | Combination]) -> None:
     """Tag each run with what was found of its system over all seeds, and the parent with its own answer: the list shows it."""
-    found = {change.label: {"kd.verdict": f"{change.verdict}, {change.difference_text}"} for change in changes}
+    found: dict[str, dict[str, str]] = {}
+    for change in changes:  # of two with the same label the first is that by distillation
+        found.setdefault(change.label, {"kd.verdict": f"{change.verdict}, {change.difference_text}"})
     for system in systems:
         label = system.label if isinstance(system, Trained) else COMBINED_LABEL
         if system.run is not None and label in found:

@@ -45,7 +45,7 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
         tracked.log_params({**job_params(job), **settings.params})
         if settings.configuration:
             tracked.log_settings(settings.configuration)
-        tracked.log_dataset(job.dataset)
+        tracked.log_dataset(job.dataset, unlabelled=job.task.unlabelled > 0)
         with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
             trainer, state = _begin(job, tracked, checkpoint, resume=settings.resume)
             _fit(job, tracked, checkpoint, trainer, state)
@@ -105,6 +105,7 @@ def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
         "kd.device": device_tag(job.device),
         "kd.data": job.dataset.name,
         "kd.data_digest": job.dataset.digest,
+        **({"kd.unlabelled_digest": job.dataset.unlabelled_digest} if job.task.unlabelled else {}),
         **({"kd.teacher": job.teacher.run_id} if job.teacher else {}),
         "kd.seed": str(job.recipe.seed),
         "kd.role": job.role,

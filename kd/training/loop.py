@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd.data.batches import Batch, batches, epoch_seed
-from kd.data.dataset import Split
+from kd.data.dataset import NO_LABEL, Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.losses.terms import LossTerms
@@ -38,7 +38,7 @@ EpochRows = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images, with its means over images."""
+    """One pass over the training images, with its means over images; those of ``hard_loss`` and ``accuracy`` have labels."""
 
     number: int
     """Number of the epoch, from 1."""
@@ -163,18 +163,24 @@ class Trainer:
         values = torch.stack(taken).double().cpu()  # (steps, 4)
         self._check_finite(values[:, 0], number)
         weights = torch.tensor(sizes, dtype=torch.float64)  # (steps,)
-        loss, soft, hard = (weights @ values[:, :3] / images).tolist()
+        labelled = self._count_labelled(rows)
+        loss, soft, hard = (weights @ values[:, :3] / torch.tensor([images, images, labelled])).tolist()
         seconds = time.perf_counter() - started
         return Epoch(
             number=number + 1,
             loss=loss,
             soft_loss=soft,
             hard_loss=hard,
-            accuracy=values[:, 3].sum().item() / images,
+            accuracy=values[:, 3].sum().item() / labelled,
             learning_rate=rate,
             seconds=seconds,
             images_per_second=images / seconds,
         )
+
+    def _count_labelled(self, rows: Tensor | None) -> int:
+        """Return how many images of an epoch have a label."""
+        labels = self.split.labels if rows is None else self.split.labels[rows.to(self.split.labels.device)]
+        return int((labels != NO_LABEL).sum())
 
     def _step(self, batch: Batch, rate: float, height: int) -> Tensor:
         for optimizer in self.optimizers:

@@ -1,5 +1,6 @@
 """What a command says that it will train, and in which order and at what cost it is scheduled."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from kd.commands.plan import plan, plan_line, plan_specialists
 from kd.config import PipelineConfig, SpecialistConfig, StudentConfig
 from kd.data.dataset import Dataset
+from kd.data.unlabelled import with_unlabelled
 from kd.machine.schedule import Planned
 from kd.tracking.workspace import Workspace
 
@@ -43,6 +45,26 @@ def test_what_is_found_or_not_wanted_is_not_planned(workspace: Workspace) -> Non
     one = SpecialistConfig.parse({**SIZES, "groups": "0,1;2,3", "group": 1})
     assert epochs(plan(one, workspace, with_teacher=False)) == [3, 3]
     assert "1 specialist and its control (" in plan_line(one, workspace, 2, with_teacher=False)
+
+
+def test_a_student_with_unlabelled_images_is_planned_with_the_nets_that_it_is_compared_with(workspace: Workspace) -> None:
+    dataset = workspace.dataset
+    few = replace(dataset, train=dataset.train.select(torch.arange(40)))
+    more = with_unlabelled(few, dataset.train.select(torch.arange(40, 120)).without_labels())
+    config = StudentConfig.parse({**SIZES, "seeds": 2})
+    planned = plan(config, replace(workspace, dataset=more), with_teacher=True)
+    assert epochs(planned) == [7, *[3] * 6]
+    assert {one.cost for one in planned[1:]} == {
+        plan(config, workspace, with_teacher=True)[1].cost
+    }  # each epoch has 120 images
+    assert "student with 80 images without labels, its control, and the same without them (" in plan_line(
+        config, replace(workspace, dataset=more), 7, with_teacher=True
+    )
+    alone = config.model_copy(update={"control": False})
+    assert epochs(plan(alone, replace(workspace, dataset=more), with_teacher=False)) == [3, 3]
+    assert "student with 80 images without labels (" in plan_line(
+        alone, replace(workspace, dataset=more), 2, with_teacher=False
+    )
 
 
 def test_cost_follows_multiply_adds_and_images(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd.data.batches import batches
+from kd.data.batches import batches, cycled_rows
 from kd.data.dataset import Dataset, Split
 from kd.data.load import load_dataset
 from kd.data.views import Augmentation
@@ -280,3 +280,18 @@ def test_images_are_the_view_of_their_own_index() -> None:
 def test_impossible_batches_are_refused(batch_size: int, size: int) -> None:
     with pytest.raises(ValueError, match="cannot make batches"):
         next(batches(toy_split(size), PLAIN, batch_size=batch_size, seed=0, epoch=0, view=0))
+
+
+@given(size=st.integers(1, 40), epoch_size=st.integers(1, 90), epochs=st.integers(1, 6))
+def test_a_walk_takes_each_row_equally_often_and_can_be_resumed_at_any_epoch(size: int, epoch_size: int, epochs: int) -> None:
+    taken = [cycled_rows(size, epoch_size, seed=3, epoch=epoch) for epoch in range(epochs)]
+    assert [len(rows) for rows in taken] == [epoch_size] * epochs
+    counts = torch.cat(taken).bincount(minlength=size)
+    assert int(counts.max() - counts.min()) <= 1
+    assert torch.equal(cycled_rows(size, epoch_size, seed=3, epoch=epochs - 1), taken[-1])
+
+
+def test_walks_have_orders_of_their_own() -> None:
+    walks = [tuple(cycled_rows(20, 20, seed=seed, epoch=epoch).tolist()) for seed in (0, 1) for epoch in range(3)]
+    assert len(set(walks)) == 6
+    assert all(sorted(walk) == list(range(20)) for walk in walks)

@@ -157,3 +157,36 @@ def test_terms_are_scalars_that_carry_the_gradient_and_keep_the_type() -> None:
     terms = distillation_loss(student, torch.ones(4, 3), torch.zeros(4, dtype=torch.int64), temperature=2.0, alpha=0.5)
     assert isinstance(terms, LossTerms)
     assert all(term.shape == () and term.dtype == torch.float32 and term.requires_grad for term in terms)
+
+
+@given(logit_batches(), st.floats(0.5, 20), st.floats(0, 1), st.floats(0, 0.5), st.data())
+def test_an_image_without_a_label_adds_the_soft_term_with_its_weight_and_nothing_else(
+    batch: tuple[list[list[float]], list[list[float]], list[int]],
+    temperature: float,
+    alpha: float,
+    smoothing: float,
+    data: st.DataObject,
+) -> None:
+    students, teachers, labels = batch
+    has_label = data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
+    given = [label if has else -100 for label, has in zip(labels, has_label, strict=True)]
+    terms = distillation_loss(
+        tensor(students),
+        tensor(teachers),
+        torch.tensor(given),
+        temperature=temperature,
+        alpha=alpha,
+        label_smoothing=smoothing,
+    )
+    soft = [slow_soft(student, teacher, temperature) for student, teacher in zip(students, teachers, strict=True)]
+    hard = [
+        (1 - smoothing) * slow_hard(student, label)
+        + smoothing * sum(slow_hard(student, other) for other in range(len(student))) / len(student)
+        if has
+        else 0.0
+        for student, label, has in zip(students, labels, has_label, strict=True)
+    ]
+    each = [alpha * one + (1 - alpha) * other for one, other in zip(soft, hard, strict=True)]
+    assert terms.total.item() == pytest.approx(sum(each) / len(each), rel=1e-6, abs=1e-9)
+    assert terms.hard.item() == pytest.approx(sum(hard) / len(hard), rel=1e-6, abs=1e-9)
+    assert terms.soft.item() == pytest.approx(sum(soft) / len(soft), rel=1e-6, abs=1e-9)

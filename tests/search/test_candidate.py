@@ -1,9 +1,12 @@
 """How a candidate is trained and scored, against the same by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from kd.config import TuneConfig
+from kd.data.unlabelled import with_unlabelled
 from kd.distillation.job import create_trainer
 from kd.distillation.plan import distillation_jobs
 from kd.distillation.task import specialist_task
@@ -91,3 +94,16 @@ def test_the_control_learns_from_hard_targets_alone(guide: Guide) -> None:
     weights = control.trainings[0].model.state_dict()
     for name, weight in hard.trainings[0].model.state_dict().items():
         assert torch.equal(weights[name], weight), name  # a zero is added to each gradient
+
+
+def test_a_student_of_a_search_learns_from_images_without_labels_and_its_control_does_not(guide: Guide) -> None:
+    dataset = guide.workspace.dataset
+    few = replace(dataset, train=dataset.train.select(torch.arange(60)))
+    more = with_unlabelled(few, dataset.train.select(torch.arange(60, 120)).without_labels())
+    both = replace(guide, workspace=replace(guide.workspace, dataset=more), teacher=replace(guide.teacher, dataset=more))
+    config = TuneConfig.parse({**SMALL, "objective": "student", "epochs": 1})
+    [student], [control] = (Candidate(config, both, role).trainings for role in ("distilled", "control"))
+    assert (student.job.task.unlabelled, control.job.task.unlabelled) == (60, 0)
+    [of_student], [of_control] = (list(one.epochs()) for one in (student, control))
+    assert of_student.learning_rate == of_control.learning_rate  # at the last of as many steps
+    assert of_student.images_per_second * of_student.seconds == pytest.approx(120)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kd.data.batches import Batch, batches
-from kd.data.dataset import Dataset, Split
+from kd.data.dataset import NO_LABEL, Dataset, Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.losses.hard_targets import hard_loss
+from kd.losses.soft_targets import distillation_loss, soft_loss
 from kd.losses.terms import LossTerms
 from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
@@ -322,6 +323,27 @@ def test_an_epoch_may_be_made_of_chosen_rows() -> None:
     list(trainer.epochs())
     seen = [batch.index.tolist() for batch in recorder.batches]
     assert [sorted(seen[0] + seen[1]), sorted(number for part in seen[2:] for number in part)] == [row.tolist() for row in rows]
+
+
+def test_hard_loss_and_accuracy_are_means_over_the_images_that_have_labels() -> None:
+    split = random_split(11)
+    labels = torch.where(torch.arange(11) % 3 == 0, NO_LABEL, split.labels)
+    recipe = Recipe(epochs=1, batch_size=4, lr=1e-9, weight_decay=0, seed=1)  # the net stays as it is
+
+    def distil(logits: Tensor, batch: Batch) -> LossTerms:
+        return distillation_loss(logits, logits.detach().flip(1), batch.labels, temperature=2.0, alpha=0.5)
+
+    net = Linear(16, 3)
+    logits = net(split.images)
+    [epoch] = Trainer(net, Split(split.images, labels, split.index), distil, recipe, PLAIN).epochs()
+    has_label = labels != NO_LABEL
+    hard = nn.functional.cross_entropy(logits[has_label], labels[has_label]).item()
+    soft = soft_loss(logits, logits.flip(1), 2.0).mean().item()
+    assert epoch.hard_loss == pytest.approx(hard, rel=1e-4)
+    assert epoch.soft_loss == pytest.approx(soft, rel=1e-4)
+    assert epoch.loss == pytest.approx(0.5 * soft + 0.5 * hard * int(has_label.sum()) / 11, rel=1e-4)
+    right = (logits.argmax(dim=1) == labels)[has_label]
+    assert epoch.accuracy == pytest.approx(right.double().mean().item())
 
 
 def test_the_model_trains_in_every_epoch_though_the_caller_evaluates_in_between(tiny_digits: Dataset) -> None:

@@ -105,6 +105,11 @@ def learns_unlabelled(config: DataConfig) -> bool:
     )
 
 
+def data_digest(config: DataConfig, dataset: Dataset) -> str:
+    """Return the digest of all images that decide what a command finds."""
+    return dataset.transfer_digest if learns_unlabelled(config) else dataset.digest
+
+
 def _transfer_root(config: DataConfig) -> str | None:
     """Return the folder of images without labels; None: there is none.
 
@@ -302,7 +307,7 @@ def _why_trained(config: StudentConfig) -> str:
 
 def fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
     """Return the fingerprint by which a command is known again after a stop."""
-    return command_fingerprint(workspace.command, config.params(), workspace.dataset.digest, kd.__version__)
+    return command_fingerprint(workspace.command, config.params(), data_digest(config, workspace.dataset), kd.__version__)
 
 
 def run_details(config: DataConfig) -> str:

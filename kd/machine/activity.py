@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from tqdm import tqdm
-
-from kd.machine.output import Display, display, said_at
+from kd.machine.output import Bar, Display, display, said_at
 from kd.machine.text import printable
 
 log = logging.getLogger("kd")
@@ -157,7 +155,7 @@ class _Line:
     """The line on a terminal that says what is being done."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[NoReturn] | None = None
+        self._bar: Bar | None = None
 
     def show(self, activity: Activity) -> None:
         """Show an activity, unless it has a bar of its own or has just begun."""
@@ -166,7 +164,7 @@ class _Line:
             self.clear()
             return
         if self._bar is None:
-            self._bar = tqdm(bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True)
+            self._bar = Bar(bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True)
         self._bar.set_description_str(f"{activity.what} ...{activity.text()} {seconds:.0f} s")
 
     def clear(self) -> None:

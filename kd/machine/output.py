@@ -40,6 +40,32 @@ class Display(StrEnum):
     OFF = "off"
 
 
+COLUMNS = 80
+"""Columns of a terminal that reports none."""
+
+
+class Bar(tqdm):  # type: ignore[type-arg] # of nothing
+    """A progress bar, which is seen on a terminal that reports no columns too, as some of containers and editors do."""
+
+    @property
+    def ncols(self) -> int | None:
+        """Return the columns that a bar may take."""
+        return self._ncols if self._ncols is None or self._ncols > 0 else COLUMNS
+
+    @ncols.setter
+    def ncols(self, columns: int | None) -> None:
+        self._ncols = columns
+
+    @property
+    def nrows(self) -> int | None:
+        """Return the rows of the terminal; None: nobody knows."""
+        return self._nrows if self._nrows is None or self._nrows > 0 else None
+
+    @nrows.setter
+    def nrows(self, rows: int | None) -> None:
+        self._nrows = rows
+
+
 class _State:
     verbosity = Verbosity.USUAL
     display: Display | None = None

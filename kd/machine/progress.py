@@ -4,12 +4,10 @@ import logging
 import sys
 from contextlib import ExitStack
 from types import TracebackType
-from typing import NoReturn, Self
-
-from tqdm import tqdm
+from typing import Self
 
 from kd.machine.activity import Activity, begun
-from kd.machine.output import Display, display, in_notebook
+from kd.machine.output import Bar, Display, display, in_notebook
 from kd.machine.schedule import about, current
 from kd.machine.text import printable
 
@@ -27,7 +25,7 @@ class Progress:
             self._schedule.begin(epochs - done)
         place = self._schedule.place() if self._schedule is not None else ""
         self._name = f"{name} ({place})" if place else name
-        self._bar = tqdm(
+        self._bar = Bar(
             desc=printable(self._name),
             total=epochs,
             initial=done,
@@ -88,9 +86,9 @@ class Progress:
             self._bar.refresh()
 
 
-def bar(what: str, total: int, unit: str, *, shown: bool = True) -> "tqdm[NoReturn]":
+def bar(what: str, total: int, unit: str, *, shown: bool = True) -> Bar:
     """Return a progress bar, which nobody sees where there is no terminal, or where nothing is to be seen."""
-    return tqdm(
+    return Bar(
         desc=what,
         total=total,
         unit=unit,

@@ -2,6 +2,9 @@
 
 import io
 import logging
+import os
+import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -12,7 +15,7 @@ from kd.errors import UserError
 from kd.machine import activity
 from kd.machine.activity import counted, in_turn, telling
 from kd.machine.output import Verbosity, log_to_terminal, set_verbosity, show_progress
-from kd.machine.progress import Progress
+from kd.machine.progress import Progress, bar
 from kd.machine.schedule import Planned, Schedule, scheduled
 
 log = logging.getLogger("kd")
@@ -97,6 +100,26 @@ def test_a_bar_shows_the_epoch_and_its_figures() -> None:
     text = shown("bar")
     assert "teacher: 100%|" in text
     assert "epoch 2/2, loss 0.500" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
+@pytest.mark.parametrize(("columns", "width"), [(0, 80), (40, 39)])
+def test_a_bar_is_seen_on_a_terminal_that_reports_no_columns(columns: int, width: int) -> None:
+    import fcntl  # noqa: PLC0415 - not on Windows
+    import pty  # noqa: PLC0415 - not on Windows
+    import termios  # noqa: PLC0415 - not on Windows
+
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 0, columns, 0, 0))
+    with os.fdopen(terminal, "w", encoding="utf-8") as stream, redirect_stderr(stream):
+        show_progress("bar")
+        with bar("images", 4, "img") as shown:
+            shown.update(2)
+            shown.refresh()
+    last = os.read(screen, 10_000).decode().strip().split("\r")[-1]
+    os.close(screen)
+    assert last.startswith("images:  50%|")
+    assert len(last) == width
 
 
 def test_progress_can_be_turned_off() -> None:

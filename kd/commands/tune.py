@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_lines, place_record
 from kd.config import TuneConfig
-from kd.evaluation.intervals import Interval, format_interval
+from kd.evaluation.intervals import Interval
 from kd.machine.signals import check_stop, end_at_signals, note_signals
 from kd.search.workers.fork_server import start_fork_server
 
@@ -30,10 +30,9 @@ def tune(config: TuneConfig) -> Answer:
 def study_answer(found: "Outcome") -> Answer:
     """Return what a study found: how the winner compares on test, its settings' file, and the study's run."""
     differences = found.differences()
-    told = [
-        (f"winner, trial {found.trial}: {format_interval(difference, '% points')} seeds: {verdict} (against {name})", verdict)
-        for name, (difference, verdict) in differences.items()
-    ] or [(f"winner, trial {found.trial}: it was not compared on test", "")]
+    told = [(f"winner, trial {found.trial}: {text}", verdict) for text, verdict in found.told()] or [
+        (f"winner, trial {found.trial}: it was not compared on test", "")
+    ]
     first = next(iter(differences.items()), None)
     advice = found.at_edge or _next(found)
     record = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from kd.config import TuneConfig
-from kd.evaluation.intervals import Interval, paired_difference, verdict
+from kd.evaluation.intervals import Interval, format_interval, paired_difference, verdict
 from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import BEST_FILE, command_name
 from kd.search.certainty import ValImages, certainty, certainty_text
@@ -43,9 +43,29 @@ class Outcome:
 
     def differences(self) -> dict[str, tuple[Interval, str]]:
         """Return how much better the winner is than each other system, and the verdict."""
-        names = [*self.tests]
-        pairs = {name: paired_difference(self.tests[names[0]], self.tests[name]) for name in names[1:]}
-        return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
+        return differences(self.tests)
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return each difference in words, with the verdict."""
+        return [(difference_text(name, *found), found[1]) for name, found in self.differences().items()]
+
+
+def tests_of(config: TuneConfig, study: optuna.Study, number: int) -> Mapping[str, Sequence[float]]:
+    """Return the accuracies on test of each system that a trial was compared with as the winner; empty: it was not."""
+    kept = study_attribute(study, FINAL) or {}
+    return kept.get("test", {}) if kept.get("of", {}).get("trial") == number and config.final_seeds else {}
+
+
+def differences(tests: Mapping[str, Sequence[float]]) -> dict[str, tuple[Interval, str]]:
+    """Return how much better the first of some systems, the winner, is than each other one, and the verdict."""
+    names = [*tests]
+    pairs = {name: paired_difference(tests[names[0]], tests[name]) for name in names[1:]}
+    return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
+
+
+def difference_text(name: str, difference: Interval, told: str) -> str:
+    """Return a difference between the winner and another system in words."""
+    return f"{format_interval(difference, '% points')} seeds: {told} (against {name})"
 
 
 def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run, images: ValImages) -> Outcome | None:
@@ -55,8 +75,6 @@ def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], pare
         return None
     best = sure.best
     asked = {"width"} if config.max_parameters or is_width_asked_for(config) else set()
-    kept = study_attribute(study, FINAL) or {}
-    is_of_best = kept.get("of", {}).get("trial") == best.number and config.final_seeds
     return Outcome(
         run=parent,
         view=parent.view_address(TRIALS),
@@ -66,7 +84,7 @@ def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], pare
         certainty=certainty_text(sure),
         best_file=parent.output_dir.absolute() / BEST_FILE,
         command=f"kd {command_name(config)} --config {BEST_FILE}",
-        tests=kept.get("test", {}) if is_of_best else {},
+        tests=tests_of(config, study, best.number),
         at_edge=next(filter(None, (edge_advice(axis, best.params.get(axis.name), asked) for axis in space)), ""),
     )
 

@@ -8,10 +8,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kd.config import TuneConfig
+from kd.evaluation.intervals import format_interval
 from kd.reports.note import table
 from kd.search.attributes import PARAMETERS, RUN
 from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, parameters, ranked_trials
-from kd.search.certainty import ValImages, certainty, certainty_text
+from kd.search.certainty import Certainty, ValImages, certainty, certainty_text
+from kd.search.outcome import difference_text, differences, tests_of
 from kd.search.size import is_too_large
 from kd.search.space import Axis
 from kd.search.state import STATES, all_trials, without_surplus
@@ -39,7 +41,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
     comparison: str,
     views: str,
 ) -> str:
-    """Return the note of the study's run in Markdown.
+    """Return the note of the study's run in Markdown; of its first lines, the UI shows three until it is unfolded.
 
     Args:
         config: the command's.
@@ -51,14 +53,16 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         views: links to the lists in which the UI shows the trials side by side.
     """
     states = _states_text(config, study)
+    best, sure = best_config(config, study), certainty(study, images)
     parts = [
-        f"# Search on {config.data}: {_objective_text(config)}",
-        f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
+        f"**{_result(config, study, sure)}**",
+        f"The model: a search keeps none; `kd {command_name(config)} --config {BEST_FILE}` trains it, with the artifact of that name.",
         f"Side by side: {views}.",
+        f"Search on {config.data}: {_objective_text(config)}. "
+        f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
     ]
-    best, sure = best_config(config, study), certainty(study, images)
     if best is not None and sure is not None:
         command = f"kd {command_name(config)}"
         parts += [
@@ -67,10 +71,22 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
             "The best of many trials is also the luckiest: its accuracy on val is too high by some of that; test is not.",
             _best_table(study, space),
             "## The winner in one command",
-            f"`{command} --config {BEST_FILE}` with the artifact of that name, or",
+            f"With the artifact `{BEST_FILE}`, as above, or",
             f"```\n{command} {_flags(best, groups)}\n```",
         ]
     return "\n\n".join([*parts, *([comparison] if comparison else [])])
+
+
+def _result(config: TuneConfig, study: optuna.Study, sure: Certainty | None) -> str:
+    """Return in a line what was found so far."""
+    if sure is None:
+        return "No trial is complete."
+    found = differences(tests_of(config, study, sure.best.number))
+    if not found:
+        accuracy = format_interval(sure.interval, signed=False)
+        return f"trial {sure.best.number}: val accuracy {accuracy}; it is the best so far, and was not compared on test"
+    told = "; ".join(difference_text(name, difference, verdict) for name, (difference, verdict) in found.items())
+    return f"winner, trial {sure.best.number}: {told}"
 
 
 def _states_text(config: TuneConfig, study: optuna.Study) -> str:

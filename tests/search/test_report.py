@@ -1,0 +1,49 @@
+"""The first lines of a study's note, of which MLflow's UI shows three: the result, where the model is, and the views."""
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+
+from kd.config import TuneConfig
+from kd.search.attributes import FINAL
+from kd.search.certainty import ValImages
+from kd.search.report import note
+from kd.search.space import parse_space
+
+CONFIG = TuneConfig.parse({"objective": "student", "search": "alpha=float:0:1"})
+
+
+def first_lines(study: optuna.Study) -> list[str]:
+    text = note(
+        CONFIG, study, groups="", space=parse_space(CONFIG), images=ValImages(100), comparison="", views="[trials](#/page)"
+    )
+    return text.split("\n\n")[:3]
+
+
+@pytest.fixture
+def studied() -> optuna.Study:
+    study = optuna.create_study(study_name="s", direction="maximize")
+    alpha = FloatDistribution(0, 1)
+    for number in (5, 9):
+        study.add_trial(optuna.create_trial(value=number / 10, params={"alpha": 0.5}, distributions={"alpha": alpha}))
+    return study
+
+
+def test_a_studys_note_begins_with_the_verdicts_where_the_model_is_and_the_views(studied: optuna.Study) -> None:
+    tests = {"winner": [0.9, 0.92], "configured": [0.7, 0.74], "winner on hard targets": [0.91, 0.91]}
+    studied.set_user_attr(FINAL, {"of": {"trial": 1}, "note": "", "test": tests})
+    result, model, views = first_lines(studied)
+    assert result == (
+        "**winner, trial 1: +19.0 % points [6.3, 31.7], n = 2 seeds: gain (against configured); "
+        "+0.0 % points [-12.7, 12.7], n = 2 seeds: null result (against winner on hard targets)**"  # t = 12.706
+    )
+    assert model == "The model: a search keeps none; `kd student --config best.yaml` trains it, with the artifact of that name."
+    assert views == "Side by side: [trials](#/page)."
+
+
+def test_until_the_comparison_it_begins_with_the_best_trial_so_far(studied: optuna.Study) -> None:
+    assert first_lines(optuna.create_study(study_name="s"))[0] == "**No trial is complete.**"
+    best = "**trial 1: val accuracy 90.0 % [82.6, 94.5], n = 100; it is the best so far, and was not compared on test**"
+    assert first_lines(studied)[0] == best
+    studied.set_user_attr(FINAL, {"of": {"trial": 0}, "note": "", "test": {"winner": [0.5], "configured": [0.4]}})
+    assert first_lines(studied)[0] == best  # another trial was the best when the comparison was made

@@ -14,7 +14,7 @@ from kd.specialists.kind import TaskKind
 
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
-    "images of a model's own classes, among those classes; the generalist's too."
+    "images of a model's own classes, among those classes; the generalist's too. p is McNemar's."
 )
 WITHOUT_TEXT = (
     "Both are distilled from the same teacher, with the same seed and in as many steps; one learns from labelled images alone."
@@ -24,7 +24,18 @@ COMBINED_TEXT = (
     "specialists that its first answer calls."
 )
 
+MODELS_TEXT = (
+    "Accuracy on test with its 95 % interval: over all classes ({:,} images), and among a specialist's own classes (n images). "
+    "Seconds are those of the training."
+)
+SEEDS_TEXT = (
+    "With each seed: accuracy on val, accuracy on the test images whose true class some specialist covers, beside the "
+    "generalist's, and milliseconds per image:"
+)
 
+
+GAP = "&emsp;"
+"""What keeps the columns of a table apart where the UI shows it: it has no space between cells."""
 REST_TEXT = "The rest of this summary is in `note.md`, among the artifacts."
 TABLE_HEAD_LINES = 2
 
@@ -71,7 +82,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", by_control)]
     if by_unlabelled:
         parts += ["## What images without labels changed", WITHOUT_TEXT, _changes("without them", "with them", by_unlabelled)]
-    parts += ["## Models", _systems(teacher, distilled, combinations)]
+    parts += ["## Models", MODELS_TEXT.format(len(dataset.test)), _systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
 
 
@@ -100,6 +111,14 @@ def shortened(markdown: str, limit: int) -> str:
     return "\n\n".join([*parts, REST_TEXT])
 
 
+def spaced(markdown: str) -> str:
+    """Return Markdown with gaps between the columns of its tables."""
+    return "\n".join(
+        line.replace(" | ", f"{GAP} | ") if line.startswith("| ") and not line.startswith("| ---") else line
+        for line in markdown.split("\n")
+    )
+
+
 def _rows_that_fit(part: str, left: int) -> str:
     """Return a paragraph, or as many rows of a table as fit, its head and one row or more; empty where nothing fits."""
     if len(part) + 2 <= left:
@@ -120,7 +139,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
     guided = any(change.teacher is not None for change in changes)
-    head = ["model", *(["generalist"] if guided else []), before, after, f"{after} - {before}", "verdict", "McNemar p"]
+    head = ["model", *(["generalist"] if guided else []), before, after, f"{after} - {before}", "verdict", "p"]
     rows = [
         [
             change.label,
@@ -138,30 +157,25 @@ def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
 
 def _combined(change: Change, combinations: Sequence[Combination]) -> str:
     overall = _changes("generalist", "combined", [change])
-    head = ["model", "seed", "val accuracy", "conditional test accuracy", "parameters", "ms per image"]
+    head = ["model", "seed", "val", "test, covered", "generalist", "parameters", "ms", "generalist's ms"]
     rows = [
         [
             _link(combination.run, combination.name),
             str(combination.seed),
             _percent(combination.val.combined.accuracy),
-            _beside_generalist(
-                _percent(combination.test.combined_conditional_accuracy),
-                _percent(combination.test.generalist_conditional_accuracy),
-            ),
+            _percent(combination.test.combined_conditional_accuracy),
+            _percent(combination.test.generalist_conditional_accuracy),
             f"{combination.parameters:,}",
-            _beside_generalist(f"{combination.combined_ms:.3f}", f"{combination.generalist_ms:.3f}"),
+            f"{combination.combined_ms:.3f}",
+            f"{combination.generalist_ms:.3f}",
         ]
         for combination in combinations
     ]
-    return f"{overall}\n\nWith each seed:\n\n{table(head, rows)}"
-
-
-def _beside_generalist(combined: str, generalist: str) -> str:
-    return f"{combined} (generalist {generalist})"
+    return f"{overall}\n\n{SEEDS_TEXT}\n\n{table(head, rows)}"
 
 
 def _corrections(combinations: Sequence[Combination]) -> str:
-    head = ["dustbin correction", "seed", "accuracy", "NLL"]
+    head = ["correction", "seed", "accuracy", "NLL"]
     rows = [
         [
             correction,
@@ -176,13 +190,14 @@ def _corrections(combinations: Sequence[Combination]) -> str:
 
 
 def _cover(combinations: Sequence[Combination]) -> str:
-    head = ["specialists that cover the true class", "seed", "relative gain in test accuracy"]
+    head = ["specialists", "seed", "gain"]
     rows = [
         [str(row.cover), str(combination.seed), f"{format_interval(row.gain)} images"]
         for combination in combinations
         for row in combination.table
     ]
-    return f"On test, by the number of specialists that have the true class among theirs:\n\n{table(head, rows)}"
+    text = "Relative gain in accuracy on test, by the number of specialists that have the true class among theirs:"
+    return f"{text}\n\n{table(head, rows)}"
 
 
 def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
@@ -195,7 +210,7 @@ def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -
 
 def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
     """Return all nets and combinations; what stands in one column can be compared, row by row of the same classes."""
-    whole, test = teacher.task, teacher.dataset.test
+    whole = teacher.task
     rows = [
         [
             f"{_link(teacher.run, 'generalist')} ({teacher.origin})",
@@ -226,8 +241,7 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
         ]
         for combination in combinations
     ]
-    over_all = f"test accuracy, all classes (n = {len(test):,})"
-    return table(["model", over_all, "test accuracy, own classes", "n", "parameters", "seconds"], rows)
+    return table(["model", "all classes", "own classes", "n", "parameters", "seconds"], rows)
 
 
 def _scores(task: Task, logits: Tensor) -> list[str]:

@@ -23,6 +23,8 @@ from kd.tracking import store as tracking
 from kd.tracking.params import canonical
 
 MAX_ROWS = 10
+MAX_LINE = 90
+"""Characters of a line of a command."""
 
 
 def count_states(study: optuna.Study) -> dict[str, int]:
@@ -72,7 +74,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
             _best_table(study, space),
             "## The winner in one command",
             f"With the artifact `{BEST_FILE}`, as above, or",
-            f"```\n{command} {_flags(best, groups)}\n```",
+            f"```\n{_wrapped([command, *_flags(best, groups)])}\n```",
         ]
     return "\n\n".join([*parts, *([comparison] if comparison else [])])
 
@@ -104,14 +106,24 @@ def _is_too_large(config: TuneConfig, trial: FrozenTrial) -> bool:
     return trial.state == TrialState.PRUNED and is_too_large(config, trial.user_attrs.get(PARAMETERS, 0))
 
 
-def _flags(best: TuneConfig, groups: str) -> str:
+def _flags(best: TuneConfig, groups: str) -> list[str]:
     """Return the flags that train the winner: those whose value is not the default."""
     default = type(best).parse({}).texts()
-    return " ".join(
+    return [
         f"--{name.replace('_', '-')} {shlex.quote(canonical(value))}"
         for name, value in command_settings(best, groups).items()
         if canonical(value) != default[name]
-    )
+    ]
+
+
+def _wrapped(parts: Sequence[str]) -> str:
+    """Return the parts of a command in lines that the UI shows whole: a wide one would push half of the page out of sight."""
+    lines = [""]
+    for part in parts:
+        if len(lines[-1]) + len(part) > MAX_LINE:
+            lines.append("")
+        lines[-1] += f"{'  ' if len(lines) > 1 and not lines[-1] else ''}{part} "
+    return "\\\n".join(lines).rstrip()
 
 
 def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:

@@ -40,7 +40,7 @@ from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
-from kd.reports.note import shortened
+from kd.reports.note import shortened, spaced
 from kd.reports.tables import Columns
 from kd.tracking.ready import make_tables, sqlite_path, tracking_uri, unusable
 from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
@@ -159,7 +159,7 @@ class Run:
         note = _shown(markdown)
         if final:
             mlflow.log_text(note, "note.md", run_id=self.id)
-        self._client.log_batch(self.id, tags=[RunTag(NOTE, shortened(note, MAX_NOTE))])
+        self._client.log_batch(self.id, tags=[RunTag(NOTE, shortened(spaced(note), MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to the split that they are of, and to a logged model where one is named."""

@@ -1,5 +1,7 @@
 """The first lines of a study's note, of which MLflow's UI shows three: the result, where the model is, and the views."""
 
+import shlex
+
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
@@ -7,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from kd.config import TuneConfig
 from kd.search.attributes import FINAL
 from kd.search.certainty import ValImages
-from kd.search.report import note
+from kd.search.report import _wrapped, note
 from kd.search.space import parse_space
 
 CONFIG = TuneConfig.parse({"objective": "student", "search": "alpha=float:0:1"})
@@ -47,3 +49,18 @@ def test_until_the_comparison_it_begins_with_the_best_trial_so_far(studied: optu
     assert first_lines(studied)[0] == best
     studied.set_user_attr(FINAL, {"of": {"trial": 0}, "note": "", "test": {"winner": [0.5], "configured": [0.4]}})
     assert first_lines(studied)[0] == best  # another trial was the best when the comparison was made
+
+
+@pytest.mark.parametrize(
+    ("parts", "lines"),
+    [
+        (["kd student", "--width 8"], ["kd student --width 8"]),
+        (
+            ["kd student", *6 * ["--temperature 3.046"], "--groups 'a --b'"],
+            [f"kd student {'--temperature 3.046 ' * 4}\\", f"  {'--temperature 3.046 ' * 2}--groups 'a --b'"],
+        ),
+    ],
+)
+def test_a_long_command_has_lines_that_the_ui_shows_whole(parts: list[str], lines: list[str]) -> None:
+    assert _wrapped(parts).splitlines() == lines
+    assert shlex.split(_wrapped(parts).replace("\\\n", "")) == shlex.split(" ".join(parts))

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from kd.config import StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.defaults import is_named_teacher
+from kd.distillation.results import Trained
 from kd.nets.names import is_named_elsewhere
-from kd.reports.changes import Change
+from kd.reports.changes import Change, is_like_chance
 
 USUAL_TEMPERATURES = (1.0, 10.0)
 USUAL_ALPHAS = (0.1, 0.99)
 HARDLY_BETTER = 0.005
 """A teacher that is better than the control by less than this has hardly anything to teach."""
+LONGER = "for longer (--epochs), or at a higher rate (--lr)"
+LONGER_TEACHER = "for longer (--teacher-epochs), or at a higher rate (--teacher-lr)"
 COMBINED = "generalist"
 """What a combination is compared with."""
 
@@ -25,7 +28,20 @@ def distillation_advice(changes: Sequence[Change], config: StudentConfig) -> str
     if not missed:
         return ""
     first = missed[0]
-    return _teacher_advice(first, config) or _setting_advice(config) or _next_advice(first, config)
+    return (
+        _like_chance_advice(first, config)
+        or _teacher_advice(first, config)
+        or _setting_advice(config)
+        or _next_advice(first, config)
+    )
+
+
+def training_advice(trained: Trained) -> str:
+    """Return what to try where a net trained on hard targets alone answers as by chance; empty where it does not."""
+    accuracy, classes = trained.test.accuracy, len(trained.task.classes)
+    if not is_like_chance(accuracy, len(trained.task.test), classes):
+        return ""
+    return f"{_percent(accuracy)} can't be told from chance (1 of {classes} classes): train {LONGER}"
 
 
 def combination_advice(changes: Sequence[Change], combinations: Sequence[Combination]) -> str:
@@ -33,6 +49,11 @@ def combination_advice(changes: Sequence[Change], combinations: Sequence[Combina
     combined = next((change for change in changes if change.beside == COMBINED), None)
     if combined is None or combined.verdict == "gain":
         return ""
+    if combined.is_like_chance(combined.before.mean):
+        return (
+            f"the generalist ({_percent(combined.before.mean)}) can't be told from chance (1 of {combined.classes} classes): "
+            f"train it {LONGER_TEACHER}"
+        )
     own = [change for change in changes if change.teacher is not None]
     worse = [change for change in own if change.teacher is not None and change.after.mean <= change.teacher]
     if worse:
@@ -52,6 +73,17 @@ def combination_advice(changes: Sequence[Change], combinations: Sequence[Combina
     if combined.over == "images":
         return "one seed shows large differences only: try --seeds 5 with kd specialist"
     return "specialists of other groups (--groups auto:M), or trained for longer (--epochs)"
+
+
+def _like_chance_advice(change: Change, config: StudentConfig) -> str:
+    """Return what to try where the teacher, or the net that it teaches, answers as by chance."""
+    chance = f"can't be told from chance (1 of {change.classes} classes)"
+    if change.teacher is not None and change.is_like_chance(change.teacher):
+        better = "name a better one (--teacher)" if is_named_teacher(config.teacher) else f"train it {LONGER_TEACHER}"
+        return f"on the classes of {change.label} the teacher ({_percent(change.teacher)}) {chance}: {better}"
+    if not change.is_like_chance(change.after.mean):
+        return ""
+    return _setting_advice(config) or f"{change.label} ({_percent(change.after.mean)}) {chance}: train it {LONGER}"
 
 
 def _teacher_advice(change: Change, config: StudentConfig) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kd.commands.advice import combination_advice, distillation_advice
+from kd.commands.advice import combination_advice, distillation_advice, training_advice
 from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_lines, place_record
 from kd.config import StudentConfig
 from kd.distillation.combination import Combination
@@ -66,7 +66,7 @@ def comparison_answer(
 def training_answer(trained: Trained) -> Answer:
     """Return what a command that trained one net on hard targets found: there is nothing that it was compared with."""
     run = trained.run
-    accuracy = _accuracy(trained)
+    accuracy, hint = _accuracy(trained), training_advice(trained)
     record = {
         **no_change(),
         "accuracy": accuracy.mean,
@@ -75,10 +75,10 @@ def training_answer(trained: Trained) -> Answer:
         "over": "images",
         **(place_record(run) if run else {}),
         "model": str(run.model_file) if run and run.model_file else None,
+        "next": hint or None,
     }
-    return Answer(
-        [(_accuracy_line(trained), ""), *(place_lines(run, run.model_file, f"all systems: {run.view}") if run else [])], record
-    )
+    place = place_lines(run, run.model_file, f"all systems: {run.view}") if run else []
+    return Answer([(_accuracy_line(trained), ""), *place, *([(f"next: {hint}", "")] if hint else [])], record)
 
 
 def change_record(change: Change) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from kd.distillation.combination import Combination
 from kd.distillation.comparison import Comparison, compare_correct
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
+from kd.evaluation.intervals import wilson_interval
 
 Beside = Literal["control", "generalist", "without unlabelled"]
 COMBINED_LABEL = "combined"
@@ -25,6 +26,19 @@ class Change(Comparison):
     """The system that it is compared with."""
     teacher: float | None = None
     """The teacher's accuracy on the same images, among the same classes."""
+    classes: int
+    """Among how many classes the accuracies are."""
+    images: int
+    """Over how many images they are."""
+
+    def is_like_chance(self, accuracy: float) -> bool:
+        """Return whether an accuracy over these images can't be told from that of answers by chance."""
+        return is_like_chance(accuracy, self.images, self.classes)
+
+
+def is_like_chance(accuracy: float, images: int, classes: int) -> bool:
+    """Return whether an accuracy over so many images can't be told from that of answers by chance: one of so many classes."""
+    return wilson_interval(round(accuracy * images), images).low <= 1 / classes
 
 
 def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list[Change]:
@@ -33,7 +47,7 @@ def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list
     Behind that of a student stands what images without labels changed, where there are some.
     """
     seeds: dict[tuple[str, Beside], list[tuple[Tensor, Tensor]]] = {}
-    guides = {}
+    guides, classes = {}, {}
     others: tuple[Beside, Beside] = ("control", "without unlabelled")
     for trained in distilled:
         task, labels = trained.task, trained.task.test.labels
@@ -42,15 +56,15 @@ def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list
                 before, after = (task.own_correct(one.test_logits, labels) for one in (other, trained))
                 seeds.setdefault((trained.label, beside), []).append((before, after))
         guide = task.own_correct(task.of_teacher(teacher.test_on(task), 1.0), labels)
+        classes[trained.label] = len(task.group)
         guides[trained.label] = guide.double().mean().item()
-    return [_change(label, pairs, beside, guides[label]) for (label, beside), pairs in seeds.items()]
+    return [_change(label, pairs, beside, guides[label], classes[label]) for (label, beside), pairs in seeds.items()]
 
 
 def combination_change(combinations: Sequence[Combination]) -> Change:
     """Return the change by the specialists in the generalist's accuracy on all classes."""
-    return _change(
-        COMBINED_LABEL, [(combination.before, combination.after) for combination in combinations], "generalist", None
-    )
+    pairs = [(combination.before, combination.after) for combination in combinations]
+    return _change(COMBINED_LABEL, pairs, "generalist", None, combinations[0].dataset.num_classes)
 
 
 def verdict_line(change: Change) -> str:
@@ -61,7 +75,13 @@ def verdict_line(change: Change) -> str:
     return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
 
 
-def _change(label: str, seeds: Sequence[tuple[Tensor, Tensor]], beside: Beside, teacher: float | None) -> Change:
+def _change(
+    label: str,
+    seeds: Sequence[tuple[Tensor, Tensor]],
+    beside: Beside,
+    teacher: float | None,
+    classes: int,
+) -> Change:
     compared = compare_correct(seeds)
     return Change(
         before=compared.before,
@@ -71,4 +91,6 @@ def _change(label: str, seeds: Sequence[tuple[Tensor, Tensor]], beside: Beside, 
         label=label,
         beside=beside,
         teacher=teacher,
+        classes=classes,
+        images=len(seeds[0][0]),
     )

@@ -127,8 +127,7 @@ def _label(name: str, system: System, space: Sequence[Axis]) -> str:
     if system.role == "control":
         return name
     values = {axis.name: getattr(system.config, axis.name) for axis in space}
-    short = {axis: float(f"{value:.3g}") if isinstance(value, float) else value for axis, value in values.items()}
-    return f"{name}: {details(short)}"
+    return f"{name}: {details(values)}"
 
 
 def _result(name: str, system: System, guide: Guide) -> Result:
@@ -166,8 +165,8 @@ def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
     rows = []
     for name, result in results.items():
         difference = paired_difference(winner.test, result.test)
-        against = ["", ""] if name == WINNER else [format_interval(difference, "% points"), verdict(difference)]
-        scores = [format_interval(t_interval(values), signed=False) for values in (result.val, result.test)]
+        against = ["", ""] if name == WINNER else [_without_n(format_interval(difference, "% points")), verdict(difference)]
+        scores = [_without_n(format_interval(t_interval(values), signed=False)) for values in (result.val, result.test)]
         rows.append([result.link, f"{result.parameters:,}", *scores, *against])
     seeds = ", ".join(str(best.seed + seed) for seed in range(len(winner.test)))
     head = ["system", "parameters", "val accuracy", "test accuracy", "winner - system", "verdict"]
@@ -176,3 +175,8 @@ def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
         "intervals are Student's t over seeds, differences are paired by seed."
     )
     return "\n\n".join(["## On test", text, table(head, rows)])
+
+
+def _without_n(interval: str) -> str:
+    """Return an interval's text without its n, which is the same in all rows."""
+    return interval.rpartition(", n = ")[0]

@@ -54,19 +54,18 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         comparison: of the winner with others on test, in Markdown; empty before that is done.
         views: links to the lists in which the UI shows the trials side by side.
     """
-    states = _states_text(config, study)
+    states, command = _states_text(config, study), f"kd {command_name(config)}"
     best, sure = best_config(config, study), certainty(study, images)
     parts = [
         f"**{_result(config, study, sure)}**",
-        f"The model: a search keeps none; `kd {command_name(config)} --config {BEST_FILE}` trains it, with the artifact of that name.",
+        f"The model: a search keeps none; `{command} --config {BEST_FILE}` trains it, with the artifact of that name.",
         f"Side by side: {views}.",
-        f"Search on {config.data}: {_objective_text(config)}. "
+        f"Search on {config.data}: {_objective_text(config)}.",
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
     ]
     if best is not None and sure is not None:
-        command = f"kd {command_name(config)}"
         parts += [
             "## Best trials",
             f"**{certainty_text(sure)}.**",

@@ -13,8 +13,13 @@ def details(settings: Mapping[str, object]) -> str:
     Args:
         settings: by their names as params; the value of ``net`` stands alone, and what is None is left out.
     """
-    parts = {name: canonical(value) for name, value in settings.items() if value is not None}
+    parts = {name: canonical(_short(value)) for name, value in settings.items() if value is not None}
     return " ".join(text if name == "net" else f"{_SHORT.get(name, name)}={text}" for name, text in parts.items())
+
+
+def _short(value: object) -> object:
+    """Return a number that a search drew in as many digits as tell it from its neighbours."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -2,12 +2,13 @@
 
 import dataclasses
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from kd.commands.advice import combination_advice, distillation_advice
+from kd.commands.advice import combination_advice, distillation_advice, training_advice
 from kd.config import StudentConfig
+from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval
 from kd.reports.changes import Change, verdict_line
 
@@ -19,6 +20,8 @@ LOSS = Change(
     difference=Interval(-0.05, -0.08, -0.02, 400),
     p_value=0.01,
     teacher=0.80,
+    classes=10,
+    images=400,
 )
 GAIN = dataclasses.replace(LOSS, difference=Interval(0.05, 0.02, 0.08, 400))
 NULL = dataclasses.replace(LOSS, difference=Interval(0.01, -0.02, 0.04, 400))
@@ -63,6 +66,16 @@ def test_a_gain_needs_no_advice() -> None:
             {},
             "student (61.0 %) is as good as its teacher (61.0 %), so nothing is left to learn",
         ),
+        # 40 of 400 is one in ten; Wilson's interval of 48 is 9.2 to 15.6 %, and of 60 11.8 to 18.9 %.
+        (
+            dataclasses.replace(LOSS, teacher=0.12),
+            {"temperature": 20},
+            "student the teacher (12.0 %) can't be told from chance (1 of 10 classes): train it for longer (--teacher-epochs), or at",
+        ),
+        (dataclasses.replace(LOSS, teacher=0.12), {"teacher": "a.pt2"}, "can't be told from chance (1 of 10 classes): name a"),
+        (dataclasses.replace(NULL, after=Interval(0.12, 0.09, 0.16, 400)), {}, "student (12.0 %) can't be told from chance"),
+        (dataclasses.replace(NULL, after=Interval(0.12, 0.09, 0.16, 400)), {"alpha": 1}, "try --alpha 0.9"),
+        (dataclasses.replace(NULL, after=Interval(0.15, 0.11, 0.19, 400)), {}, "try --seeds 5"),
         (LOSS, {"temperature": 20}, "try --temperature 4"),
         (LOSS, {"temperature": 1}, "try --temperature 4"),
         (LOSS, {"alpha": 0}, "try --alpha 0.9"),
@@ -85,6 +98,22 @@ def test_specialists_that_know_their_classes_no_better_than_the_generalist_are_t
     own = dataclasses.replace(GAIN, label="specialist 0", after=Interval(0.8, 0.7, 0.9, 100), teacher=0.85)
     told = combination_advice([COMBINED, own], [combination(0.5, fit=0.5, none=0.6)])
     assert told.startswith("specialist 0 knows its own classes no better than the generalist (80.0 % and 85.0 %)")
+
+
+def test_a_generalist_that_answers_as_by_chance_is_told_first() -> None:
+    weak = dataclasses.replace(COMBINED, before=Interval(0.12, 0.09, 0.16, 400))
+    told = combination_advice([weak, LOSS], [combination(0.5, fit=0.5, none=0.6)])
+    assert told.startswith("the generalist (12.0 %) can't be told from chance (1 of 10 classes): train it for longer")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "told"), [(0.12, "12.0 % can't be told from chance (1 of 10 classes): train for"), (0.15, "")]
+)
+def test_a_net_that_answers_as_by_chance_is_told(accuracy: float, told: str) -> None:
+    task = SimpleNamespace(classes=range(10), test=range(400))
+    advice = training_advice(cast("Trained", SimpleNamespace(test=SimpleNamespace(accuracy=accuracy), task=task)))
+    assert advice.startswith(told)
+    assert bool(advice) == bool(told)
 
 
 def test_a_correction_that_is_better_on_val_is_told() -> None:

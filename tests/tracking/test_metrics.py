@@ -9,7 +9,9 @@ from kd.tracking.metrics import change_metrics
 
 def change(label: str, mean: float) -> Change:
     before, after = Interval(0.5, 0.4, 0.6, 10), Interval(mean, mean, mean, 10)
-    return Change(before=before, after=after, difference=after, p_value=1.0, label=label, beside="control")
+    return Change(
+        before=before, after=after, difference=after, p_value=1.0, label=label, beside="control", classes=10, images=40
+    )
 
 
 def test_a_specialists_metrics_are_named_by_its_number_and_not_by_its_classes() -> None:

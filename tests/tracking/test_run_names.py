@@ -10,6 +10,10 @@ def test_settings_stand_in_their_order_with_the_net_by_its_name() -> None:
     assert details(settings) == "T=4 alpha=0.9 width=8 resnet seed=0"
 
 
+def test_numbers_that_a_search_drew_are_short() -> None:
+    assert details({"temperature": 3.046353276, "alpha": 0.368346176, "lr": 0.0001234567}) == "T=3.05 alpha=0.368 lr=0.000123"
+
+
 def test_what_is_none_is_left_out() -> None:
     assert details({"temperature": None, "alpha": None, "width": 4}) == "width=4"
 

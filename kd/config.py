@@ -185,6 +185,10 @@ class TrainingConfig(DataConfig):
     resume: Switch[bool] = Field(
         default=True, description="resume from the checkpoint of a stopped run of the same configuration"
     )
+    export: Switch[bool] = Field(
+        default=True,
+        description="keep trained models as programs; --no-export keeps weights alone, of nets that can't be exported",
+    )
     # No switch: its rounding is in the weights, and so it is in their fingerprint.
     compile: bool = Field(Recipe.compile, description="train with torch.compile; on a CPU it costs more time than it saves")
 

@@ -44,7 +44,7 @@ from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
 from kd.tracking.command_fingerprint import command_fingerprint
-from kd.tracking.ready import check_ready
+from kd.tracking.ready import check_ready, check_registered
 from kd.tracking.run_names import details, seeds_text
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run_params
@@ -70,7 +70,9 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     resolve_device(config.device)
     _check_seeds(config)
     output_dir = output_folder(config.output_dir)
-    check_ready(config.register_as if isinstance(config, CombinationOptions) else "")
+    register_as = config.register_as if isinstance(config, CombinationOptions) else ""
+    check_registered(register_as, export=exports(config))
+    check_ready(register_as)
     dataset = load_dataset(
         config.data,
         config.data_root,
@@ -94,6 +96,11 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     check_space(output_dir, _least_bytes(config, dataset, output_dir))
     resume = config.resume if isinstance(config, TrainingConfig) else True
     return open_workspace(command, dataset, config.device, output_dir, resume=resume)
+
+
+def exports(config: DataConfig) -> bool:
+    """Return whether a command keeps models as programs."""
+    return config.export if isinstance(config, TrainingConfig) else True
 
 
 def learns_unlabelled(config: DataConfig) -> bool:
@@ -199,7 +206,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         _warn_of_unused(config)
     else:
         with _of_teacher():
-            _try_net(config.teacher_config(), workspace, "teacher")
+            _try_net(_teacher_to_train(config), workspace, "teacher")
 
 
 def _warn_of_unused(config: StudentConfig) -> None:
@@ -214,7 +221,13 @@ def _warn_of_unused(config: StudentConfig) -> None:
 def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
     spec = net(config)
     if spec.is_own:
-        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=True)
+        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=config.export)
+
+
+def _teacher_to_train(config: StudentConfig) -> TeacherConfig:
+    """Return the configuration of a command's teacher; that of a search is always exported, since its workers load it."""
+    own = config.teacher_config()
+    return own.model_copy(update={"export": True}) if isinstance(config, TuneConfig) else own
 
 
 @contextmanager
@@ -236,7 +249,12 @@ def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracke
     """Return the tracker of a generalist's training, whose run shows its whole configuration."""
     return MlflowTracker(
         RunSettings(
-            workspace.output_dir, workspace.tags, workspace.resume, params=config.params(), configuration=config.recorded()
+            workspace.output_dir,
+            workspace.tags,
+            workspace.resume,
+            params=config.params(),
+            configuration=config.recorded(),
+            export=config.export,
         )
     )
 
@@ -279,7 +297,7 @@ def train_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
-    own = config.teacher_config()
+    own = _teacher_to_train(config)
     trained = teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace))
     return replace(trained, chosen=_why_trained(config))
 

@@ -16,6 +16,7 @@ from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
 from kd.from_config import (
     check_nets,
+    exports,
     fingerprint_of,
     finished_teacher,
     log_images,
@@ -59,7 +60,9 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterat
         parent.log_settings(config.recorded())
         log_images(parent, config, dataset)
         register_as = config.register_as if isinstance(config, CombinationOptions) else ""
-        settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as)
+        settings = RunSettings(
+            workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as, export=exports(config)
+        )
         with tracked_by(MlflowTracker(settings)):
             yield parent
 

@@ -45,6 +45,7 @@ def comparison_answer(
     hint = "" if config is None else distillation_advice(changes, config)
     hint = hint or combination_advice(changes, combinations)
     model = files.get(own.name)
+    told += weights_line(own)
     record = {
         **(change_record(changes[0]) if changes else no_change()),
         **place_record(parent),
@@ -77,8 +78,17 @@ def training_answer(trained: Trained) -> Answer:
         "model": str(run.model_file) if run and run.model_file else None,
         "next": hint or None,
     }
-    place = place_lines(run, run.model_file, f"all systems: {run.view}") if run else []
-    return Answer([(_accuracy_line(trained), ""), *place, *([(f"next: {hint}", "")] if hint else [])], record)
+    places = place_lines(run, run.model_file, f"all systems: {run.view}") if run else []
+    following = [(f"next: {hint}", "")] if hint else []
+    return Answer([(_accuracy_line(trained), ""), *weights_line(trained), *places, *following], record)
+
+
+def weights_line(system: Trained | Combination) -> list[tuple[str, str]]:
+    """Return where the weights of a net are that was not exported, and what they are good for; nothing of any other."""
+    file = system.run.weights_file if system.run else None
+    if file is None:
+        return []
+    return [(f"weights: {file} (not exported: it can't be served, or be a teacher by its run; --weights begins with them)", "")]
 
 
 def change_record(change: Change) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from kd.distillation.plan import (
 )
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
-from kd.distillation.tracker import carry_out, is_tracked
+from kd.distillation.tracker import carry_out, is_exported
 from kd.errors import UserError
 from kd.machine.device import resolve_device
 from kd.nets.registry import Net, net_spec
@@ -56,7 +56,7 @@ def train(
     """
     on, spec = resolve_device(device), net_spec(net, settings)
     job = hard_targets_job(spec, dataset, recipe or Recipe(), on, name=name)
-    check_net(spec, dataset, dataset.num_classes, on, name, exported=is_tracked())
+    check_net(spec, dataset, dataset.num_classes, on, name, exported=is_exported())
     return carry_out(job)
 
 
@@ -115,7 +115,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     how = plan_distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
     check_recipe(how.recipe, guide.dataset, unlabelled=True)
     check_alpha(alpha, guide.dataset)
-    check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name, exported=is_tracked())
+    check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name, exported=is_exported())
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)
     return distil_task(how, guide, seen, guide.task, label=name)
 

@@ -1,7 +1,10 @@
 """A net, tried before anything costly: it answers, learns, and can be exported."""
 
+import contextlib
+import io
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +23,7 @@ from kd.nets.registry import NetSpec
 
 log = logging.getLogger("kd")
 
+_ANYWAY = ", or train it all the same with --no-export (kd.track(export=False) in Python)"
 BATCH = 8
 """Images of the batch that a net is tried on."""
 OTHER_BATCH = 3
@@ -105,17 +109,31 @@ def _check_export(name: str, model: nn.Module, dataset: Dataset, num_classes: in
         path = Path(folder) / "model.pt2"
         try:
             count_multiply_adds(model, dataset.image_shape)
-            write_program(model, dataset.image_shape, path, {})
+            with _quiet_torch():
+                write_program(model, dataset.image_shape, path, {})
             expected, found = (predict_images(one, images) for one in (model.cpu(), _read(path, dataset, num_classes)))
         except Exception as error:  # the code of others raises anything
             told = reason(error.__cause__ or error)
             raise UserError(
-                f"{name} can't be exported, so it could not be used ({told}); give a net that can", field="net"
+                f"{name} can't be exported, so it could not be used ({told}); give a net that can{_ANYWAY}", field="net"
             ) from error
     if not torch.allclose(expected, found, rtol=0, atol=CLOSE * float(expected.abs().max())):
         raise UserError(
-            f"{name} gives other answers once it is exported; give a net whose forward is made of tensors", field="net"
+            f"{name} gives other answers once it is exported; give a net whose forward is made of tensors{_ANYWAY}", field="net"
         )
+
+
+@contextlib.contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Silence what torch tells of an export that fails: a warning, and the whole program so far on standard error."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _read(path: Path, dataset: Dataset, num_classes: int) -> nn.Module:

@@ -20,13 +20,15 @@ class TrackedRun:
     link: str
     """A Markdown link, by the run's name."""
     model_file: Path | None = None
-    """The model as a file on this machine; None: it was trained elsewhere or before."""
+    """The model as a file on this machine; None: it was trained elsewhere or before, or not exported."""
     experiment_id: str = ""
     """The experiment that it stands in."""
     way_to_see: str = ""
     """How to see it in a browser."""
     view: str = ""
     """The address of the view of all systems of its experiment."""
+    weights_file: Path | None = None
+    """The weights of a net that was not exported, a state dict; None: it was."""
 
 
 class Tracked:

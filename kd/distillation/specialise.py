@@ -23,7 +23,7 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import specialist_task, task_classes
 from kd.distillation.teacher import Teacher
-from kd.distillation.tracker import carry_out_combination, is_tracked
+from kd.distillation.tracker import carry_out_combination, is_exported
 from kd.errors import UserError
 from kd.machine.device import resolve_device
 from kd.nets.registry import Net
@@ -122,7 +122,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     check_recipe(how.recipe, guide.dataset)
     for group in checked:
         outputs = len(task_classes(guide.dataset, group, task_kind))
-        check_net(how.net, guide.dataset, outputs, on, "a specialist", exported=is_tracked())
+        check_net(how.net, guide.dataset, outputs, on, "a specialist", exported=is_exported())
     if targets is None:
         shared = targets_seen(guide, how, unlabelled=False)
     else:

@@ -13,6 +13,10 @@ from kd.distillation.results import Trained
 class Tracker(Protocol):
     """Carries out the same jobs as :func:`~kd.distillation.job.train_job`, and records them."""
 
+    @property
+    def exports(self) -> bool:
+        """Whether it keeps trained models as programs."""
+
     def train(self, job: Job, control: Trained | None) -> Trained:
         """Carry out a training."""
 
@@ -33,9 +37,10 @@ def tracked_by(tracker: Tracker) -> Iterator[None]:
         _tracker.reset(token)
 
 
-def is_tracked() -> bool:
-    """Return whether a tracker carries out what is asked for now; it exports models, to keep them."""
-    return _tracker.get() is not None
+def is_exported() -> bool:
+    """Return whether a tracker carries out what is asked for now and exports models, to keep them."""
+    tracker = _tracker.get()
+    return tracker is not None and tracker.exports
 
 
 def carry_out(job: Job, control: Trained | None = None) -> Trained:

@@ -33,6 +33,25 @@ def training_page(trained: Trained, details: str, file: Path) -> str:
     return _page(f"{trained.name} ({details})", accuracy, trained.dataset, task.classes, "logits", file)
 
 
+def weights_page(trained: Trained, details: str, net: str, file: Path) -> str:
+    """Return the page of a trained net that was not exported.
+
+    Args:
+        trained: the net.
+        details: its settings, as they end its run's name.
+        net: the net's name.
+        file: its weights on this machine.
+    """
+    task = trained.task
+    right = task.own_correct(trained.test_logits, task.test.labels)
+    accuracy = _accuracy(right, "" if task.kind == TaskKind.ALL else ", among its own classes")
+    return (
+        f"{trained.name} ({details}), trained on {trained.dataset.name}. {accuracy}\n\n"
+        "**Not exported** (`--no-export`): it can't be served, or be a teacher by its run. Its weights are a state "
+        f"dict, `models/{file.name}`: `--weights models/{file.name}` begins with them, for `--net {printable(net)}`."
+    )
+
+
 def combination_page(combination: Combination, file: Path) -> str:
     """Return the page of a combined model; the file is the model on this machine."""
     dataset, members = combination.dataset, ", ".join(printable(member.name) for member in combination.members)

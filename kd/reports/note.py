@@ -203,9 +203,15 @@ def _cover(combinations: Sequence[Combination]) -> str:
 def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
     """Return where the model lies that the run was made for."""
     [answer] = combinations[:1] or distilled[:1]
-    file = None if answer.run is None else answer.run.model_file
-    where = "" if file is None else f", in the file `models/{file.name}`"
-    return f"The model of this run: {_link(answer.run, answer.name)}{where}."
+    run = answer.run
+    where = ""
+    if run is not None and run.model_file is not None:
+        where = f", in the file `models/{run.model_file.name}`"
+    elif run is not None and run.weights_file is not None:
+        where = (
+            f": not exported, so it can't be served, or be a teacher by its run; its weights: `models/{run.weights_file.name}`"
+        )
+    return f"The model of this run: {_link(run, answer.name)}{where}."
 
 
 def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:

@@ -14,7 +14,7 @@ from kd.tracking.metrics import combination_metrics
 from kd.tracking.provenance import device_tag
 from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import run
+from kd.tracking.store import NOT_EXPORTED, run
 
 log = logging.getLogger("kd")
 
@@ -48,7 +48,7 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     ) as tracked:
         tracked.log_params({"dustbin_correction": job.correction, "top_n": str(job.top_n), "seed": str(job.seed)})
         tracked.log_dataset(dataset)
-        combination = replace(combine_job(job), run=tracked.as_result())
+        combination = replace(combine_job(job), run=tracked.as_result(exported=settings.export))
         metrics = combination_metrics(combination)
         give_back_freed_memory()
         from kd.reports.combination_figures import combination_figures  # noqa: PLC0415 - matplotlib is a slow import
@@ -58,11 +58,15 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
         test = dataset.test
         tracked.log_tables(answer_tables(combination.test_probabilities, test.labels, dataset.classes, test.index))
         page = combination_page(combination, tracked.model_file)
-        model_id = tracked.log_model(
-            combination.model, dataset.image_shape, _metadata(combination, job), page=page, texts=saved_texts(combination)
-        )
+        model_id = None
+        if settings.export:
+            model_id = tracked.log_model(
+                combination.model, dataset.image_shape, _metadata(combination, job), page=page, texts=saved_texts(combination)
+            )
+        else:
+            tracked.log_tags({NOT_EXPORTED: "true"})  # its members have their weights
         tracked.log_metrics(metrics, model_id=model_id)
-        if settings.register_as:
+        if settings.register_as and model_id is not None:
             tracked.register(settings.register_as, model_id, combination.val.combined.accuracy, dataset.digest, page=page)
     log.info(
         "%s: test accuracy %.2f %%, generalist alone %.2f %%, run %s",

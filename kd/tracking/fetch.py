@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kd.errors import UserError, reason
 from kd.machine.text import listed
 from kd.tracking.finished import MAX_FOUND
-from kd.tracking.store import FACTS_DIGEST, MODEL_DIGEST, quiet
+from kd.tracking.store import FACTS_DIGEST, MODEL_DIGEST, NOT_EXPORTED, quiet
 
 _REGISTRY = "models:/"
 _EARLY_NAME = "model"
@@ -44,6 +44,7 @@ def fetch_model(reference: str, folder: Path) -> FetchedModel:
     quiet()
     try:
         run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
+        _check_exported(reference, run_id)
         uri = reference if reference.startswith(_REGISTRY) else _logged_model(run_id)
         path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
         tags = mlflow.get_run(run_id).data.tags
@@ -52,6 +53,18 @@ def fetch_model(reference: str, folder: Path) -> FetchedModel:
             f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
         ) from None
     return FetchedModel(Path(path), run_id, tags.get(MODEL_DIGEST), tags.get(FACTS_DIGEST))
+
+
+def _check_exported(reference: str, run_id: str) -> None:
+    """Refuse a run that has the weights of a net alone.
+
+    Raises:
+        UserError: it has.
+    """
+    if run_id and NOT_EXPORTED in mlflow.get_run(run_id).data.tags:
+        raise UserError(
+            f"{reference}: its model was not exported (--no-export), so it can't be loaded by its run; name another"
+        )
 
 
 def _model_run(reference: str) -> str:

@@ -40,6 +40,19 @@ MAX_MODEL_NAME = 256
 """Characters of a registered model's name in MLflow's databases."""
 
 
+def check_registered(register_as: str, *, export: bool) -> None:
+    """Refuse to register what is not exported.
+
+    Raises:
+        UserError: a name is given, and models are not exported.
+    """
+    if register_as and not export:
+        raise UserError(
+            f"{register_as}: a model that is not exported can't be registered; leave out --no-export (export=False)",
+            field="register_as",
+        )
+
+
 @doing("asking the tracking store")
 def check_ready(register_as: str = "") -> None:
     """Refuse what MLflow would refuse after all trainings; a new sqlite store is not made yet.

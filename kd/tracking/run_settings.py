@@ -20,3 +20,5 @@ class RunSettings:
     """A whole configuration, logged with each training; empty: only the run above has one."""
     register_as: str = ""
     """Name in the model registry for combined models; empty: they are not registered."""
+    export: bool = True
+    """Whether models are kept as programs; otherwise the weights of trained nets are kept alone."""

@@ -3,6 +3,7 @@
 Only ``ready``, ``fetch`` and ``finished`` import it too.
 """
 
+import io
 import json
 import logging
 import os
@@ -31,8 +32,9 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
+from kd.errors import UserError, reason
 from kd.machine.activity import doing
-from kd.machine.files import file_digest
+from kd.machine.files import file_digest, write_whole
 from kd.machine.names import cut, file_name, logged_model_name
 from kd.machine.output import is_verbose
 from kd.machine.processes import is_gone, myself
@@ -93,6 +95,10 @@ MODEL_DIGEST = "kd.model_sha256"
 """Tag: SHA-256 of the model's file, which must be that of the file when it is loaded."""
 
 
+NOT_EXPORTED = "kd.not_exported"
+"""Tag of a run whose model is not exported."""
+
+
 FACTS_DIGEST = "kd.model_facts_sha256"
 """Tag: the same of the file with the model's facts."""
 
@@ -134,10 +140,16 @@ class Run:
         """Return Markdown links to saved views of the run's experiment, that work in the notes that the UI shows."""
         return ", ".join(f"[{view.name}]({view_page(self.experiment_id, view)})" for view in views)
 
-    def as_result(self) -> TrackedRun:
-        """Return the run as that of a result."""
+    @property
+    def weights_file(self) -> Path:
+        """Return where the weights of a net lie on this machine that is not exported."""
+        return self.model_file.with_suffix(".pt")
+
+    def as_result(self, *, exported: bool = True) -> TrackedRun:
+        """Return the run as that of a result, whose model is exported or not."""
         view = self.view_address(ALL_SYSTEMS)
-        return TrackedRun(self.id, self.link, self.model_file, self.experiment_id, self.way_to_see, view)
+        model = self.model_file if exported else None
+        return TrackedRun(self.id, self.link, model, self.experiment_id, self.way_to_see, view)
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
@@ -272,6 +284,33 @@ class Run:
         self._keep_model(str(info.model_id), image_shape, outputs, texts)
         self.log_note(page, final=False)
         return str(info.model_id)
+
+    def log_weights(self, net: nn.Module, page: str) -> Path:
+        """Keep the weights of a net that is not exported: a state dict in ``models/`` and among the artifacts.
+
+        Args:
+            net: the net.
+            page: the run's note in Markdown.
+
+        Returns:
+            The file.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        weights = {name: value.cpu() for name, value in net.state_dict().items()}
+        path = self.weights_file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(weights, content)
+        try:
+            write_whole(path, content.getbuffer())
+        except OSError as error:
+            raise UserError(f"no place for the weights {path.name} in {path.parent} ({reason(error)}): mend that") from error
+        self.log_file(path, "weights")
+        self.log_tags({NOT_EXPORTED: "true"})
+        self.log_note(page, final=False)
+        return path
 
     def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str, *, page: str) -> None:
         """Register a logged model as a new version of ``name``, the champion if it beats the present one on val.

@@ -10,7 +10,7 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.tracker import tracked_by
 from kd.tracking.provenance import provenance
-from kd.tracking.ready import check_ready
+from kd.tracking.ready import check_ready, check_registered
 from kd.tracking.run_settings import RunSettings
 from kd.tracking.store import Run, run
 from kd.tracking.summary import summarise
@@ -42,7 +42,7 @@ class Track:
 
 
 @contextmanager
-def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> Iterator[Track]:
+def track(name: str, output_dir: str | Path = ".", *, register_as: str = "", export: bool = True) -> Iterator[Track]:
     """Track everything that is trained, distilled, specialised or combined inside the ``with`` block in MLflow.
 
     A run of this name is opened, with one run below it for each training and each combination: params, metrics, figures,
@@ -53,13 +53,15 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "") -> 
         name: name of the run.
         output_dir: folder under which ``models/``, ``checkpoints/`` and ``figures/`` are written.
         register_as: name in the model registry for combined models; empty: they are not registered.
+        export: whether models are kept as programs; otherwise the weights of trained nets are kept alone, of any net.
 
     Raises:
         UserError: the tracking store can't be used, the folder can't be written to, or the name can't be registered.
     """
+    check_registered(register_as, export=export)
     folder = output_folder(output_dir)
     check_ready(register_as)
     tags = {"kd.command": "track", **provenance()}
-    tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as))
+    tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as, export=export))
     with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):
         yield Track(opened)

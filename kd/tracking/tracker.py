@@ -16,6 +16,11 @@ class MlflowTracker:
 
     settings: RunSettings
 
+    @property
+    def exports(self) -> bool:
+        """Whether it keeps trained models as programs."""
+        return self.settings.export
+
     def train(self, job: Job, control: Trained | None) -> Trained:
         """Carry out a training in a run.
 

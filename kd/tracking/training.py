@@ -14,7 +14,8 @@ from kd.machine.activity import doing
 from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.machine.text import printable
-from kd.reports.model_page import training_page
+from kd.nets.classifier import Classifier
+from kd.reports.model_page import training_page, weights_page
 from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint
@@ -49,23 +50,35 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
         with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
             trainer, state = _begin(job, tracked, checkpoint, resume=settings.resume)
             _fit(job, tracked, checkpoint, trainer, state)
-            trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result())
+            trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result(exported=settings.export))
             give_back_freed_memory()
             _log_figures(job, tracked, trained)
             tracked.log_tables(_tables(trained))
-            model_id = tracked.log_model(
-                trained.model,
-                job.dataset.image_shape,
-                metadata(job, trained),
-                page=training_page(trained, _details(job), tracked.model_file),
-                texts=saved_texts(trained),
-            )
+            trained, model_id = _keep(job, tracked, trained, export=settings.export)
             tracked.log_metrics(training_metrics(trained), model_id=model_id)
             tracked.log_file(checkpoint.keep(tracked.files_name), "checkpoints")
     give_back_freed_memory()
     where = "" if job.task.kind == TaskKind.ALL else " among its own classes"
     log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * trained.test.rank[0], tracked.id)
     return trained
+
+
+def _keep(job: Job, tracked: Run, trained: Trained, *, export: bool) -> tuple[Trained, str | None]:
+    """Keep a trained net as a model, or its weights alone; return it with its file, and the id of its model if it has one."""
+    if not export:
+        page = weights_page(trained, _details(job), job.net.name, tracked.weights_file)
+        model = trained.model
+        path = tracked.log_weights(model.net if isinstance(model, Classifier) else model, page)
+        log.info("%s: not exported; its weights are in %s", job.name, path)
+        run = None if trained.run is None else replace(trained.run, weights_file=path)
+        return replace(trained, run=run), None
+    return trained, tracked.log_model(
+        trained.model,
+        job.dataset.image_shape,
+        metadata(job, trained),
+        page=training_page(trained, _details(job), tracked.model_file),
+        texts=saved_texts(trained),
+    )
 
 
 def group_tag(task: Task) -> str:

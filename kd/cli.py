@@ -19,7 +19,7 @@ import click
 
 import kd
 from kd.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
-from kd.flags import error_line, flags
+from kd.flags import OPPOSITES, error_line, flags
 from kd.machine.activity import doing, telling
 from kd.machine.failure import failure_line
 from kd.machine.output import Verbosity, log_to_terminal, say_answer, set_verbosity
@@ -56,12 +56,13 @@ COMMANDS = {
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
+    "runs": ("RunsConfig", "List the runs of commands; end those that dead processes left open."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"targets", "doctor"}
-"""The commands that have MLflow runs."""
+TRACKED = set(COMMANDS) - {"targets", "runs", "doctor"}
+"""The commands that open MLflow runs."""
 
 
 class _Commands(click.Group):
@@ -139,10 +140,12 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
         if isinstance(extra, dict) and "joined_by" in extra:
             return [click.Option([*names, field], multiple=True, metavar=metavar, help=shown)]
         return [click.Option([*names, field], default=text, metavar=metavar, help=shown)]
+    negated = names[0].replace("--", "--no-", 1)
+    *opposite, told = OPPOSITES.get(field, ("",))
     # mlflow run passes `--control true`, a person types `--control` or `--no-control`.
     return [
         click.Option([*names, field], is_flag=False, flag_value="true", default=text, metavar="[true|false]", help=shown),
-        click.Option([names[0].replace("--", "--no-", 1), f"{NEGATED}{field}"], is_flag=True, hidden=True),
+        click.Option([*opposite, negated, f"{NEGATED}{field}"], is_flag=True, hidden=not told, help=told),
     ]
 
 

@@ -29,6 +29,7 @@ from kd.machine.text import listed, printable
 from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, arguments, is_named_elsewhere
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
+from kd.tracking.run_settings import CHECKPOINT_MINUTES
 from kd.training.recipe import OptimizerName, Recipe, Use
 
 T = TypeVar("T")
@@ -188,6 +189,12 @@ class TrainingConfig(DataConfig):
     export: Switch[bool] = Field(
         default=True,
         description="keep trained models as programs; --no-export keeps weights alone, of nets that can't be exported",
+    )
+    checkpoint_minutes: Switch[float] = Field(
+        CHECKPOINT_MINUTES,
+        gt=0,
+        le=1e6,
+        description="minutes after which a training is saved within an epoch, beside its end",
     )
     # No switch: its rounding is in the weights, and so it is in their fingerprint.
     compile: bool = Field(Recipe.compile, description="train with torch.compile; on a CPU it costs more time than it saves")
@@ -395,6 +402,13 @@ class DoctorConfig(OutputConfig):
         default=False,
         description="delete cached targets and pixels, and checkpoints of stopped trainings, except what is being written",
     )
+
+
+class RunsConfig(Config):
+    """List the runs of commands, and end those that dead processes left open: ``kd runs``."""
+
+    last: int = Field(20, ge=1, le=10_000, description="how many runs are listed, the newest first")
+    repair: bool = Field(default=False, description="end the runs that look as if they were running, but whose process is gone")
 
 
 class PipelineConfig(SpecialistConfig):

@@ -5,6 +5,9 @@ from kd.errors import UserError
 SHORT_FLAGS = {"register_as": "--register"}
 """Flags of fields that have a second one, which is shown."""
 
+OPPOSITES = {"resume": ("--fresh", "Begin anew: the same as --resume false.")}
+"""Flags that say no to a field in a word of their own, with their help."""
+
 
 def flags(field: str) -> list[str]:
     """Return the flags of a field: the one named after it, and the short one where there is one."""

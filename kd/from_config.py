@@ -245,18 +245,35 @@ def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
     return hard_targets_job(net(config), workspace.dataset, recipe(config), workspace.device)
 
 
-def teacher_tracker(config: TeacherConfig, workspace: Workspace) -> MlflowTracker:
-    """Return the tracker of a generalist's training, whose run shows its whole configuration."""
-    return MlflowTracker(
-        RunSettings(
-            workspace.output_dir,
-            workspace.tags,
-            workspace.resume,
-            params=config.params(),
-            configuration=config.recorded(),
-            export=config.export,
-        )
+def teacher_tracker(config: TeacherConfig, workspace: Workspace, above: Run | None = None) -> MlflowTracker:
+    """Return the tracker of a generalist's training, whose run shows its whole configuration.
+
+    Args:
+        config: the generalist's.
+        workspace: data, device and folders.
+        above: the command's run, in which it is trained; None: its own run is the command's.
+    """
+    settings = replace(run_settings(config, workspace, above), export=config.export)
+    return MlflowTracker(replace(settings, params=config.params(), configuration=config.recorded()))
+
+
+def run_settings(config: DataConfig, workspace: Workspace, above: Run | None = None) -> RunSettings:
+    """Return what the runs of one command share.
+
+    Args:
+        config: the command's.
+        workspace: data, device and folders.
+        above: the command's run; None: it has one run alone.
+    """
+    settings = RunSettings(
+        workspace.output_dir,
+        workspace.tags,
+        workspace.resume,
+        in_resumed=above is not None and above.is_resumed,
+        register_as=config.register_as if isinstance(config, CombinationOptions) else "",
+        export=exports(config),
     )
+    return replace(settings, checkpoint_minutes=config.checkpoint_minutes) if isinstance(config, TrainingConfig) else settings
 
 
 def find_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
@@ -265,7 +282,7 @@ def find_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = 
     Raises:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
-    return finished_teacher(config, workspace, run) or train_teacher(config, workspace)
+    return finished_teacher(config, workspace, run) or train_teacher(config, workspace, run)
 
 
 def finished_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher | None:
@@ -276,14 +293,14 @@ def finished_teacher(config: StudentConfig, workspace: Workspace, run: Run | Non
     Args:
         config: the command's.
         workspace: its data.
-        run: its run, which is open; None: it has none by which a stopped one is known.
+        run: its run, which is open and may have been resumed; None: a study keeps its teacher itself.
 
     Raises:
         UserError: as :func:`find_teacher`.
     """
     if is_named_teacher(config.teacher):
         return replace(teachers.load_teacher(config.teacher, workspace), chosen="it was named")
-    kept = teachers.of_stopped_command(fingerprint_of(config, workspace), run.id, workspace) if run else None
+    kept = teachers.kept_by(run.id, workspace) if run and run.is_resumed else None
     if kept or config.teacher == NEW_TEACHER:
         return kept
     if not config.has_teacher_settings():
@@ -291,14 +308,14 @@ def finished_teacher(config: StudentConfig, workspace: Workspace, run: Run | Non
     return teachers.reusable(teacher_job(config.teacher_config(), workspace), workspace)
 
 
-def train_teacher(config: StudentConfig, workspace: Workspace) -> Teacher:
+def train_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
     """Train the teacher of a configuration, in a run below the command's, which is open.
 
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
     own = _teacher_to_train(config)
-    trained = teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace))
+    trained = teachers.train_teacher(teacher_job(own, workspace), teacher_tracker(own, workspace, run))
     return replace(trained, chosen=_why_trained(config))
 
 
@@ -324,8 +341,23 @@ def _why_trained(config: StudentConfig) -> str:
 
 
 def fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
-    """Return the fingerprint by which a command is known again after a stop."""
-    return command_fingerprint(workspace.command, config.params(), data_digest(config, workspace.dataset), kd.__version__)
+    """Return the fingerprint by which a command is known again after a stop: a search may go on with more trials."""
+    settings = {name: value for name, value in config.params().items() if name != "trials"}
+    settings |= {"nets": repr([net(own).facts(*_logits_and_channels(workspace)) for own in _own_nets(config)])}
+    return command_fingerprint(workspace.command, settings, data_digest(config, workspace.dataset), kd.__version__)
+
+
+def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:
+    """Return the configurations of the nets that a command may train: their files and weights are not told by settings."""
+    if isinstance(config, TeacherConfig):
+        return [config]
+    if not isinstance(config, StudentConfig):
+        return []
+    return [config] if is_named_teacher(config.teacher) else [config, config.teacher_config()]
+
+
+def _logits_and_channels(workspace: Workspace) -> tuple[int, int]:
+    return workspace.dataset.num_classes, workspace.dataset.image_shape[0]
 
 
 def run_details(config: DataConfig) -> str:

@@ -60,11 +60,11 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     listed = re.findall(r"^  (?:-\w, )?(--.+?)(?:  |$)", text, flags=re.MULTILINE)
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
     presets = ["--preset"] * ("net" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net" in fields)
-    experiment = ["--experiment-name"] * (command not in {"targets", "doctor"})
+    experiment = ["--experiment-name"] * (command not in {"targets", "runs", "doctor"})
     spoken = ["--quiet", "--verbose", "--json"]
     known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment, *spoken}
     assert flags >= known
-    assert flags - known <= {"--register"}  # short for --register-as
+    assert flags - known <= {"--register", "--fresh", "--no-resume"}  # for --register-as, and for --resume false
     words = " ".join(text.split())
     for name, field in fields.items():
         default = canonical(field.default)

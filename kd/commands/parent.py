@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from kd.commands.answer import Answer
 from kd.commands.plan import plan, plan_line
 from kd.commands.results import comparison_answer
-from kd.config import CombinationOptions, DataConfig, StudentConfig
+from kd.config import DataConfig, StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
@@ -16,20 +16,20 @@ from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
 from kd.from_config import (
     check_nets,
-    exports,
     fingerprint_of,
     finished_teacher,
     log_images,
     log_teacher_params,
     run_details,
+    run_settings,
     teacher_targets,
     train_teacher,
 )
 from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT
+from kd.tracking.earlier import stopped_run
 from kd.tracking.finished import TEACHER
-from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import Run, run
+from kd.tracking.store import Run, is_made, run
 from kd.tracking.summary import summarise
 from kd.tracking.teachers import check_teacher
 from kd.tracking.tracker import MlflowTracker
@@ -52,19 +52,31 @@ class Guided:
 
 @contextmanager
 def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterator[Run]:
-    """Open a command's parent run, with its whole configuration; trainings in it have runs below it."""
-    dataset = workspace.dataset
-    tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint_of(config, workspace)}
-    with run(f"{command} {dataset.name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as parent:
+    """Open a command's parent run, with its whole configuration; trainings in it have runs below it.
+
+    The newest run of the same command that stopped before its end is resumed.
+    """
+    dataset, fingerprint = workspace.dataset, fingerprint_of(config, workspace)
+    tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint}
+    name, details = f"{command} {dataset.name}", run_details(config)
+    with (
+        _stopped(fingerprint, workspace) as stopped,
+        run(name, details, output_dir=workspace.output_dir, tags=tags, again=stopped) as parent,
+    ):
+        if parent.is_resumed:
+            log.info("resuming run %s of this command, which stopped; --fresh begins anew", parent.id)
         parent.log_params(config.params())
         parent.log_settings(config.recorded())
         log_images(parent, config, dataset)
-        register_as = config.register_as if isinstance(config, CombinationOptions) else ""
-        settings = RunSettings(
-            workspace.output_dir, workspace.tags, workspace.resume, register_as=register_as, export=exports(config)
-        )
-        with tracked_by(MlflowTracker(settings)):
+        with tracked_by(MlflowTracker(run_settings(config, workspace, parent))):
             yield parent
+
+
+def _stopped(fingerprint: str, workspace: Workspace) -> AbstractContextManager[str | None]:
+    """Find the run of a command that stopped, unless it is to begin anew."""
+    if not workspace.resume or not is_made():
+        return nullcontext()
+    return stopped_run(COMMAND_FINGERPRINT, fingerprint, workspace.output_dir / "checkpoints")
 
 
 @contextmanager
@@ -77,7 +89,7 @@ def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace)
         planned = plan(config, workspace, with_teacher=found is None)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))
         with scheduled(Schedule(planned)) as schedule:
-            teacher = found or train_teacher(config, workspace)
+            teacher = found or train_teacher(config, workspace, parent)
             parent.log_tags({TEACHER: teacher.run_id})
             log_teacher_params(parent, config, teacher)
             yield Guided(workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)

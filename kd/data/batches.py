@@ -33,6 +33,7 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
     epoch: int,
     view: int,
     rows: Tensor | None = None,
+    skip: int = 0,
 ) -> Iterator[Batch]:
     """Yield one epoch of a split in an order that is a function of (seed, epoch) alone, augmented, on its device.
 
@@ -46,6 +47,7 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
         epoch: number of the epoch.
         view: number of the view that every image is shown in.
         rows: the rows that make up this epoch, (M,) int64, repeats allowed; None: each row once.
+        skip: number of the first batches to leave out, which a resumed training has seen.
 
     Raises:
         ValueError: there are no rows, or ``batch_size`` is below 1.
@@ -57,7 +59,7 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     order = torch.randperm(len(rows), generator=generator)  # on the CPU: the same order for every device
     shuffled = rows.cpu()[order].to(split.labels.device)
-    for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size)):
+    for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size))[skip:]:
         part = split.select(chosen)
         yield Batch(augmentation(part.images, part.index, view), part.labels, part.index, view)
 

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from kd.data.dataset import Dataset, Split
+from kd.distillation.fingerprint import fingerprint
 from kd.distillation.results import Tracked, TrackedRun, Trained
+from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.intervals import Interval, mcnemar, paired_bootstrap, paired_relative_gain
@@ -51,6 +53,23 @@ class CombinationJob:
     device: torch.device
     seed: int
     """Seed of the specialists."""
+
+    def fingerprint(self) -> str:
+        """Return 32 hex digits over all that decides the combined model."""
+        return fingerprint(
+            {
+                "role": "combined",
+                "data": self.teacher.dataset.digest,
+                "teacher": self.teacher.digest,
+                "members": [
+                    [weights_digest(member.model), list(member.group), member.kind, member.own_fraction]
+                    for member in self.members
+                ],
+                "correction": self.correction,
+                "top_n": self.top_n,
+                "seed": self.seed,
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -89,17 +89,18 @@ def begun(activity: Activity) -> Iterator[Activity]:
         log.debug("%s: %.1f s", activity.what, time.monotonic() - activity.began)
 
 
-def counted(items: Iterable[T], total: int, figures: Callable[[], str] | None = None) -> Iterator[T]:
+def counted(items: Iterable[T], total: int, figures: Callable[[], str] | None = None, *, done: int = 0) -> Iterator[T]:
     """Yield items, and count those that are done, of so many in all, for what is being done.
 
     Args:
         items: the items.
         total: how many there are.
         figures: makes what is told beside the count; another thread calls it.
+        done: how many were done before.
     """
     activity = _stack[-1] if _stack else None
     if activity is not None:
-        activity.done, activity.total, activity.figures = 0, total, figures
+        activity.done, activity.total, activity.figures = done, total, figures
     for item in items:
         yield item
         if activity is not None:

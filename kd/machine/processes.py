@@ -22,7 +22,7 @@ def myself() -> dict[str, Any]:
 
 def describe_process(pid: int) -> dict[str, Any]:
     """Return the description of another process of this machine."""
-    return {"machine": _machine(), "pid": pid, "started": _started(pid)}
+    return {"machine": _machine(), "boot": _boot(), "pid": pid, "started": _started(pid)}
 
 
 def is_description(value: object) -> bool:
@@ -35,7 +35,7 @@ def is_description(value: object) -> bool:
 
 def is_gone(process: Mapping[str, Any]) -> bool:
     """Return whether a described process is known to be gone; for one on another machine that can't be known."""
-    if not is_description(process) or process["machine"] != _machine():
+    if not is_description(process) or process["machine"] != _machine() or is_of_another_boot(process):
         return False
     pid: int = process["pid"]
     if not _exists(pid):
@@ -44,6 +44,15 @@ def is_gone(process: Mapping[str, Any]) -> bool:
         return _started(pid) != process["started"] or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):  # it has just ended, or is another user's and can't be looked at
         return not _exists(pid)
+
+
+def is_of_another_boot(process: Mapping[str, Any]) -> bool:
+    """Return whether a process ran on a machine of this name that was started at another time.
+
+    That is this machine before it was started again, and the process is gone; or another one of the same name and address,
+    as copies of virtual machines are, where it may live.
+    """
+    return is_description(process) and process["machine"] == _machine() and process.get("boot", _boot()) != _boot()
 
 
 def _exists(pid: int) -> bool:
@@ -74,5 +83,11 @@ def _machine() -> str:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     if namespace == HOST_NAMESPACE:
         return name
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return f"{name}/{boot}/{namespace}"
+    return f"{name}/{_boot()}/{namespace}"
+
+
+def _boot() -> str:
+    """Return what tells this start of the machine from all others; empty where it does not say."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return ""

@@ -1,6 +1,9 @@
-"""The weights that torchvision publishes for its nets: from where its own loader puts them, or fetched by it."""
+"""The weights that torchvision and timm publish for their nets: from where their own loaders put them, or fetched by those."""
 
+import importlib
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kd.errors import UserError, reason
+from kd.nets.named import TIMM, TORCHVISION
 from kd.nets.weights import WEIGHTS, read_weights
 
 DEFAULT = "default"
@@ -16,30 +20,55 @@ SECONDS = 20.0
 """Seconds after which a server that says nothing is given up."""
 
 
+TIMM_FILE = "model.safetensors"
+"""The name that each of timm's files of weights has on its hub."""
+
+
 def default_weights(name: str) -> tuple[dict[str, Tensor], Path]:
-    """Return the weights that torchvision recommends for ``torchvision:NAME``, and their file.
+    """Return the weights that torchvision or timm recommends for ``torchvision:NAME`` or ``timm:NAME``, and their file.
 
     Raises:
-        UserError: the net is not torchvision's, it has no weights, or they are not there and can't be fetched.
+        UserError: the net is neither's, it has no weights, or they are not there and can't be fetched.
     """
+    library, _, net = name.partition(":")
+    find = {TORCHVISION: _torchvision, TIMM: _timm}.get(library)
+    if find is None:
+        raise UserError(f"{name}: kd knows no weights of it; name a file of them", field=WEIGHTS)
+    path = find(name, net)
+    return read_weights(path), path
+
+
+def _torchvision(name: str, net: str) -> Path:
     import torchvision  # noqa: PLC0415 - a slow import
 
-    library, _, net = name.partition(":")
-    if library != "torchvision":
-        raise UserError(f"{name}: kd knows no weights of it; name a file of them", field=WEIGHTS)
     weights = torchvision.models.get_model_weights(net).DEFAULT
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
     if not path.exists():
-        patience = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(SECONDS)
-        try:
+        with _fetching(name, f"fetch {weights.url} elsewhere and put it into {path.parent}"):
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        except Exception as error:  # a network's errors are many
-            raise UserError(
-                f"{name}: its weights can't be fetched ({reason(error)}); fetch {weights.url} elsewhere and put it into "
-                f"{path.parent}",
-                field=WEIGHTS,
-            ) from error
-        finally:
-            socket.setdefaulttimeout(patience)
-    return read_weights(path), path
+    return path
+
+
+def _timm(name: str, net: str) -> Path:
+    """Return timm's file, from the cache of its hub or fetched into it."""
+    timm = importlib.import_module(TIMM)
+    hub = timm.create_model(net, pretrained=False).pretrained_cfg.get("hf_hub_id")
+    if not hub:
+        raise UserError(f"{name}: timm has no weights of it; name a file of them", field=WEIGHTS)
+    advice = f"fetch https://huggingface.co/{hub}/resolve/main/{TIMM_FILE} elsewhere and name that file in place of {DEFAULT}"
+    with _fetching(name, advice):
+        return Path(importlib.import_module("huggingface_hub").hf_hub_download(hub, TIMM_FILE))
+
+
+@contextmanager
+def _fetching(name: str, advice: str) -> Iterator[None]:
+    """Give up a server that says nothing, and turn the errors of a network, which are many, into one line."""
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)
+    try:
+        yield
+    except Exception as error:
+        told = reason(error).split(". ")[0]
+        raise UserError(f"{name}: its weights can't be fetched ({told}); {advice}", field=WEIGHTS) from error
+    finally:
+        socket.setdefaulttimeout(patience)

@@ -28,6 +28,7 @@ from kd.search.time_limit import TimeLimit, set_time_limit
 from kd.search.workers.pool import WorkerPool
 from kd.search.workers.work_order import work_order
 from kd.specialists.groups import groups_text
+from kd.tracking import earlier
 from kd.tracking import store as tracking
 
 log = logging.getLogger("kd")
@@ -64,7 +65,7 @@ def _study_run(session: Session) -> Iterator[tracking.Run]:
     """Open the study's run, the one of an earlier command where there is one."""
     config, workspace, study = session.config, session.workspace, session.study
     known = study_attribute(study, PARENT_RUN)
-    again = known if known and tracking.has_run(known) else None
+    again = known if known and earlier.has_run(known) else None
     tags = {**workspace.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
     details = f"{workspace.dataset.name} {config.objective}"
     with tracking.run(f"tune {study.study_name}", details, output_dir=workspace.output_dir, tags=tags, again=again) as parent:

@@ -23,7 +23,7 @@ from kd.machine.processes import is_gone
 from kd.search.attributes import END, STOPPED, WORKER
 from kd.search.experimental import experimental
 from kd.search.state import all_trials, earlier_tries, is_given_up, stopped_tries
-from kd.tracking import store as tracking
+from kd.tracking import earlier
 
 try:
     from optuna.storages import RetryHeartbeatStaleTrialCallback as RetryCallback
@@ -101,15 +101,15 @@ class Repair:
         """End the MLflow runs of trials that are no longer under way."""
         # Read before the runs: a trial that a worker begins in between is not among them.
         ended = {trial.number for trial in all_trials(self._study) if trial.state.is_finished()}
-        for run_id, tags in tracking.running_children(self._parent_run).items():
+        for run_id, tags in earlier.running_children(self._parent_run).items():
             number = tags.get("kd.trial", "")
             if number.isdecimal() and int(number) in ended:
-                tracking.end_as_failed(run_id, {"kd.state": "failed", "kd.reason": "its worker died"})
+                earlier.end_as_failed(run_id, {"kd.state": "failed", "kd.reason": "its worker died"})
                 log.info("run %s of trial %s: its worker died; ended as failed", run_id, number)
 
     def end_orphans(self) -> None:
         """End the MLflow runs below the study's that are of no trial: those that a leader had open when it died."""
-        for run_id, tags in tracking.running_children(self._parent_run).items():
+        for run_id, tags in earlier.running_children(self._parent_run).items():
             if "kd.trial" not in tags:
-                tracking.end_as_failed(run_id, {"kd.reason": "its process died"})
+                earlier.end_as_failed(run_id, {"kd.reason": "its process died"})
                 log.info("run %s: its process died; ended as failed", run_id)

@@ -16,6 +16,7 @@ from kd.search.attributes import SHARED, study_attribute
 from kd.search.candidate import Guide
 from kd.search.session import Session
 from kd.specialists.clustering import Group
+from kd.tracking import earlier
 from kd.tracking import store as tracking
 from kd.tracking.finished import TEACHER, teacher_of
 from kd.tracking.teachers import load_teacher
@@ -88,7 +89,7 @@ def _find_teacher(session: Session, kept: Shared | None, parent: tracking.Run) -
     """Return the teacher that the user named, or that of the study while its run is there, or another one."""
     config, workspace = session.config, session.workspace
     run_id = teacher_of(parent.id) if kept is None else kept.teacher  # it may have been stopped while it cached targets
-    if is_named_teacher(config.teacher) or not run_id or not tracking.has_run(run_id):
+    if is_named_teacher(config.teacher) or not run_id or not earlier.has_run(run_id):
         return find_teacher(config, workspace)
     log.info("teacher: run %s: this study had it before", run_id)
     return replace(load_teacher(run_id, workspace, origin="reused"), chosen="the study had it before")

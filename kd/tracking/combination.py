@@ -10,11 +10,13 @@ from kd.machine.memory import give_back_freed_memory
 from kd.reports.model_page import combination_page
 from kd.reports.tables import answer_tables
 from kd.specialists.kind import TaskKind
+from kd.tracking.earlier import FINGERPRINT
 from kd.tracking.metrics import combination_metrics
 from kd.tracking.provenance import device_tag
+from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import NOT_EXPORTED, run
+from kd.tracking.store import NOT_EXPORTED, finished_run, run
 
 log = logging.getLogger("kd")
 
@@ -29,6 +31,16 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     Raises:
         UserError: the tracking store can't be used.
     """
+    with earlier_run(job.fingerprint(), settings) as earlier:
+        if earlier is not None and earlier.is_finished:
+            finished = finished_run(earlier.id, job.name, settings.output_dir)
+            log.info("%s: finished in run %s: reused", job.name, earlier.id)
+            # Its parts are at hand: this is quicker than to read it.
+            return replace(combine_job(job), run=finished.as_result(exported=settings.export))
+        return _combined_in_run(job, settings, None if earlier is None else earlier.id)
+
+
+def _combined_in_run(job: CombinationJob, settings: RunSettings, again: str | None) -> Combination:
     dataset, teacher = job.teacher.dataset, job.teacher
     tags = {
         **settings.tags,
@@ -39,12 +51,14 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
         "kd.role": "combined",
         "kd.teacher": teacher.run_id,
         "kd.group": "all",
+        FINGERPRINT: job.fingerprint(),
     }
     with run(
         job.name,
         details({"dustbin_correction": job.correction, "top_n": job.top_n}),
         output_dir=settings.output_dir,
         tags=tags,
+        again=again,
     ) as tracked:
         tracked.log_params({"dustbin_correction": job.correction, "top_n": str(job.top_n), "seed": str(job.seed)})
         tracked.log_dataset(dataset)

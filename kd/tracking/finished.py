@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import mlflow
 
 from kd.machine.activity import doing
-from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT
 from kd.tracking.metric_names import metric_of, names_of
 
 MAX_FOUND = 10
@@ -48,23 +47,6 @@ def best_teachers(data_digest: str) -> list[FinishedTeacher]:
                 found[run.info.run_id] = FinishedTeacher(run.info.run_id, accuracy, run.info.start_time)
     ranked = sorted(found.values(), key=lambda teacher: (teacher.val_accuracy, teacher.start_ms), reverse=True)
     return ranked[:MAX_FOUND]
-
-
-@doing("looking for a stopped run of this command")
-def teacher_of_stopped(fingerprint: str, but: str) -> str:
-    """Return the teacher of the newest run of a command that has not finished since; empty where there is none.
-
-    Args:
-        fingerprint: the command's.
-        but: id of the run that is open now.
-    """
-    for run in _search(f"tags.`{COMMAND_FINGERPRINT}` = '{fingerprint}'", ["attributes.start_time DESC"]):
-        if run.info.status == "FINISHED":
-            return ""
-        teacher = _teacher(run)
-        if run.info.run_id != but and teacher:
-            return teacher
-    return ""
 
 
 def teacher_of(run_id: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CHECKPOINT_MINUTES = 10.0
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -14,6 +16,10 @@ class RunSettings:
     tags: Mapping[str, str]
     resume: bool = True
     """Whether a training resumes from the checkpoint of a stopped run of the same training."""
+    in_resumed: bool = False
+    """Whether the run above was resumed: what is finished below it is reused, and what stopped is resumed in its run."""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    """Minutes within an epoch after which a training is saved; it is saved after each epoch anyway."""
     params: Mapping[str, str] = field(default_factory=dict)
     """Params of each training beside its own."""
     configuration: Mapping[str, object] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""MLflow: runs and their tree, params, metrics, figures, data sets, models.
+"""MLflow: a run and its params, metrics, figures, data sets and models.
 
-Only ``ready``, ``fetch`` and ``finished`` import it too.
+Only ``earlier``, ``fetch``, ``finished`` and ``ready`` import it too.
 """
 
 import io
@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ import torch
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
@@ -37,13 +40,14 @@ from kd.machine.activity import doing
 from kd.machine.files import file_digest, write_whole
 from kd.machine.names import cut, file_name, logged_model_name
 from kd.machine.output import is_verbose
-from kd.machine.processes import is_gone, myself
+from kd.machine.processes import myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened, spaced
 from kd.reports.tables import Columns
+from kd.tracking.earlier import PROCESS, end_orphans
 from kd.tracking.ready import make_tables, sqlite_path, tracking_uri, unusable
 from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
 
@@ -78,6 +82,10 @@ _EXPERIMENT = {
 """Tags of an experiment: what its page is for, and its description."""
 
 
+COST = "cost/"
+"""Beginning of the metrics that tell what was measured on the machine, and so differ from one time to the next."""
+
+
 MODEL_FILE = "data/model.pt2"
 """The program and its weights, below the folder of a logged model."""
 FACTS_FILE = "MLmodel"
@@ -85,10 +93,6 @@ FACTS_FILE = "MLmodel"
 
 
 SYSTEM_METRICS_SECONDS = "5"
-
-
-PROCESS = "kd.process"
-"""Tag: the process that has the run open, as :func:`kd.machine.processes.myself` returns it, in JSON."""
 
 
 MODEL_DIGEST = "kd.model_sha256"
@@ -106,7 +110,8 @@ FACTS_DIGEST = "kd.model_facts_sha256"
 class Run:
     """One MLflow run under way, and the folder of its figures on this machine."""
 
-    def __init__(self, run_id: str, experiment_id: str, name: str, output_dir: Path) -> None:
+    def __init__(self, run_id: str, experiment_id: str, name: str, output_dir: Path, before: "Logged | None" = None) -> None:
+        """Take what the run has logged before it was resumed; None: it is a new one."""
         self.id = run_id
         self.experiment_id = experiment_id
         self.name = name
@@ -114,6 +119,12 @@ class Run:
         self.output_dir = output_dir
         self._client = mlflow.MlflowClient()
         self._splits: dict[str, MetaDataset] = {}
+        self._before = before
+
+    @property
+    def is_resumed(self) -> bool:
+        """Return whether it stopped, and was opened again."""
+        return self._before is not None
 
     @property
     def link(self) -> str:
@@ -174,7 +185,12 @@ class Run:
         self._client.log_batch(self.id, tags=[RunTag(NOTE, shortened(spaced(note), MAX_NOTE))])
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
-        """Log final metrics, tied to the split that they are of, and to a logged model where one is named."""
+        """Log final metrics, tied to the split that they are of, and to a logged model where one is named.
+
+        Of a run that was resumed, those that it has are left: a cost that was measured stays as it was measured first.
+        """
+        if self._before is not None:
+            metrics = {name: value for name, value in metrics.items() if not self._before.has_final(name, value)}
         by_split: dict[str | None, dict[str, float]] = {}
         for name, value in metrics.items():
             split = name.split("/")[0]
@@ -184,13 +200,13 @@ class Run:
             mlflow.log_metrics(of_split, run_id=self.id, model_id=model_id, dataset=data)
 
     def log_epochs(self, epochs: Sequence[Mapping[str, float]]) -> None:
-        """Log the metrics of epochs in one call; each mapping has its number as ``epoch``."""
+        """Log the metrics of epochs in one call, but those that are there; each mapping has its number as ``epoch``."""
         now = int(time.time() * 1000)
         metrics = [
             Metric(name, value, now, int(epoch["epoch"]))
             for epoch in epochs
             for name, value in epoch.items()
-            if name != "epoch"
+            if name != "epoch" and not (self._before and self._before.has_step(name, int(epoch["epoch"])))
         ]
         self._client.log_batch(self.id, metrics=metrics)
 
@@ -210,8 +226,16 @@ class Run:
     @doing("writing tables")
     def log_tables(self, tables: Mapping[str, Columns]) -> None:
         """Log tables as ``tables/NAME.json``, which the UI shows and compares between runs."""
+        if self.is_resumed:
+            self._delete("tables")  # a table would be appended to the one that is there
         for name, columns in tables.items():
             mlflow.log_table(columns, f"tables/{name}.json", run_id=self.id)
+
+    def fetch_file(self, artifact: str, folder: Path) -> Path | None:
+        """Fetch a file of the run's artifacts into a folder; None: it has none of that name."""
+        with suppress(MlflowException, OSError):
+            return Path(mlflow.artifacts.download_artifacts(run_id=self.id, artifact_path=artifact, dst_path=str(folder)))
+        return None
 
     def log_file(self, path: Path, folder: str) -> None:
         """Log a file under a folder of the run's artifacts."""
@@ -261,6 +285,10 @@ class Run:
             KeyboardInterrupt: as :func:`kd.machine.signals.check_stop`, before anything is exported.
         """
         check_stop()
+        if self._before is not None and self._before.model is not None and self.model_file.exists():
+            return self._before.model
+        for model_id in self._before.models if self._before is not None else []:
+            self._client.delete_logged_model(model_id)  # half of one
         was_on = next(module.parameters()).device
         module = module.cpu().eval()
         example = np.zeros((EXAMPLE_IMAGES, *image_shape), dtype=np.uint8)
@@ -317,7 +345,7 @@ class Run:
 
         Val accuracies are compared on the same data and split only: on others the champion stays.
         """
-        version = mlflow.register_model(f"models:/{model_id}", name)
+        version = self._version_of(name, model_id) or mlflow.register_model(f"models:/{model_id}", name)
         self._client.update_model_version(name, version.version, shortened(_shown(page), MAX_TAG))
         for key, value in (("kd.val_accuracy", repr(val_accuracy)), ("kd.data_digest", data_digest)):
             self._client.set_model_version_tag(name, version.version, key, value)
@@ -328,6 +356,18 @@ class Run:
         if present.get("kd.data_digest") == data_digest and val_accuracy > float(present["kd.val_accuracy"]):
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
             log.info("models:/%s@%s is now version %s", name, CHAMPION, version.version)
+
+    def _version_of(self, name: str, model_id: str) -> ModelVersion | None:
+        """Return the registered version of a model, which a run that was resumed may have; None: there is none."""
+        if not self.is_resumed:
+            return None
+        found = self._client.search_model_versions(f"name = '{name}'")
+        return next((version for version in found if version.model_id == model_id), None)
+
+    def _delete(self, folder: str) -> None:
+        """Delete a folder of the run's artifacts."""
+        with suppress(MlflowException, OSError):
+            get_artifact_repository(mlflow.get_run(self.id).info.artifact_uri).delete_artifacts(folder)  # type: ignore[no-untyped-call]
 
     def _keep_model(self, model_id: str, image_shape: Sequence[int], outputs: int, texts: Mapping[str, str]) -> None:
         location = mlflow.get_logged_model(model_id).artifact_location
@@ -344,6 +384,38 @@ class Run:
             path.replace(target)
 
 
+@dataclass(frozen=True)
+class Logged:
+    """What a run had logged when it stopped."""
+
+    final: Mapping[str, float]
+    """The last value of each metric."""
+    steps: frozenset[tuple[str, int]]
+    """Each metric's steps."""
+    models: Sequence[str]
+    """The ids of its models."""
+    model: str | None
+    """The id of the model that was logged whole; None: there is none."""
+
+    def has_step(self, name: str, step: int) -> bool:
+        """Return whether a metric has a step."""
+        return (name, step) in self.steps
+
+    def has_final(self, name: str, value: float) -> bool:
+        """Return whether a final metric needs no other value: it has this one, or it is a cost that was measured."""
+        return (name, 0) in self.steps and (self.final[name] == value or name.startswith(COST))
+
+
+def logged_before(run_id: str) -> Logged:
+    """Return what a run had logged when it stopped."""
+    client, run = mlflow.MlflowClient(), mlflow.get_run(run_id)
+    names = [name for name in run.data.metrics if not name.startswith("system/")]
+    steps = frozenset((name, row.step) for name in names for row in client.get_metric_history(run_id, name))
+    models = [model.model_id for model in run.outputs.model_outputs] if run.outputs else []
+    whole = models[-1] if models and FACTS_DIGEST in run.data.tags else None
+    return Logged(run.data.metrics, steps, models, whole)
+
+
 def _version(package: str) -> str:
     # A local version such as 2.14.1+cpu is on no index, so a requirement on it could not be installed.
     module = {"mlflow": mlflow, "torch": torch, "numpy": np}[package]
@@ -353,6 +425,29 @@ def _version(package: str) -> str:
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that a result depends on."""
     return {package: _version(package) for package in ("mlflow", "torch", "numpy")}
+
+
+def is_made() -> bool:
+    """Return whether the tracking store is there; a new sqlite store is made with its first run."""
+    path = sqlite_path(tracking_uri())
+    return path is None or path.exists()
+
+
+def open_run() -> str | None:
+    """Return the id of the run that is open in this thread; None: none is."""
+    active = mlflow.active_run()
+    return None if active is None else str(active.info.run_id)
+
+
+def finished_run(run_id: str, name: str, output_dir: Path) -> Run:
+    """Return a run that has ended, whose results are reused.
+
+    Args:
+        run_id: its id.
+        name: what was made in it.
+        output_dir: folder of its files on this machine.
+    """
+    return Run(run_id, mlflow.get_run(run_id).info.experiment_id, _shown(printable(name)), output_dir)
 
 
 @contextmanager
@@ -375,8 +470,10 @@ def run(name: str, details: str = "", *, output_dir: Path, tags: Mapping[str, st
     """
     above = mlflow.active_run()
     top = above is None
-    if again is not None:
-        os.environ.pop("MLFLOW_RUN_ID", None)  # set by `mlflow run`: the next child would take that run for its own
+    # Set by `mlflow run`: the next child would take that run for its own.
+    opened_by_mlflow = os.environ.pop("MLFLOW_RUN_ID", None) if again is not None else None
+    if again is not None and opened_by_mlflow not in {None, again}:
+        _lead(str(opened_by_mlflow), again)
     # MLflow would open a child of a run that was resumed in the experiment of now, not in that of its parent.
     experiment = None if above is None else above.info.experiment_id
     how = {"run_id": again, "experiment_id": experiment, "nested": not top}
@@ -424,8 +521,7 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
     name = printable(name)
     try:
         if top:
-            with doing("looking for runs that were left open"):
-                _end_orphans(but=how.get("run_id"))
+            end_orphans(but=how.get("run_id"))
         own = {"mlflow.runName": _text(f"{name} {details}".rstrip(), MAX_RUN_NAME), PROCESS: json.dumps(myself())}
         with doing("opening a run"):
             active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
@@ -436,13 +532,20 @@ def _started(  # noqa: PLR0913 - the run, and how it ends
         _describe(active.info.experiment_id, views)
     status = RunStatus.FAILED
     try:
-        yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir)
+        before = None if how.get("run_id") is None else logged_before(active.info.run_id)
+        yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir, before)
         status = RunStatus.FINISHED
     except killed_by:
         status = RunStatus.KILLED
         raise
     finally:
         mlflow.end_run(RunStatus.to_string(status))
+
+
+def _lead(run_id: str, to: str) -> None:
+    """Have a run that ``mlflow run`` opened lead to the run that was resumed instead; that has all there is to see."""
+    name = str(mlflow.get_run(to).info.run_name)
+    tag_run(run_id, {"kd.resumed_run": to, NOTE: f"A command that had stopped was resumed: see {run_link(to, name)}."})
 
 
 def _ui() -> tuple[str, str]:
@@ -509,50 +612,9 @@ def _link(name: str, experiment_id: str, run_id: str) -> str:
     return f"[{name}]({run_page(experiment_id, run_id)})"
 
 
-def has_run(run_id: str) -> bool:
-    """Return whether the tracking store has a run that is not deleted."""
-    try:
-        return bool(mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
-    except MlflowException:
-        return False
-
-
-def running_children(parent_run: str) -> dict[str, dict[str, str]]:
-    """Return the tags of a run's children that have not ended, by run id."""
-    experiment = mlflow.get_run(parent_run).info.experiment_id
-    below = f"tags.`mlflow.parentRunId` = '{parent_run}' and attributes.status = 'RUNNING'"
-    return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
-
-
 def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run that may have ended."""
     mlflow.MlflowClient().log_batch(run_id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
-
-
-def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
-    """End a run whose process is gone."""
-    tag_run(run_id, tags)
-    mlflow.MlflowClient().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
-
-
-def _end_orphans(but: str | None) -> None:
-    """End the runs that dead processes of this machine left open, all but the one that is about to be resumed."""
-    client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for run in client.search_runs(experiments, f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'"):
-        if run.info.run_id == but or not _is_orphan(run.data.tags):
-            continue
-        state = {"kd.state": "failed"} if "kd.state" in run.data.tags else {}  # a trial's
-        with suppress(MlflowException):  # another user's run, say, on a server that has users
-            end_as_failed(run.info.run_id, {**state, "kd.reason": "its process died"})
-            log.info("run %s (%s): its process died; ended as failed", run.info.run_id, run.info.run_name)
-
-
-def _is_orphan(tags: Mapping[str, str]) -> bool:
-    try:
-        return is_gone(json.loads(tags[PROCESS]))
-    except (LookupError, TypeError, ValueError):  # not a run of kd's
-        return False
 
 
 def run_name(run_id: str) -> str:

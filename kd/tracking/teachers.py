@@ -36,16 +36,10 @@ def best_on_val(workspace: Workspace) -> Teacher | None:
     return _first_usable(found, workspace)
 
 
-def of_stopped_command(fingerprint: str, but: str, workspace: Workspace) -> Teacher | None:
-    """Return the teacher of the same command that was stopped and has not finished since; None: there is none.
-
-    Args:
-        fingerprint: the command's.
-        but: id of the command's run that is open now.
-        workspace: data, device and folders of the command.
-    """
-    kept = finished.teacher_of_stopped(fingerprint, but)
-    return _first_usable({kept: "the same command was stopped, and had this teacher"} if kept else {}, workspace)
+def kept_by(run_id: str, workspace: Workspace) -> Teacher | None:
+    """Return the teacher that a command had when it stopped, even if a better one has come since; None: it had none."""
+    kept = finished.teacher_of(run_id)
+    return _first_usable({kept: "the command had this teacher when it stopped"} if kept else {}, workspace)
 
 
 def _first_usable(found: Mapping[str, str], workspace: Workspace) -> Teacher | None:

@@ -1,6 +1,8 @@
 """One training in one MLflow run: its epochs as they end, its checkpoint, its figures and its model."""
 
 import logging
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +20,14 @@ from kd.nets.classifier import Classifier
 from kd.reports.model_page import training_page, weights_page
 from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
-from kd.tracking.checkpoint import Checkpoint
+from kd.tracking.checkpoint import Checkpoint, finished_checkpoint
+from kd.tracking.earlier import FINGERPRINT
 from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
 from kd.tracking.provenance import device_tag
+from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import Run, run
+from kd.tracking.store import Run, finished_run, run
 from kd.training.checkpoints import UNREADABLE
 from kd.training.fit import FitState
 from kd.training.loop import Trainer
@@ -42,14 +46,37 @@ def train_in_run(job: Job, settings: RunSettings, control: Trained | None) -> Tr
     Raises:
         UserError: the loss is not finite, or the tracking store can't be used.
     """
-    with run(job.name, _details(job), output_dir=settings.output_dir, tags=_tags(job, settings)) as tracked:
+    with earlier_run(job.fingerprint(), settings) as earlier:
+        reused = _reused(job, earlier.id, settings, control) if earlier is not None and earlier.is_finished else None
+        again = None if earlier is None or earlier.is_finished else earlier.id
+        return reused or _trained_in_run(job, settings, control, again)
+
+
+def _reused(job: Job, run_id: str, settings: RunSettings, control: Trained | None) -> Trained | None:
+    """Return what a finished run trained, from its checkpoint; None: that is not as it was written."""
+    finished = finished_run(run_id, job.name, settings.output_dir)
+    trainer, _ = create_trainer(job)
+    state = _restored(job, trainer, finished_checkpoint(settings.output_dir / "checkpoints", finished))
+    if state is None or trainer.epochs_done < job.recipe.epochs:
+        log.warning("%s: run %s is finished, but its checkpoint can't be used: trained again", job.name, run_id)
+        return None
+    for _ in fit_job(job, trainer, state):  # no epoch is left: the weights to use are taken
+        raise AssertionError
+    log.info("%s: finished in run %s: reused", job.name, run_id)
+    result = finished.as_result(exported=settings.export)
+    result = result if settings.export else replace(result, weights_file=finished.weights_file)
+    return replace(score_job(job, trainer.model, state, control), run=result)
+
+
+def _trained_in_run(job: Job, settings: RunSettings, control: Trained | None, again: str | None) -> Trained:
+    with run(job.name, _details(job), output_dir=settings.output_dir, tags=_tags(job, settings), again=again) as tracked:
         tracked.log_params({**job_params(job), **settings.params})
         if settings.configuration:
             tracked.log_settings(settings.configuration)
         tracked.log_dataset(job.dataset, unlabelled=job.task.unlabelled > 0)
         with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
             trainer, state = _begin(job, tracked, checkpoint, resume=settings.resume)
-            _fit(job, tracked, checkpoint, trainer, state)
+            _fit(job, tracked, checkpoint, trainer, state, 60 * settings.checkpoint_minutes)
             trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result(exported=settings.export))
             give_back_freed_memory()
             _log_figures(job, tracked, trained)
@@ -124,7 +151,7 @@ def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
         "kd.role": job.role,
         "kd.group": group_tag(job.task),
         **({} if job.task.kind == TaskKind.ALL else {"kd.group_classes": _class_names(job)}),
-        "kd.fingerprint": job.fingerprint(),
+        FINGERPRINT: job.fingerprint(),
     }
 
 
@@ -140,31 +167,69 @@ def _trainer(job: Job, tracked: Run) -> Trainer:
 
 
 def _begin(job: Job, tracked: Run, checkpoint: Checkpoint, *, resume: bool) -> tuple[Trainer, FitState[Scores]]:
-    """Return a training at its beginning, or at the last finished epoch of a stopped run of the same one."""
-    trainer, state = _trainer(job, tracked), FitState[Scores]()
-    saved = checkpoint.load() if resume else None
+    """Return a training at its beginning, or where a stopped run of the same one was saved last."""
+    trainer = _trainer(job, tracked)
+    for saved in _saved(tracked, checkpoint) if resume else ():
+        state = _restored(job, trainer, saved)
+        if state is not None:
+            _say_resumed(job, tracked, state, str(saved["run_id"]))
+            return trainer, state
+        trainer = _trainer(job, tracked)  # what was read may have changed it
+    return trainer, FitState[Scores]()
+
+
+def _saved(tracked: Run, checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
+    """Yield the states from which a training can go on, the best one first."""
+    yield from checkpoint.states()
+    last = finished_checkpoint(checkpoint.folder, tracked) if tracked.is_resumed else None
+    if last is not None:  # it stopped while its results were written
+        yield last
+
+
+def _say_resumed(job: Job, tracked: Run, state: FitState[Scores], stopped: str) -> None:
+    tracked.log_epochs([epoch_metrics(epoch) for epoch in state.history])
+    if stopped != tracked.id:
+        tracked.log_tags({"kd.resumed_from": stopped})
+    log.info("%s: resuming after epoch %d of run %s", job.name, len(state.history), stopped)
+
+
+def _restored(job: Job, trainer: Trainer, saved: Mapping[str, Any] | None) -> FitState[Scores] | None:
+    """Take a trainer to where a checkpoint was written; None: there is none, or, which is told, it is of something else."""
     if saved is None:
-        return trainer, state
+        return None
+    state = FitState[Scores]()
     try:
         trainer.restore(saved["trainer"])
         state.restore(saved["fit"], Scores)
         state.check_of(trainer)
-        stopped = str(saved["run_id"])
+        str(saved["run_id"])
     except UNREADABLE as error:
-        log.warning("%s: its checkpoint holds something else (%s): starting anew", job.name, reason(error))
-        return _trainer(job, tracked), FitState[Scores]()
-    tracked.log_epochs([epoch_metrics(epoch) for epoch in state.history])
-    tracked.log_tags({"kd.resumed_from": stopped})
-    log.info("%s: resuming after epoch %d of run %s", job.name, len(state.history), stopped)
-    return trainer, state
+        log.warning("%s: its checkpoint holds something else (%s): passed over", job.name, reason(error))
+        return None
+    return state
 
 
-def _fit(job: Job, tracked: Run, checkpoint: Checkpoint, trainer: Trainer, state: FitState[Scores]) -> None:
+def _fit(  # noqa: PLR0913, PLR0917 - the training, where it is recorded, and how often it is saved
+    job: Job, tracked: Run, checkpoint: Checkpoint, trainer: Trainer, state: FitState[Scores], every_seconds: float
+) -> None:
+    """Train the epochs that are left; save the training after each one, and within an epoch after so many seconds."""
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        checkpoint.save({"trainer": trainer.state(), "fit": state.state()})
+        saved_at = time.monotonic()
+
+    def save_if_due() -> None:
+        if time.monotonic() - saved_at >= every_seconds:
+            save()
+
+    trainer.after_step = save_if_due
     with Progress(job.name, job.recipe.epochs, len(state.history)) as progress:
         for epoch in fit_job(job, trainer, state):
             tracked.log_epochs([epoch_metrics(epoch)])
             show_epoch(progress, epoch)
-            checkpoint.save({"trainer": trainer.state(), "fit": state.state()})
+            save()
 
 
 def _tables(trained: Trained) -> dict[str, Columns]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,10 @@ GROWTH_FRACTION = 0.7
 
 GROWTH_STEP_PX = 8
 """A net halves its images three times at most, so a height that is not a multiple of 8 costs nearly as much as the next one."""
+
+
+VALUES = 4
+"""Values of a step: loss, soft loss, hard loss, right answers."""
 
 
 Objective = Callable[[Tensor, Batch], LossTerms]
@@ -74,12 +78,39 @@ def resized(images: Tensor, height: int) -> Tensor:
     return F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
 
 
+@dataclass(eq=False)
+class _Part:
+    """What is known of an epoch that is under way."""
+
+    values: list[Tensor] = field(default_factory=list)
+    """Per step: loss, soft loss, hard loss, right answers. Summed once per epoch: a sum per step would wait for the device."""
+    sizes: list[int] = field(default_factory=list)
+    """Images of each step."""
+    seconds: float = 0.0
+    """Time that its steps took before the training was resumed."""
+    generators: list[Tensor] = field(default_factory=list)
+    """States of torch's generators on the CPU and on the device, from which a net draws, when the training was saved."""
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps that are done."""
+        return len(self.sizes)
+
+    def spent(self) -> float:
+        """Return how long its steps have taken, in seconds."""
+        return self.seconds + time.perf_counter() - self.began
+
+
 class Trainer:
     """The training of one model, one epoch at a time.
 
-    Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs is all
-    that a resumed training needs to become the one that was never stopped.
+    Shuffling and augmentation are functions of seed and epoch, so that :meth:`state` taken between two epochs, or between two
+    steps, is all that a resumed training needs to become the one that was never stopped.
     """
+
+    after_step: Callable[[], None] | None = None
+    """Called after each step but an epoch's last; it may call :meth:`state`."""
 
     def __init__(  # noqa: PLR0913 - a training is made of these
         self,
@@ -99,6 +130,7 @@ class Trainer:
         self.augmentation = augmentation
         self.epoch_rows = epoch_rows
         self.epochs_done = 0
+        self._part: _Part | None = None
         self.optimizers = create_optimizers(model, recipe)
         # A wrapper with the same weights: what is scored, saved and exported is the model itself.
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if recipe.compile else model
@@ -116,11 +148,19 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs: tensors and numbers only."""
-        return {
+        state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "epochs_done": self.epochs_done,
         }
+        if self._part is not None:
+            state["part"] = {
+                "values": torch.stack(self._part.values).cpu(),
+                "sizes": list(self._part.sizes),
+                "seconds": self._part.spent(),
+                "generators": self._generators(),
+            }
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state that :meth:`state` returned.
@@ -134,17 +174,36 @@ class Trainer:
                 if any(value.ndim and value.shape != parameter.shape for value in held.values() if isinstance(value, Tensor)):
                     raise ValueError("its optimizer's state is that of another net")
         self.epochs_done = int(state["epochs_done"])
+        self._part = self._restored_part(state["part"]) if "part" in state else None
+
+    def _restored_part(self, saved: dict[str, Any]) -> _Part:
+        values, sizes = saved["values"], [int(size) for size in saved["sizes"]]
+        generators = list(saved["generators"])
+        if not sizes or values.shape != (len(sizes), VALUES) or {one.dtype for one in generators} != {torch.uint8}:
+            raise ValueError("its epoch is not one of this training")
+        return _Part(list(values.to(self.split.labels.device)), sizes, float(saved["seconds"]), generators)
+
+    def _generators(self) -> list[Tensor]:
+        device = self.split.labels.device
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+    def _begin_epoch(self, number: int) -> _Part:
+        """Return the epoch that a resumed training was in, or a new one, with torch's generators where they have to be."""
+        torch.manual_seed(epoch_seed(self.recipe.seed, number))  # for what a net itself draws, such as dropout
+        part = self._part = self._part or _Part()
+        part.began = time.perf_counter()
+        if part.generators:
+            torch.set_rng_state(part.generators[0])
+        for state in part.generators[1:]:
+            torch.cuda.set_rng_state(state, self.split.labels.device)
+        return part
 
     def _train_epoch(self, number: int) -> Epoch:
-        started = time.perf_counter()
         self.model.train()
-        torch.manual_seed(epoch_seed(self.recipe.seed, number))  # for what a net itself draws, such as dropout
+        part = self._begin_epoch(number)
         rows = self.epoch_rows(number) if self.epoch_rows else None
         images = len(self.split) if rows is None else len(rows)
         steps = -(-images // self.recipe.batch_size)
-        # Per step: loss, soft, hard, correct. They are summed once per epoch, for a sum per step would wait for the device.
-        taken: list[Tensor] = []
-        sizes: list[int] = []
         rate = 0.0
         epoch = batches(
             self.split,
@@ -154,18 +213,24 @@ class Trainer:
             epoch=number,
             view=self.recipe.view(number),
             rows=rows,
+            skip=part.steps,
         )
-        for step, batch in enumerate(stoppable(counted(epoch, steps, partial(_loss_so_far, taken)))):
+        for step, batch in enumerate(
+            stoppable(counted(epoch, steps, partial(_loss_so_far, part.values), done=part.steps)), part.steps
+        ):
             progress = (number + (step + 1) / steps) / (self.recipe.epochs + 1 / steps)
             rate = learning_rate(progress, self.recipe.lr)
-            taken.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))
-            sizes.append(len(batch.labels))
-        values = torch.stack(taken).double().cpu()  # (steps, 4)
+            part.values.append(self._step(batch, rate, seen_px(progress, self.recipe.start_px, self.split.images.shape[2])))
+            part.sizes.append(len(batch.labels))
+            if self.after_step is not None and part.steps < steps:
+                self.after_step()
+        values = torch.stack(part.values).double().cpu()  # (steps, 4)
         self._check_finite(values[:, 0], number)
-        weights = torch.tensor(sizes, dtype=torch.float64)  # (steps,)
+        weights = torch.tensor(part.sizes, dtype=torch.float64)  # (steps,)
         labelled = self._count_labelled(rows)
         loss, soft, hard = (weights @ values[:, :3] / torch.tensor([images, images, labelled])).tolist()
-        seconds = time.perf_counter() - started
+        seconds = part.spent()
+        self._part = None
         return Epoch(
             number=number + 1,
             loss=loss,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kd.machine.processes import describe_process, is_gone, myself
+from kd.machine.processes import describe_process, is_gone, is_of_another_boot, myself
 
 
 def test_processes_are_told_apart(dead_process: Mapping[str, object]) -> None:
@@ -25,6 +25,17 @@ def test_a_process_that_cannot_be_looked_at_counts_as_alive(monkeypatch: pytest.
     me = myself()
     monkeypatch.setattr(Path, "read_text", hidden)  # /proc mounted with hidepid, which hides what others run
     assert not is_gone(me)
+
+
+def test_a_process_of_another_start_of_a_machine_of_this_name_may_be_one_of_its_copies(
+    dead_process: Mapping[str, object],
+) -> None:
+    before = {**dead_process, "boot": "another"}
+    assert not is_gone(before)
+    assert is_of_another_boot(before)
+    assert not is_of_another_boot(dead_process)
+    assert not is_of_another_boot({**before, "machine": "elsewhere"})
+    assert is_gone({name: value for name, value in dead_process.items() if name != "boot"})  # as it was told before
 
 
 @pytest.mark.parametrize("other", ["boot", "namespace"])

@@ -13,7 +13,7 @@ from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.from_config import finished_teacher, prepare, teacher_job, teacher_tracker
-from kd.tracking.finished import TEACHER, best_teachers, teacher_of_stopped
+from kd.tracking.finished import TEACHER, best_teachers, teacher_of
 from kd.tracking.workspace import Workspace
 
 Trains = Callable[..., Trained]
@@ -112,8 +112,8 @@ def test_a_stopped_command_keeps_its_teacher_until_it_has_finished(workspace: Wo
     def run(*stopped_with: Sequence[str]) -> str | None:
         with parent_run("student", config, workspace) as parent:
             taught = finished_teacher(config, workspace, parent)
-            for (run_id,) in stopped_with:
-                parent.log_tags({TEACHER: run_id})
+            for run_ids in stopped_with:
+                parent.log_tags(dict.fromkeys([TEACHER], *run_ids) if run_ids else {})
                 raise KeyboardInterrupt
             return taught.run_id if taught else None
 
@@ -121,7 +121,7 @@ def test_a_stopped_command_keeps_its_teacher_until_it_has_finished(workspace: Wo
         run([first.run_id])
     better = logged(workspace, {"val/chosen_accuracy": 1.0})
     with pytest.raises(KeyboardInterrupt):  # stopped again, before it had a teacher
-        run([""])
+        run([])
     other = StudentConfig.parse({"output_dir": str(workspace.output_dir), "teacher": teacher, "temperature": 2})
     assert (found(other, workspace) is None) == (teacher == "new")  # another command is none that was stopped
     assert run() == first.run_id
@@ -133,8 +133,7 @@ def test_a_stopped_command_keeps_its_teacher_until_it_has_finished(workspace: Wo
 @pytest.mark.usefixtures("workspace")
 def test_what_a_tag_says_of_a_teacher_is_taken_for_runs_alone() -> None:
     client = mlflow.MlflowClient()
-    run_id = client.create_run("0", tags={"kd.command_fingerprint": "f" * 32, TEACHER: "/etc/passwd"}).info.run_id
-    assert teacher_of_stopped("f" * 32, "") == ""
+    run_id = client.create_run("0", tags={TEACHER: "/etc/passwd"}).info.run_id
+    assert teacher_of(run_id) == ""
     client.set_tag(run_id, TEACHER, ",".join(["a" * 32, "b" * 32]))
-    assert teacher_of_stopped("f" * 32, "") == ",".join(["a" * 32, "b" * 32])
-    assert teacher_of_stopped("f" * 32, run_id) == ""
+    assert teacher_of(run_id) == ",".join(["a" * 32, "b" * 32])

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,69 @@ def test_a_net_that_draws_random_numbers_itself_draws_the_same_ones_whatever_hap
     assert told + losses(resumed) == expected
     assert same(weights(resumed), weights(whole))
     assert len({loss for _, loss, _, _ in expected}) == len(expected)
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """Stands for whatever ends a training between two steps."""
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, MUON_RECIPE])
+@pytest.mark.parametrize("stop", [1, 2, 4, 5])
+def test_a_training_resumed_after_any_step_is_the_one_never_stopped(
+    stop: int, recipe: Recipe, tiny_digits: Dataset, tmp_path: Path
+) -> None:
+    def trainer() -> Trainer:
+        made = digits_trainer(tiny_digits, recipe)
+        model = nn.Sequential(made.model, nn.Dropout(0.3))  # it draws from torch's generator at each step
+        return Trainer(model, tiny_digits.train, hard, recipe, made.augmentation)
+
+    whole, stopped, resumed = trainer(), trainer(), trainer()
+    expected, path = losses(whole), tmp_path / "checkpoint.pt"
+    told: list[tuple[float, ...]] = []
+    calls = itertools.count(1)
+
+    def save_then_stop() -> None:
+        if next(calls) == stop:
+            checkpoints.save(path, stopped.state())
+            raise Stopped
+
+    stopped.after_step = save_then_stop
+    with suppress(Stopped):
+        for epoch in stopped.epochs():
+            told.append((epoch.number, epoch.loss, epoch.accuracy, epoch.learning_rate))  # noqa: PERF401 - it is cut off
+    torch.rand(7)  # another process has drawn other numbers
+    state = checkpoints.load(path)
+    assert state is not None
+    assert state["part"]["seconds"] > 0
+    resumed.restore(state)
+    assert told + losses(resumed) == expected
+    assert same(weights(resumed), weights(whole))
+
+
+ALTERED_PARTS: list[Callable[[dict[str, Any]], object]] = [
+    lambda part: part.pop("values"),
+    lambda part: part.update(values=torch.zeros(3, 3)),
+    lambda part: part.update(values="x"),
+    lambda part: part.update(sizes=[]),
+    lambda part: part.update(sizes=["x"]),
+    lambda part: part.update(generators=[]),
+    lambda part: part.update(generators=[torch.zeros(3)]),
+    lambda part: part.update(seconds="x"),
+]
+
+
+@pytest.mark.parametrize("alter", ALTERED_PARTS)
+def test_a_part_of_an_epoch_that_is_something_else_is_refused(
+    alter: Callable[[dict[str, Any]], object], tiny_digits: Dataset
+) -> None:
+    held: list[dict[str, Any]] = []
+    trainer = digits_trainer(tiny_digits, RECIPE)
+    trainer.after_step = lambda: held.append(trainer.state())
+    next(trainer.epochs())
+    trainer.restore(held[0])
+    alter(held[0]["part"])
+    with pytest.raises(checkpoints.UNREADABLE):
+        digits_trainer(tiny_digits, RECIPE).restore(held[0])
 
 
 class Recorder:

@@ -1,0 +1,221 @@
+"""Runs of before: those that stopped and can be resumed, those that are finished, those that dead processes left open."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock, Timeout
+from mlflow.entities import LifecycleStage, RunStatus, RunTag
+from mlflow.entities import Run as Entity
+from mlflow.exceptions import MlflowException
+
+from kd.machine.activity import doing
+from kd.machine.locks import acquire, held
+from kd.machine.processes import is_gone, is_of_another_boot
+
+log = logging.getLogger("kd")
+
+PROCESS = "kd.process"
+"""Tag: the process that has the run open, as :func:`kd.machine.processes.myself` returns it, in JSON."""
+
+FINGERPRINT = "kd.fingerprint"
+"""Tag: all that decides the result of the run's training."""
+
+PARENT = "mlflow.parentRunId"
+"""Tag: the run above."""
+
+MAX_STOPPED = 50
+"""Stopped runs that are looked at for one that can be resumed."""
+
+
+MAX_LISTED = 500
+"""Runs that are asked for at once."""
+
+
+SILENT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A run of before that did what is asked for now, or a part of it."""
+
+    id: str
+    is_finished: bool
+
+
+class State(Enum):
+    """What became of a run."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    LEFT_OPEN = "left open"
+    """It looks as if it were running, but its process is gone."""
+
+
+@dataclass(frozen=True)
+class TopRun:
+    """A command's run."""
+
+    id: str
+    name: str
+    state: State
+    start_ms: int
+    """When it began, in milliseconds since 1970."""
+
+
+@contextmanager
+def stopped_run(tag: str, fingerprint: str, folder: Path) -> Iterator[str | None]:
+    """Find the newest top run with a fingerprint that stopped before its end, and hold it until the block's end.
+
+    A run that a living process has open, or one that may live on another machine, is not taken.
+
+    Args:
+        tag: the tag that holds the fingerprint.
+        fingerprint: digest of all that decides the run's result.
+        folder: where a file locks the run, so that of two commands at once one resumes it.
+
+    Yields:
+        The run's id; None: there is none.
+    """
+    for run in _stopped(tag, fingerprint):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"run-{run.info.run_id}.lock")
+        try:
+            acquire(lock)
+        except Timeout:
+            continue
+        with held(lock):
+            if _can_be_resumed(mlflow.get_run(run.info.run_id)):  # another command may have resumed it just now
+                yield str(run.info.run_id)
+                return
+    yield None
+
+
+@doing("looking for a stopped run to resume")
+def _stopped(tag: str, fingerprint: str) -> list[Entity]:
+    found = mlflow.MlflowClient().search_runs(
+        _experiments(),
+        f"tags.`{tag}` = '{fingerprint}' and attributes.status != 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        max_results=MAX_STOPPED,
+    )
+    return [run for run in found if PARENT not in run.data.tags and _can_be_resumed(run)]
+
+
+def _can_be_resumed(run: Entity) -> bool:
+    """Return whether a run ended before it was finished, or its process did."""
+    running = run.info.status == RunStatus.to_string(RunStatus.RUNNING)
+    return is_orphan(run) if running else run.info.status != RunStatus.to_string(RunStatus.FINISHED)
+
+
+def earlier_child(parent_run: str, fingerprint: str) -> Earlier | None:
+    """Return the run below a resumed one that did the same training: a finished one, else the newest; None: there is none."""
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = f"tags.`{PARENT}` = '{parent_run}' and tags.`{FINGERPRINT}` = '{fingerprint}'"
+    newest_first = ["attributes.start_time DESC"]
+    found = mlflow.MlflowClient().search_runs([experiment], below, order_by=newest_first, max_results=MAX_STOPPED)
+    done = [Earlier(run.info.run_id, run.info.status == RunStatus.to_string(RunStatus.FINISHED)) for run in found]
+    return next((run for run in done if run.is_finished), done[0] if done else None)
+
+
+def has_run(run_id: str) -> bool:
+    """Return whether the tracking store has a run that is not deleted."""
+    try:
+        return bool(mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+    except MlflowException:
+        return False
+
+
+def running_children(parent_run: str) -> dict[str, dict[str, str]]:
+    """Return the tags of a run's children that have not ended, by run id."""
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    below = f"tags.`{PARENT}` = '{parent_run}' and attributes.status = 'RUNNING'"
+    return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
+
+
+@doing("looking for runs that were left open")
+def end_orphans(but: str | None = None) -> list[str]:
+    """End the runs that dead processes of this machine left open, and return their ids.
+
+    Args:
+        but: a run that is about to be resumed.
+    """
+    ended = []
+    left_open = f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'"
+    for run in mlflow.MlflowClient().search_runs(_experiments(), left_open):
+        if run.info.run_id == but or not is_orphan(run):
+            continue
+        state = {"kd.state": "failed"} if "kd.state" in run.data.tags else {}  # a trial's
+        with suppress(MlflowException):  # another user's run, say, on a server that has users
+            end_as_failed(run.info.run_id, {**state, "kd.reason": "its process died"})
+            log.info("run %s (%s): its process died; ended as failed", run.info.run_id, run.info.run_name)
+            ended.append(str(run.info.run_id))
+    return ended
+
+
+def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
+    """End a run whose process is gone."""
+    client = mlflow.MlflowClient()
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+
+
+@doing("listing runs")
+def top_runs(most: int) -> list[TopRun]:
+    """Return the newest runs of commands, the newest one first.
+
+    Args:
+        most: how many at most.
+    """
+    client, newest = mlflow.MlflowClient(), ["attributes.start_time DESC"]
+    found: list[TopRun] = []
+    token = None
+    while len(found) < most:
+        page = client.search_runs(
+            _experiments(), f"tags.`{PROCESS}` LIKE '%'", order_by=newest, max_results=MAX_LISTED, page_token=token
+        )
+        top = [run for run in page if PARENT not in run.data.tags]
+        found += [TopRun(run.info.run_id, str(run.info.run_name), _state(run), run.info.start_time) for run in top]
+        token = page.token
+        if not token:
+            break
+    return found[:most]
+
+
+def _state(run: Entity) -> State:
+    if run.info.status == RunStatus.to_string(RunStatus.RUNNING):
+        return State.LEFT_OPEN if is_orphan(run) else State.RUNNING
+    states = {RunStatus.FINISHED: State.FINISHED, RunStatus.KILLED: State.STOPPED}
+    return states.get(RunStatus.from_string(run.info.status), State.FAILED)
+
+
+def is_orphan(run: Entity) -> bool:
+    """Return whether the process that had a run open is known to be gone."""
+    try:
+        process = json.loads(run.data.tags[PROCESS])
+    except (LookupError, TypeError, ValueError):  # not a run of kd's
+        return False
+    return is_gone(process) or (is_of_another_boot(process) and _is_silent(run))
+
+
+def _is_silent(run: Entity) -> bool:
+    """Return whether nothing was heard of a run, and of the one above it, for so long that its process can't be alive.
+
+    A command's run has metrics of the machine every few seconds.
+    """
+    above = run.data.tags.get(PARENT)
+    runs = [run, *([mlflow.get_run(above)] if above else [])]
+    heard = [run.info.start_time, *(metric.timestamp for one in runs for metric in one.data._metric_objs)]  # noqa: SLF001 - no other way
+    return bool(time.time() - max(heard) / 1000 > SILENT_SECONDS)
+
+
+def _experiments() -> list[str]:
+    return [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd.data.dataset import Dataset
@@ -18,8 +18,11 @@ from kd.evaluation.predict import predict_images
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds
 from kd.nets.exported import read_model, write_program
+from kd.nets.names import is_named_elsewhere
 from kd.nets.notes import notes
 from kd.nets.registry import NetSpec
+from kd.nets.resized import Resized
+from kd.nets.small_stem import small_stem_hint
 
 log = logging.getLogger("kd")
 
@@ -59,9 +62,30 @@ def check_net(  # noqa: PLR0913 - what is tried, on what
             return
         for note in notes(model.net):
             log.info("%s: %s", net.name, note)
+        _hint_at_small_stem(net, model, dataset, device)
         _check_learning(net.name, model, dataset, device)
         if exported:
             _check_export(net.name, model, dataset, num_classes)
+
+
+def _hint_at_small_stem(net: NetSpec, model: Classifier, dataset: Dataset, device: torch.device) -> None:
+    seen: list[Tensor] = []
+    hook = _innermost(model.net).register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+    predict_images(model.to(device), dataset.val.images[:1])
+    hook.remove()
+    hint = small_stem_hint(_innermost(model.net), seen[0])
+    if hint:
+        advice = (
+            "--small-stem (small_stem=True) fits its first layers"
+            if is_named_elsewhere(net.name)
+            else "look at its first layers"
+        )
+        log.info("%s: %s; %s", net.name, hint, advice)
+
+
+def _innermost(net: nn.Module) -> nn.Module:
+    """Return a net behind what resizes its images."""
+    return net.net if isinstance(net, Resized) else net
 
 
 def check_answers(  # noqa: PLR0913, PLR0917 - what is tried, on what

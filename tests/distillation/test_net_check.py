@@ -72,3 +72,41 @@ def test_grey_images_repeated_are_said(tiny_digits: Dataset, caplog: pytest.LogC
     caplog.set_level(logging.INFO, "kd")
     check_net(net_spec("torchvision:shufflenet_v2_x0_5", {"small_stem": True}), tiny_digits, 10, CPU, "student", exported=True)
     assert "grey images are repeated into 3 channels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("torchvision:shufflenet_v2_x0_5", {}, "images of 8 x 8 px are 1 x 1 behind its last convolution"),
+        ("torchvision:shufflenet_v2_x0_5", {"small_stem": True, "px": 24}, ""),
+        ("torchvision:shufflenet_v2_x0_5", {"px": 48}, "images of 48 x 48 px are 2 x 2 behind its last convolution"),
+        ("torchvision:shufflenet_v2_x0_5", {"px": 64}, ""),
+        ("resnet", {"px": 16}, ""),  # kd's own, which is tried since its size was changed
+    ],
+)
+def test_a_net_that_halves_small_images_too_often_is_told_with_what_to_do(
+    name: str, settings: dict[str, Any], told: str, tiny_digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kd")
+    check_net(net_spec(name, settings), tiny_digits, 10, CPU, "student", exported=False)
+    hints = [message for message in caplog.messages if "behind its last convolution" in message]
+    assert hints == (
+        [f"{name}: {told}: it was made for larger ones; --small-stem (small_stem=True) fits its first layers"] if told else []
+    )
+
+
+def test_a_net_of_ones_own_for_small_images_is_not_told_of_its_stem(
+    tiny_digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kd")
+
+    def net(stages: int) -> nn.Module:
+        layers = [nn.Conv2d(1 if not stage else 2, 2, 3, stride=2, padding=1) for stage in range(stages)]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10))
+
+    check_net(net_spec(net(1)), tiny_digits, 10, CPU, "student", exported=False)  # 4 x 4 is left
+    assert caplog.messages == []
+    check_net(net_spec(net(2)), tiny_digits, 10, CPU, "student", exported=False)
+    assert caplog.messages[-1].endswith(
+        "are 2 x 2 behind its last convolution: it was made for larger ones; look at its first layers"
+    )

@@ -268,6 +268,11 @@ class NetAndRecipe(Config):
         without = SIZES if is_named_elsewhere(self.net) else ()
         return {name: value for name, value in super().recorded().items() if name not in without}
 
+    def net_settings(self) -> dict[str, Any]:
+        """Return the fields that say which net it is."""
+        sizes = () if is_named_elsewhere(self.net) else SIZES
+        return {name: getattr(self, name) for name in ("net", "net_args", "weights", "small_stem", "px", *sizes)}
+
     def check_net(self) -> None:
         """Refuse settings that the net does not have.
 

@@ -204,9 +204,12 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         return
     if is_named_teacher(config.teacher):
         _warn_of_unused(config)
-    else:
-        with _of_teacher():
-            _try_net(_teacher_to_train(config), workspace, "teacher")
+        return
+    own = _teacher_to_train(config)
+    if own.net_settings() == config.net_settings() and own.export == config.export:
+        return  # it is the same net
+    with _of_teacher():
+        _try_net(own, workspace, "teacher")
 
 
 def _warn_of_unused(config: StudentConfig) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 def net(num_classes, in_channels):
     with open(Path(__file__).with_name("made"), "a") as file:
         file.write(f"{num_classes} ")
-    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
 """
 
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from kd.data.load import load_dataset
     from kd.distillation.comparison import compare
     from kd.distillation.distil import cached_targets, distil, train
-    from kd.distillation.saved import load, save
+    from kd.distillation.loading import load
+    from kd.distillation.saved import save
     from kd.distillation.specialise import combine, find_groups, specialise
     from kd.distillation.teacher import Teacher
     from kd.errors import UserError
@@ -69,7 +70,7 @@ __getattr__ = loader(
         "distil": "kd.distillation.distil",
         "find_groups": "kd.distillation.specialise",
         "fit": "kd.training.fit",
-        "load": "kd.distillation.saved",
+        "load": "kd.distillation.loading",
         "load_dataset": "kd.data.load",
         "losses": "kd.losses",
         "nets": "kd.nets",

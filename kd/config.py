@@ -5,6 +5,7 @@ from these fields, and a test fails where they part.
 """
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -22,11 +23,12 @@ from kd.distillation.defaults import (
     TEMPERATURE,
     TOP_N,
     VIEWS,
+    is_named_teacher,
 )
 from kd.errors import UserError, reason
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
-from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, arguments, is_named_elsewhere
+from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, STATE_DICTS, arguments, is_named_elsewhere
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
 from kd.tracking.run_settings import CHECKPOINT_MINUTES
@@ -52,6 +54,8 @@ MAX_SEEDS = 10_000
 MAX_STUDY_NAME = 200
 
 TEACHER_PREFIX = "teacher_"
+OF_GIVEN_TEACHER = ("teacher_classes", "teacher_mean", "teacher_std")
+"""Settings that tell of a teacher that exists."""
 DEFAULT_SPACE = "temperature=log:1:20;alpha=float:0:1;width=int:4:32:4"
 """What a search varies unless ``--search`` or ``--width`` says otherwise (:mod:`kd.search.space` reads it)."""
 
@@ -220,6 +224,32 @@ def _net_args(text: str) -> str:
     return text
 
 
+def _per_channel(text: str) -> str:
+    try:
+        numbers(text)
+    except ValueError:
+        raise ValueError("expected one number, or one per channel with commas between, such as 0.485,0.456,0.406") from None
+    return text
+
+
+def _scale(text: str) -> str:
+    if any(number <= 0 for number in numbers(_per_channel(text))):
+        raise ValueError("images are divided by it; give numbers above 0")
+    return text
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return the numbers of a text, with commas between them.
+
+    Raises:
+        ValueError: a part of it is no number, or not a finite one.
+    """
+    found = tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    if not all(map(math.isfinite, found)):
+        raise ValueError(text)
+    return found
+
+
 NetName = Annotated[str, AfterValidator(_net_name)]
 NetArgs = Annotated[str, AfterValidator(_net_args)]
 SIZES = ("depth", "width")
@@ -326,13 +356,65 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
         "where there is none), new (train one), a run (id, its first 8 characters, or name), models:/NAME@ALIAS, or a file; "
         "several, with commas: an ensemble",
     )
+    teacher_classes: str = Field(
+        "",
+        description="file of the names of a given teacher's classes, one per line in the order of its outputs; empty: its own, "
+        "or those of the data",
+    )
+    teacher_mean: Annotated[str, AfterValidator(_per_channel)] = Field(
+        "",
+        description="mean of pixels in [0, 1] with which a given teacher's images are normalised, per channel or one for all; "
+        "empty: known of it, or of its net",
+    )
+    teacher_std: Annotated[str, AfterValidator(_scale)] = Field("", description="standard deviation, the same")
 
     def recorded(self) -> dict[str, Any]:
         """Return the fields as a run records them: without the settings of a teacher where it may have others."""
         teachers = {f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields}
+        teachers |= {name for name in OF_GIVEN_TEACHER if not getattr(self, name)}
         if self.decides_teacher():
+            teachers -= set(OF_GIVEN_TEACHER)
             teachers -= {f"{TEACHER_PREFIX}{name}" for name in self.teacher_config().recorded()}
+        elif is_named_teacher(self.teacher):
+            teachers -= self.of_named_teacher()
         return {name: value for name, value in super().recorded().items() if name not in teachers}
+
+    def of_named_teacher(self) -> set[str]:
+        """Return the names of the settings that tell of a teacher that is named: its height, and the net of a state dict."""
+        used = {"px"} if getattr(self, f"{TEACHER_PREFIX}px") else set()
+        if self.names_state_dict():
+            own = self.teacher_config().recorded()
+            used |= {name for name in ("net", "net_args", "small_stem", *SIZES) if name in own}
+        return {f"{TEACHER_PREFIX}{name}" for name in used}
+
+    def names_state_dict(self) -> bool:
+        """Return whether a teacher is named by weights alone."""
+        return any(name.strip().lower().endswith(STATE_DICTS) for name in self.teacher.split(","))
+
+    def check_teacher(self) -> None:
+        """Refuse settings of a teacher that is named where none is, and those of a net where the teacher has its own.
+
+        Raises:
+            UserError: there are such.
+        """
+        if not is_named_teacher(self.teacher):
+            for name in ("teacher_classes", "teacher_mean", "teacher_std"):
+                if getattr(self, name):
+                    raise UserError(
+                        f"{getattr(self, name)}: tells of a teacher that exists; name it (--teacher), or leave this out",
+                        field=name,
+                    )
+            return
+        of_net = {f"{TEACHER_PREFIX}{name}" for name in ("net_args", "small_stem", "weights")}
+        if is_named_elsewhere(getattr(self, f"{TEACHER_PREFIX}net")):
+            of_net.add(f"{TEACHER_PREFIX}net")
+        for name in sorted(of_net - self.of_named_teacher()):
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                raise UserError(
+                    f"{canonical(value)}: the teacher that --teacher names has its own net and weights; leave this out",
+                    field=name,
+                )
 
     def decides_teacher(self) -> bool:
         """Return whether the teacher has the settings that are configured: it is trained with them, or was."""

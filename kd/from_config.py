@@ -20,13 +20,15 @@ from kd.config import (
     TeacherConfig,
     TrainingConfig,
     TuneConfig,
+    numbers,
 )
 from kd.data.dataset import Dataset
 from kd.data.load import load_dataset
 from kd.distillation.defaults import AUTO_TEACHER, NEW_TEACHER, is_named_teacher
 from kd.distillation.job import Job
-from kd.distillation.net_check import check_net
+from kd.distillation.net_check import check_combinable, check_net
 from kd.distillation.plan import Distillation, check_alpha, hard_targets_job, targets_seen
+from kd.distillation.pretrained import About, read_classes
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -34,6 +36,7 @@ from kd.flags import flags
 from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
+from kd.nets.foreign import FromFile
 from kd.nets.names import arguments, is_named_elsewhere
 from kd.nets.registry import NetSpec, net_spec
 from kd.nets.resized import PX
@@ -69,6 +72,8 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     """
     resolve_device(config.device)
     _check_seeds(config)
+    if isinstance(config, StudentConfig):
+        config.check_teacher()
     output_dir = output_folder(config.output_dir)
     register_as = config.register_as if isinstance(config, CombinationOptions) else ""
     check_registered(register_as, export=exports(config))
@@ -216,7 +221,7 @@ def _warn_of_unused(config: StudentConfig) -> None:
     """Warn of settings of a teacher that is not trained, since one was named."""
     fields = type(config).model_fields
     own = [f"{TEACHER_PREFIX}{name}" for name in NetAndRecipe.model_fields]
-    unused = [name for name in own if getattr(config, name) != fields[name].default]
+    unused = [name for name in own if getattr(config, name) != fields[name].default and name not in config.of_named_teacher()]
     if unused:
         log.warning("not used, since --teacher names a teacher: %s", ", ".join(flags(name)[-1] for name in unused))
 
@@ -302,13 +307,49 @@ def finished_teacher(config: StudentConfig, workspace: Workspace, run: Run | Non
         UserError: as :func:`find_teacher`.
     """
     if is_named_teacher(config.teacher):
-        return replace(teachers.load_teacher(config.teacher, workspace), chosen="it was named")
+        return replace(named_teacher(config, workspace), chosen="it was named")
     kept = teachers.kept_by(run.id, workspace) if run and run.is_resumed else None
     if kept or config.teacher == NEW_TEACHER:
         return kept
     if not config.has_teacher_settings():
         return teachers.best_on_val(workspace)
     return teachers.reusable(teacher_job(config.teacher_config(), workspace), workspace)
+
+
+def named_teacher(config: StudentConfig, workspace: Workspace, *, warn: bool = True) -> Teacher:
+    """Return the teacher that ``--teacher`` names.
+
+    Raises:
+        UserError: as :func:`find_teacher`.
+    """
+    return teachers.load_teacher(config.teacher, workspace, warn=warn, about=_about_teacher(config))
+
+
+def check_teacher(config: StudentConfig, workspace: Workspace) -> None:
+    """Refuse a teacher that was named before any run is opened.
+
+    Raises:
+        UserError: as :func:`find_teacher`.
+    """
+    if is_named_teacher(config.teacher):
+        teacher = named_teacher(config, workspace, warn=False)  # it is loaded again, and may be warned of then
+        if isinstance(config, SpecialistConfig) and not isinstance(config, TuneConfig) and exports(config):
+            _check_combinable(config.teacher, teacher, "teacher")
+
+
+def _check_combinable(name: str, teacher: Teacher, field: str) -> None:
+    """Refuse a model of others that a combined model can't have as its part, before anything is trained."""
+    if any(isinstance(part, FromFile) for part in teacher.model.modules()):
+        check_combinable(name, teacher.model, teacher.dataset, field)
+
+
+def _about_teacher(config: StudentConfig) -> About:
+    """Return what is said of a teacher that is named."""
+    own, mean, std = config.teacher_config(), numbers(config.teacher_mean), numbers(config.teacher_std)
+    with _of_teacher():
+        spec = net(own.model_copy(update={PX: 0, WEIGHTS: ""})) if config.names_state_dict() else None
+    names = read_classes(config.teacher_classes, "teacher_classes") if config.teacher_classes else None
+    return About(spec, names, mean, std, own.px)
 
 
 def train_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
@@ -329,7 +370,9 @@ def generalist(config: CombineConfig, workspace: Workspace) -> Teacher:
         UserError: there is no such run or model, or it is of other classes or another image shape.
     """
     if config.generalist != AUTO_TEACHER:
-        return replace(teachers.load_teacher(config.generalist, workspace, field="generalist"), chosen="it was named")
+        named = teachers.load_teacher(config.generalist, workspace, field="generalist")
+        _check_combinable(config.generalist, named, "generalist")
+        return replace(named, chosen="it was named")
     best = teachers.best_on_val(workspace)
     if best is None:
         raise UserError("auto: the store has no finished teacher of this data; kd teacher trains one", field="generalist")

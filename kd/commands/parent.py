@@ -16,6 +16,7 @@ from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import tracked_by
 from kd.from_config import (
     check_nets,
+    check_teacher,
     fingerprint_of,
     finished_teacher,
     log_images,
@@ -31,7 +32,6 @@ from kd.tracking.earlier import stopped_run
 from kd.tracking.finished import TEACHER
 from kd.tracking.store import Run, is_made, run
 from kd.tracking.summary import summarise
-from kd.tracking.teachers import check_teacher
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
 
@@ -82,7 +82,7 @@ def _stopped(fingerprint: str, workspace: Workspace) -> AbstractContextManager[s
 @contextmanager
 def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace) -> Iterator[Guided]:
     """Open a command's parent run, and find or train its teacher in it."""
-    check_teacher(config.teacher, workspace)
+    check_teacher(config, workspace)
     check_nets(config, workspace)
     with parent_run(command, config, workspace) as parent:
         found = finished_teacher(config, workspace, parent)
@@ -90,7 +90,7 @@ def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))
         with scheduled(Schedule(planned)) as schedule:
             teacher = found or train_teacher(config, workspace, parent)
-            parent.log_tags({TEACHER: teacher.run_id})
+            parent.log_tags({TEACHER: teacher.run_id, "kd.teacher_digest": teacher.digest})
             log_teacher_params(parent, config, teacher)
             yield Guided(workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)
 

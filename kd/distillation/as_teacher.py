@@ -64,8 +64,7 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
             return Teacher(teacher.model, teacher.dataset, "trained", teacher.run)
         case SavedModel():
             known = _known(dataset)
-            warn_of_split("the teacher", teacher.data_digest, teacher.held_out_digest, teacher.image_shape, known)
-            return Teacher(fitted(teacher.module, "the teacher", teacher.classes, teacher.image_shape, known, "teacher"), known)
+            return Teacher(fitted_model(teacher, "the teacher", known, "teacher"), known)
         case nn.Module():
             return Teacher(teacher, _known(dataset))
     what = with_article(type(teacher).__name__)
@@ -73,6 +72,19 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
         f"{what} can't teach; give what kd.train, kd.distil, kd.combine or kd.load returned, or a module",
         field="teacher",
     )
+
+
+def fitted_model(saved: SavedModel, reference: str, dataset: Dataset, field: str | None, *, say: bool = True) -> nn.Module:
+    """Return a model from a file as one of a data set's; see :func:`~kd.distillation.fits.fitted`.
+
+    Raises:
+        UserError: it lacks a class of the data set, expects images of another form, or of fewer channels.
+    """
+    shape = saved.image_shape
+    module = fitted(saved.module, reference, saved.classes, shape, dataset, field, named=saved.named, say=say)
+    if say and saved.data_digest:  # what others trained on is not known
+        warn_of_split(reference, saved.data_digest, saved.held_out_digest, shape, dataset)
+    return module
 
 
 def _on(teacher: Teacher, dataset: Dataset | None) -> Teacher:

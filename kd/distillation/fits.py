@@ -79,6 +79,7 @@ def fitted(  # noqa: PLR0913, PLR0917 - a model, what it was trained on, and wha
     dataset: Dataset,
     field: str | None = None,
     *,
+    named: bool = True,
     say: bool = True,
 ) -> nn.Module:
     """Return a model of other images and of more classes as one of a data set's: resized, and restricted by names of classes.
@@ -90,13 +91,18 @@ def fitted(  # noqa: PLR0913, PLR0917 - a model, what it was trained on, and wha
         image_shape: (C, H, W) of its images.
         dataset: the data set for which it is wanted.
         field: the setting that named it.
+        named: whether its classes have names; others are the data set's, by their number.
         say: whether what is done is logged.
 
     Raises:
         UserError: it lacks a class of the data set, expects images of another form, or of fewer channels.
     """
     tell = log.info if say else log.debug
-    if list(classes) != list(dataset.classes):
+    if not named:
+        if len(classes) != dataset.num_classes:
+            raise _other_number(reference, len(classes), dataset, field)
+        tell("%s: its %d outputs are taken for the classes of %s in their order", reference, len(classes), dataset.name)
+    elif list(classes) != list(dataset.classes):
         if not set(dataset.classes) <= set(classes):
             raise _other_classes(reference, classes, dataset, field)
         model = Columns(model, [list(classes).index(name) for name in dataset.classes])
@@ -129,6 +135,14 @@ def _other_classes(reference: str, classes: Sequence[str], dataset: Dataset, fie
     return UserError(
         f"{reference}: its classes ({_few(classes)}) are not those of {dataset.name} ({_few(dataset.classes)}); "
         "name one of this data set",
+        field=field,
+    )
+
+
+def _other_number(reference: str, number: int, dataset: Dataset, field: str | None) -> UserError:
+    return UserError(
+        f"{reference}: it gives {number} numbers per image, and {dataset.name} has {dataset.num_classes} classes "
+        f"({_few(dataset.classes)}); name its own (--teacher-classes FILE, classes=[...] in Python)",
         field=field,
     )
 

@@ -160,5 +160,22 @@ def _quiet_torch() -> Iterator[None]:
         logger.setLevel(before)
 
 
+def check_combinable(name: str, model: nn.Module, dataset: Dataset, field: str) -> None:
+    """Refuse a model of others that could not be exported as a part of a combined one.
+
+    Raises:
+        UserError: it can't be exported.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet_torch():
+        try:
+            write_program(model, dataset.image_shape, Path(folder) / "model.pt2", {})
+        except Exception as error:  # the code of others raises anything
+            raise UserError(
+                f"{name}: it can't be exported ({reason(error.__cause__ or error)}), so it can't be combined with specialists; "
+                "kd student takes it",
+                field=field,
+            ) from error
+
+
 def _read(path: Path, dataset: Dataset, num_classes: int) -> nn.Module:
     return read_model(path, dataset.image_shape, num_classes, logarithm=False)

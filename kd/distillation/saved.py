@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd.data.arrays import channels_first
 from kd.data.decode import decode_image
@@ -20,7 +20,7 @@ from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
 from kd.machine.paths import user_path
-from kd.nets.exported import Exported, read_model, read_text, write_program
+from kd.nets.exported import read_model, read_text, write_program
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
@@ -44,17 +44,20 @@ class SavedModel:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is known of a model
         self,
-        module: Exported,
+        module: nn.Module,
         classes: Sequence[str],
         image_shape: Sequence[int],
         data_digest: str,
         bit_depth: int = BIT_DEPTH,
         held_out_digest: str = "",
+        *,
+        named: bool = True,
     ) -> None:
         """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digests.
 
-        ``held_out_digest`` is that of val and test; it is empty where that is not known. The bit depth is that of the data
-        set's image files of 16 bits: those to predict are scaled alike.
+        ``held_out_digest`` is that of val and test. Digests are empty where they are not known. The bit depth is that of the
+        data set's image files of 16 bits: those to predict are scaled alike. ``named`` says whether its classes have names,
+        and are not numbers in their place.
         """
         channels, height, width = image_shape
         self.module = module
@@ -63,6 +66,7 @@ class SavedModel:
         self.data_digest = data_digest
         self.bit_depth = bit_depth
         self.held_out_digest = held_out_digest
+        self.named = named
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -136,7 +140,7 @@ def saved_texts(system: Trained | Combination) -> dict[str, str]:
     return {FACTS_FILE: json.dumps(facts)}
 
 
-def load(path: str | Path) -> SavedModel:
+def load_saved(path: Path) -> SavedModel:
     """Load a model that :func:`save` or a tracked run wrote, on the CPU.
 
     The file is read as data: its program may have only operators that compute on tensors, and nothing in it is unpickled,
@@ -148,13 +152,21 @@ def load(path: str | Path) -> SavedModel:
     Raises:
         UserError: there is no such file, or kd did not write it.
     """
-    path = user_path(path, "path")
     facts = _facts(read_text(path, FACTS_FILE))
     if facts.get("format") != FORMAT or wrong_fact(facts, _FACTS):
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     classes, shape = facts["classes"], facts["image_shape"]
     module = read_model(path, shape, len(classes), logarithm=facts["outputs"] == "probabilities")
     return SavedModel(module, classes, shape, facts["data_digest"], facts["bit_depth"], facts["held_out_digest"])
+
+
+def is_saved(path: Path) -> bool:
+    """Return whether a program has facts of kd's beside it.
+
+    Raises:
+        UserError: there is no such file, it is no archive, or it is damaged.
+    """
+    return bool(read_text(path, FACTS_FILE))
 
 
 def _facts(text: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of trained parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Return the number of trained parameters; a module that keeps some elsewhere has their number as ``other_parameters``."""
+    elsewhere = sum(getattr(part, "other_parameters", 0) for part in model.modules())
+    return sum(parameter.numel() for parameter in model.parameters()) + elsewhere
 
 
 class _WithoutFirstWeights(TorchFunctionMode):

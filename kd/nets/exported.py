@@ -15,6 +15,7 @@ from torch.export import Dim
 from kd.errors import UserError, reason
 from kd.machine.files import write_whole
 from kd.nets.archive import open_archive
+from kd.nets.foreign import ForeignNet
 from kd.nets.log_probabilities import log_probabilities
 from kd.nets.program import Program
 
@@ -132,15 +133,29 @@ def read_model(path: Path, image_shape: Sequence[int], outputs: int, *, logarith
         return model
 
 
+def read_foreign_program(path: Path) -> ForeignNet:
+    """Read a program that others exported, as data: as :func:`read_model`, whatever images it takes.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or the program has a part that kd does not run.
+    """
+    with (
+        _reading(path, "save it again, with kd.save or torch.export of torch 2.9 or newer"),
+        open_archive(path) as archive,
+    ):
+        program = archive.program()
+    return ForeignNet(Exported(program, logarithm=False), program.image_dtype, program.image_sizes)
+
+
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path, advice: str = "save it again with kd.save") -> Iterator[None]:
     try:
         _check_there(path)
         yield
     except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:  # damaged bytes make zipfile, json and torch raise nearly anything
-        raise UserError(f"{path}: can't be read as a model ({reason(error)}); save it again with kd.save") from error
+        raise UserError(f"{path}: can't be read as a model ({reason(error)}); {advice}") from error
 
 
 def _check_there(path: Path) -> None:

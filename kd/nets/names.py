@@ -15,6 +15,9 @@ LARGE: Mapping[str, int] = {"depth": 3, "width": 32}
 SMALL: Mapping[str, int] = {"depth": 1, "width": 16}
 """Usual size of a student or a specialist."""
 
+STATE_DICTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+"""Endings of the names of files of weights alone."""
+
 NET_ARGS = "net_args"
 """The setting that holds the arguments of a net that is not kd's own."""
 

@@ -120,6 +120,11 @@ class Program(nn.Module):
         self._images = [name for name in images if name is not None]
         if len(self._images) != 1 or len(self._graph.outputs) != 1:
             raise ValueError("it does not map one batch of images to one tensor")
+        about = module["graph"]["tensor_values"][self._images[0]]
+        self.image_dtype = DTYPES[about["dtype"]]
+        """Type of the images that it takes."""
+        self.image_sizes = tuple(_fixed_size(size) for size in about["sizes"])
+        """Sizes of the batch that it takes; None: any, as a file says by an expression, which is not read."""
         self.requires_grad_(requires_grad=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -259,6 +264,11 @@ def _size(stored: Mapping[str, Any]) -> _Name | int:
         return _Name(str(value))
     number: int = _plain(int, bool)(value)
     return number
+
+
+def _fixed_size(stored: Mapping[str, Any]) -> int | None:
+    size = stored.get("as_int")
+    return size if type(size) is int else None
 
 
 def _strided(number: int) -> torch.layout:

@@ -1,6 +1,8 @@
 """Weights from files of others: a state dict, read as data, put into a net where names and shapes agree."""
 
 import io
+import struct
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +90,8 @@ def _safetensors(path: Path, content: bytes) -> object:
 
 
 def _torch(path: Path, content: bytes) -> object:
+    if _is_compressed(content):
+        raise UserError(f"{path}: it is compressed, as torch writes none; save the net's state_dict()", field="weights")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # bytes of others raise anything
@@ -95,6 +99,15 @@ def _torch(path: Path, content: bytes) -> object:
             f"{path}: holds other things than tensors, or is damaged; save the net's state_dict()",
             field="weights",
         ) from error
+
+
+def _is_compressed(content: bytes) -> bool:
+    """Return whether a file is an archive with compressed parts, which may be of any size."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OSError, struct.error):
+        return False
 
 
 def put_weights(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> LoadedWeights:

@@ -124,13 +124,13 @@ def _are_texts_by_name(value: object) -> bool:
 
 
 def _is_shared(value: object) -> bool:
-    """Return whether a value is the run of a teacher, the digest of its weights, and groups by number."""
+    """Return whether a value is the run of a teacher (empty: it is a file), the digest of its weights, and groups by number."""
     if not isinstance(value, dict) or set(value) != {"teacher", "teacher_digest", "groups"}:
         return False
     teacher, digest, groups = value["teacher"], value["teacher_digest"], value["groups"]
     return (
         _is_text(teacher)
-        and _RUN_IDS.fullmatch(teacher) is not None
+        and (not teacher or _RUN_IDS.fullmatch(teacher) is not None)
         and _is_text(digest)
         and _DIGEST.fullmatch(digest) is not None
         and isinstance(groups, dict)

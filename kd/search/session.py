@@ -10,14 +10,13 @@ import optuna
 from kd.config import TuneConfig
 from kd.distillation.plan import check_alpha
 from kd.errors import UserError
-from kd.from_config import check_group_settings, check_nets, check_top_n, data_digest, prepare
+from kd.from_config import check_group_settings, check_nets, check_teacher, check_top_n, data_digest, prepare
 from kd.search.best import check_place
 from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import check_database, opened
 from kd.search.study import identity, open_study, study_name
-from kd.tracking.teachers import check_teacher, is_model_file
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
@@ -78,7 +77,5 @@ def _check(config: TuneConfig, space: Sequence[Axis], workspace: Workspace) -> N
             check_alpha(config.alpha, workspace.dataset)
     else:
         check_group_settings(config, workspace)
-    if any(is_model_file(name.strip()) for name in config.teacher.split(",")):
-        raise UserError(f"{config.teacher}: a search shares a teacher of the store; name its run", field="teacher")
-    check_teacher(config.teacher, workspace)
+    check_teacher(config, workspace)
     check_nets(config, workspace)

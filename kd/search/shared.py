@@ -11,7 +11,7 @@ from kd.distillation.defaults import is_named_teacher
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.from_config import find_teacher, groups_of, teacher_targets
+from kd.from_config import find_teacher, groups_of, named_teacher, teacher_targets
 from kd.search.attributes import SHARED, study_attribute
 from kd.search.candidate import Guide
 from kd.search.session import Session
@@ -66,11 +66,25 @@ def load_guide(config: TuneConfig, workspace: Workspace, shared: Shared) -> Guid
     Raises:
         UserError: the teacher can't be used, or is not the one that the leader found, or a class of a group is unknown.
     """
-    teacher = load_teacher(shared.teacher, workspace, warn=False)  # the leader has warned
+    teacher = _teacher_of_study(config, workspace, shared)
     if weights_digest(teacher.model) != shared.teacher_digest:
-        raise UserError(f"{shared.teacher}: not the teacher of study {config.study_name}, whose weights were others")
+        named = shared.teacher or config.teacher
+        raise UserError(f"{named}: not the teacher of study {config.study_name}, whose weights were others")
     groups = _numbered(shared.groups, workspace.dataset.num_classes)
     return Guide(workspace, teacher, teacher_targets(config, workspace, teacher), groups)
+
+
+def _teacher_of_study(config: TuneConfig, workspace: Workspace, shared: Shared) -> Teacher:
+    """Return the teacher that the user named, or that of the study's run; no file is opened that a study names.
+
+    Raises:
+        UserError: the teacher can't be used, or it is a file and was not named.
+    """
+    if is_named_teacher(config.teacher):
+        return named_teacher(config, workspace, warn=False)  # the leader has warned
+    if not shared.teacher:
+        raise UserError(f"the teacher of study {config.study_name} is a file; name it", field="teacher")
+    return load_teacher(shared.teacher, workspace, warn=False)
 
 
 def check_named_teacher(session: Session) -> None:
@@ -81,7 +95,7 @@ def check_named_teacher(session: Session) -> None:
     """
     kept, named = read_shared(session.study), session.config.teacher
     if kept is not None and is_named_teacher(named) and named != kept.teacher:
-        teacher = load_teacher(named, session.workspace, warn=False)  # it is loaded again, or a leader has warned
+        teacher = named_teacher(session.config, session.workspace, warn=False)  # it is loaded again, or a leader has warned
         _check_same_teacher(session.study, weights_digest(teacher.model))
 
 
@@ -99,7 +113,8 @@ def _check_same_teacher(study: optuna.Study, digest: str) -> None:
     kept = read_shared(study)
     if kept is not None and kept.teacher_digest != digest:
         raise UserError(
-            f"{study.study_name}: its trials had another teacher, run {kept.teacher}; give another name", field="study_name"
+            f"{study.study_name}: its trials had another teacher, {kept.teacher or 'a file'}; give another name",
+            field="study_name",
         )
 
 

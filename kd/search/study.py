@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from kd.config import TEACHER_PREFIX, SpecialistConfig, StudentConfig, TuneConfig
+from kd.config import OF_GIVEN_TEACHER, TEACHER_PREFIX, SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError, reason
 from kd.machine.secrets import masked
 from kd.machine.signals import sleep
@@ -27,6 +27,7 @@ IDENTITY_SECONDS = 20.0
 _WITHOUT_EFFECT = {"control", "teacher"}
 # Fields that studies of before lack. One that has its default is left out, so that those studies resume.
 _ADDED = {
+    *OF_GIVEN_TEACHER,
     *("net", "label_smoothing", "optimizer", "start_px", "shift_px", "train_fraction", "label_fraction"),
     *(name for short in ("net_args", "weights", "small_stem", "px") for name in (short, f"{TEACHER_PREFIX}{short}")),
 }

@@ -13,7 +13,8 @@ from kd.machine.text import listed
 from kd.tracking.finished import MAX_FOUND
 from kd.tracking.store import FACTS_DIGEST, MODEL_DIGEST, NOT_EXPORTED, quiet
 
-_REGISTRY = "models:/"
+REGISTRY = "models:/"
+RUNS = "runs:/"
 _EARLY_NAME = "model"
 """Name of every model before models were named by what they are."""
 _RUN_ID = re.compile("[0-9a-f]{32}")
@@ -43,11 +44,11 @@ def fetch_model(reference: str, folder: Path) -> FetchedModel:
     """
     quiet()
     try:
-        run_id = _registered_run(reference) if reference.startswith(_REGISTRY) else _model_run(reference)
+        run_id = _registered_run(reference) if reference.startswith(REGISTRY) else _model_run(reference)
         _check_exported(reference, run_id)
-        uri = reference if reference.startswith(_REGISTRY) else _logged_model(run_id)
+        uri = reference if reference.startswith(REGISTRY) else _logged_model(run_id)
         path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder))
-        tags = mlflow.get_run(run_id).data.tags
+        tags = mlflow.get_run(run_id).data.tags if run_id else {}
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(
             f"{reference}: no such run or model ({reason(error)}); `mlflow ui` shows the ids of the finished runs"
@@ -67,6 +68,23 @@ def _check_exported(reference: str, run_id: str) -> None:
         )
 
 
+def fetch_file(reference: str, folder: Path) -> tuple[Path, str]:
+    """Fetch a file of a run (``runs:/RUN_ID/PATH``), or the files of a folder there, and return their place and the run.
+
+    Raises:
+        UserError: there is no such run or file.
+    """
+    quiet()
+    run_id = reference.removeprefix(RUNS).partition("/")[0]
+    try:
+        if not _RUN_ID.fullmatch(run_id):
+            raise FileNotFoundError(0, f"{run_id} is no id of a run")
+        path = mlflow.artifacts.download_artifacts(reference, dst_path=str(folder))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(f"{reference}: no such file of a run ({reason(error)}); give runs:/RUN_ID/PATH") from None
+    return Path(path), run_id
+
+
 def _model_run(reference: str) -> str:
     """Return the run that logged the model of a run: itself, or the one that its tag names.
 
@@ -84,7 +102,7 @@ def _logged_model(run_id: str) -> str:
     """Return the address of the model that a run logged, by its id, whatever its name; of an early run by the name of then."""
     outputs = mlflow.get_run(run_id).outputs
     models = outputs.model_outputs if outputs else []
-    return f"{_REGISTRY}{models[-1].model_id}" if models else f"runs:/{run_id}/{_EARLY_NAME}"
+    return f"{REGISTRY}{models[-1].model_id}" if models else f"runs:/{run_id}/{_EARLY_NAME}"
 
 
 def _only_run(reference: str) -> str:
@@ -109,7 +127,7 @@ def _only_run(reference: str) -> str:
 
 def _registered_run(reference: str) -> str:
     """Return the run that logged a model of the registry; empty where there is none, and then it is not kd's."""
-    client, name = mlflow.MlflowClient(), reference.removeprefix(_REGISTRY)
+    client, name = mlflow.MlflowClient(), reference.removeprefix(REGISTRY)
     if "@" in name:
         version = client.get_model_version_by_alias(*name.rsplit("@", 1))
     elif "/" in name:

@@ -1,26 +1,35 @@
 """Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from kd.data.dataset import Dataset
-from kd.distillation.defaults import is_named_teacher
+from kd.distillation.as_teacher import fitted_model
 from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
+from kd.distillation.loading import load_any
+from kd.distillation.pretrained import SUFFIXES, About
 from kd.distillation.results import TrackedRun
-from kd.distillation.saved import load
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.machine.activity import doing
+from kd.machine.paths import user_path
 from kd.specialists.kind import TaskKind
 from kd.tracking import finished, store
-from kd.tracking.models import LoadedModel, load_model
+from kd.tracking.fetch import REGISTRY, RUNS, fetch_file, fetch_model
+from kd.tracking.models import LoadedModel, is_kds, read_fetched, told_of
+from kd.tracking.others import file_of_model
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
+
+NOTHING = About()
+"""Nothing is known of a model but what it says itself."""
 
 
 def reusable(job: Job, workspace: Workspace) -> Teacher | None:
@@ -66,34 +75,31 @@ def train_teacher(job: Job, tracker: MlflowTracker) -> Teacher:
     return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained)
 
 
-def check_teacher(reference: str, workspace: Workspace) -> None:
-    """Refuse a teacher named by the user before any run is opened.
-
-    Raises:
-        UserError: there is no such run, model or file, or it lacks a class of the data set, or is of other images.
-    """
-    if is_named_teacher(reference):
-        _load_all(reference, workspace, "teacher", warn=False)  # it is loaded again, and may be warned of then
-
-
-def load_teacher(
-    references: str, workspace: Workspace, *, field: str = "teacher", origin: str = "named", warn: bool = True
+def load_teacher(  # noqa: PLR0913 - a teacher, and what is known of it
+    references: str,
+    workspace: Workspace,
+    *,
+    field: str = "teacher",
+    origin: str = "named",
+    warn: bool = True,
+    about: About = NOTHING,
 ) -> Teacher:
     """Load a finished model of all classes; several, with commas between, are an ensemble.
 
     An ensemble answers with the mean of its members' probabilities (paper, section 4).
 
     Args:
-        references: RUN_ID, models:/NAME@ALIAS or the path of a file that kd wrote (.pt2), or several.
+        references: RUN_ID, models:/NAME@ALIAS, runs:/RUN_ID/PATH or the path of a file, or several.
         workspace: data, device and folders of the command.
         field: the setting that named them.
         origin: how it was obtained: named or reused.
         warn: whether to warn of one that was trained on another split; what loads it again need not.
+        about: what is known of a model of others.
 
     Raises:
         UserError: there is no such run, model or file, or it lacks a class of the data set, or is of other images.
     """
-    loaded = _load_all(references, workspace, field, warn=warn)
+    loaded = _load_all(references, workspace, field, about, warn=warn)
     modules = [model.module for model in loaded]
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
     runs = [model.run_id for model in loaded if model.run_id]
@@ -102,27 +108,43 @@ def load_teacher(
 
 
 @doing("loading a teacher")
-def _load_all(references: str, workspace: Workspace, field: str, *, warn: bool) -> list[LoadedModel]:
+def _load_all(references: str, workspace: Workspace, field: str, about: About, *, warn: bool) -> list[LoadedModel]:
     names = [name.strip() for name in references.split(",") if name.strip()]
     if not names:
         raise UserError(f"{references!r} names no model; give RUN_ID, models:/NAME@ALIAS or FILE.pt2", field=field)
-    return [_fitted(_load(name, field), name, workspace.dataset, field, warn=warn) for name in names]
+    with told_of(field):
+        return [_load(name, workspace.dataset, field, about, warn=warn) for name in names]
 
 
-def _load(name: str, field: str) -> LoadedModel:
-    if not is_model_file(name):
-        return load_model(name, field)
-    try:
-        saved = load(name)
-    except UserError as error:
-        raise UserError(str(error), field=field) from error.__cause__
-    known = {name: getattr(saved, name) for name in ("classes", "image_shape", "data_digest", "held_out_digest")}
-    return LoadedModel(saved.module, "", {"kind": TaskKind.ALL, **known})
+def _load(name: str, dataset: Dataset, field: str, about: About, *, warn: bool) -> LoadedModel:
+    """Load a model and fit it to a data set."""
+    with tempfile.TemporaryDirectory() as folder:
+        if is_model_file(name):
+            return _from_file(user_path(name, field), name, "", dataset, about, warn=warn)
+        if name.startswith(RUNS):
+            path, run_id = fetch_file(name, Path(folder))
+            return _from_file(file_of_model(path, name), name, run_id, dataset, about, warn=warn)
+        fetched = fetch_model(name, Path(folder))
+        if name.startswith(REGISTRY) and not is_kds(fetched):
+            return _from_file(file_of_model(fetched.folder, name), name, fetched.run_id, dataset, about, warn=warn)
+        loaded = read_fetched(fetched, name)
+    if about.net or about.classes or about.mean or about.std or about.px not in {0, loaded.metadata["image_shape"][1]}:
+        raise UserError(
+            f"{name}: kd trained it, with its net, its classes, their normalisation and a height of "
+            f"{loaded.metadata['image_shape'][1]} px; leave out what is said of them"
+        )
+    return _fitted(loaded, name, dataset, field, warn=warn)
 
 
 def is_model_file(name: str) -> bool:
     """Return whether a teacher is named by the path of a file."""
-    return name.endswith(".pt2")
+    return name.lower().endswith(SUFFIXES) and not name.startswith((RUNS, REGISTRY))
+
+
+def _from_file(path: Path, name: str, run_id: str, dataset: Dataset, about: About, *, warn: bool) -> LoadedModel:  # noqa: PLR0913 - a file, and what it is wanted for
+    saved = load_any(path, about, dataset.image_shape, dataset.num_classes)
+    module = fitted_model(saved, name, dataset, None, say=warn)
+    return LoadedModel(module, run_id, {})
 
 
 def _fitted(loaded: LoadedModel, reference: str, dataset: Dataset, field: str, *, warn: bool) -> LoadedModel:

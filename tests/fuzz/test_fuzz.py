@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from kd.cli import COMMANDS, config_class
 from kd.config import TuneConfig, load_settings
 from kd.data.load import load_dataset
-from kd.distillation.saved import load as load_saved
+from kd.distillation.loading import load as load_saved
 from kd.distillation.target_cache import TargetsKey, _load, list_targets
 from kd.errors import UserError
 from kd.flags import error_line

@@ -63,7 +63,7 @@ OTHERS: Mapping[str, Sequence[Any]] = {
 }
 NO_RUNS: Sequence[str] = ("../../etc", f"{RUN_ID},{RUN_ID}", "", f"{RUN_ID}\n")
 OTHERS_OF_SHARED: Mapping[str, Sequence[Any]] = {
-    "teacher": ("file:///tmp/evil", "models:/evil@champion", "s3://evil/model", CODE, "", None, [RUN_ID]),
+    "teacher": ("file:///tmp/evil", "models:/evil@champion", "s3://evil/model", CODE, "evil.onnx", None, [RUN_ID]),
     "teacher_digest": ("", 5, DIGEST.upper(), DIGEST[1:]),
     "groups": (
         *(CODE, [], {CODE: [1, 2]}, {"0": CODE}, {"0": [2, 1]}, {"0": []}, {"0": [True, 2]}, {"0": [-1, 2]}),

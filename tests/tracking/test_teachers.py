@@ -20,9 +20,9 @@ from kd.data.views import Augmentation
 from kd.distillation.results import Trained
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
-from kd.from_config import find_teacher, prepare, teacher_job, teacher_tracker
+from kd.from_config import check_teacher, find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
-from kd.tracking.teachers import check_teacher, load_teacher
+from kd.tracking.teachers import load_teacher
 from kd.tracking.workspace import Workspace
 
 
@@ -61,7 +61,7 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
 
     # Of another split it is warned of once, though a command loads it twice: to check it, and to use it.
     other = prepare("student", config.model_copy(update={"data_seed": 1}))
-    check_teacher(again.run_id, other)
+    check_teacher(config.model_copy(update={"teacher": again.run_id}), other)
     load_teacher(again.run_id, other)
     warned = [record.getMessage() for record in caplog.records if "another split" in record.getMessage()]
     assert warned == [f"{again.run_id} was trained on another split: it may have seen images of val or test"]

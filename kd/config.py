@@ -142,7 +142,10 @@ class ImagesConfig(Config):
         "data", description="folder of the data set's files; for --data folder it holds one folder of images per class"
     )
     image_px: int = Field(
-        IMAGE_PX, ge=8, le=512, description="side of the square to which images of --data folder are resized, in pixels"
+        IMAGE_PX,
+        ge=8,
+        le=512,
+        description="side of the square at which nets without a height of their own see images of --data folder, in pixels",
     )
     val_fraction: float = Field(VAL_FRACTION, gt=0, lt=0.9, description="share of the training images set aside for validation")
     train_fraction: Share = Field(1.0, description="share of the training images that are kept, of each class")
@@ -177,6 +180,11 @@ class DataConfig(OutputConfig, ImagesConfig):
     def shifts(self) -> dict[str, int]:
         """Return the fields that say by how many pixels images are shifted at most."""
         return self._ending_in("shift_px")
+
+    def decoded_px(self) -> int:
+        """Return the height at which images of a folder are decoded: the largest at which a net sees them."""
+        heights = (int(getattr(self, name, 0)) for name in ("px", f"{TEACHER_PREFIX}px"))
+        return max(self.image_px, *heights)
 
     def _ending_in(self, end: str) -> dict[str, int]:
         return {name: getattr(self, name) for name in type(self).model_fields if name.endswith(end)}
@@ -270,7 +278,12 @@ class NetAndRecipe(Config):
     )
     depth: Depth = SMALL["depth"]
     width: Width = SMALL["width"]
-    px: int = Field(0, ge=0, le=512, description="height at which the net sees images, in pixels; 0: as they are")
+    px: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="height at which the net sees images, in pixels; 0: as they are, and those of --data folder at --image-px",
+    )
     epochs: Count = Field(Recipe.epochs, description="passes over the training images")
     batch_size: BatchSize = Field(Recipe.batch_size, description="images per step")
     lr: Rate = Field(Recipe.lr, description="peak learning rate")

@@ -1,7 +1,7 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,7 @@ log = logging.getLogger("kd")
 
 MAX_SEED = 2**31 - 1
 LOGIT_BYTES = 2
+FOLDER = "folder"
 FILES_BYTES = 20 * 2**20
 """A model, its checkpoint and its figures, of a small net."""
 
@@ -81,7 +82,7 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     dataset = load_dataset(
         config.data,
         config.data_root,
-        image_px=config.image_px,
+        image_px=config.decoded_px(),
         val_fraction=config.val_fraction,
         train_fraction=config.train_fraction,
         label_fraction=config.label_fraction,
@@ -94,7 +95,7 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         if size > images:
             raise UserError(f"{size}: the training split has only {images} images", field=name)
     _check_unlabelled(config, dataset)
-    smallest_px = min(dataset.image_shape[1:])
+    smallest_px = config.image_px if config.data == FOLDER else min(dataset.image_shape[1:])
     for name, shift in config.shifts().items():
         if shift >= smallest_px:
             raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
@@ -169,8 +170,9 @@ def _least_bytes(config: DataConfig, dataset: Dataset, output_dir: Path) -> int:
     return max(0, targets - cached) + FILES_BYTES
 
 
-def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
-    """Return the recipe of a configuration's own net."""
+def recipe(config: TeacherConfig | StudentConfig, dataset: Dataset) -> Recipe:
+    """Return the recipe of a configuration's own net; its heights and shifts are those of images of ``--image-px``."""
+    scale = dataset.image_shape[1] / config.image_px if config.data == FOLDER else 1.0
     return Recipe(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -180,22 +182,35 @@ def recipe(config: TeacherConfig | StudentConfig) -> Recipe:
         views=config.views if isinstance(config, StudentConfig) else 0,
         optimizer=config.optimizer,
         label_smoothing=config.label_smoothing,
-        start_px=config.start_px,
-        shift_px=config.shift_px,
+        start_px=round(scale * config.start_px),
+        shift_px=round(scale * config.shift_px),
         use=config.use,
         compile=config.compile,
     )
 
 
-def net(config: TeacherConfig | StudentConfig) -> NetSpec:
-    """Return a configuration's own net.
+def net(config: TeacherConfig | StudentConfig, dataset: Dataset) -> NetSpec:
+    """Return a configuration's own net, which sees the images of a data set at its own height.
 
     Raises:
         UserError: there is no such net, or no such weights.
     """
+    return _net(config, {WEIGHTS: config.weights, PX: _own_px(config, dataset)})
+
+
+def _net(config: TeacherConfig | StudentConfig, changes: Mapping[str, object]) -> NetSpec:
+    """Return a configuration's own net with some changes, which every net can be asked for."""
     config.check_net()
     own = arguments(config.net_args) if is_named_elsewhere(config.net) else {name: getattr(config, name) for name in SIZES}
-    return net_spec(config.net, {**own, SMALL_STEM: config.small_stem, WEIGHTS: config.weights, PX: config.px})
+    return net_spec(config.net, {**own, SMALL_STEM: config.small_stem, **changes})
+
+
+def _own_px(config: TeacherConfig | StudentConfig, dataset: Dataset) -> int:
+    """Return the height at which a net sees images; 0: as they are, which may have been decoded larger for another net."""
+    if config.data != FOLDER:
+        return config.px
+    seen = config.px or config.image_px
+    return 0 if seen == dataset.image_shape[1] else seen
 
 
 def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> None:
@@ -227,7 +242,7 @@ def _warn_of_unused(config: StudentConfig) -> None:
 
 
 def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
-    spec = net(config)
+    spec = net(config, workspace.dataset)
     if spec.is_own:
         check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=config.export)
 
@@ -250,7 +265,9 @@ def _of_teacher() -> Iterator[None]:
 
 def teacher_job(config: TeacherConfig, workspace: Workspace) -> Job:
     """Return the training of a generalist."""
-    return hard_targets_job(net(config), workspace.dataset, recipe(config), workspace.device)
+    return hard_targets_job(
+        net(config, workspace.dataset), workspace.dataset, recipe(config, workspace.dataset), workspace.device
+    )
 
 
 def teacher_tracker(config: TeacherConfig, workspace: Workspace, above: Run | None = None) -> MlflowTracker:
@@ -322,7 +339,7 @@ def named_teacher(config: StudentConfig, workspace: Workspace, *, warn: bool = T
     Raises:
         UserError: as :func:`find_teacher`.
     """
-    return teachers.load_teacher(config.teacher, workspace, warn=warn, about=_about_teacher(config))
+    return teachers.load_teacher(config.teacher, workspace, warn=warn, about=about_teacher(config))
 
 
 def check_teacher(config: StudentConfig, workspace: Workspace) -> None:
@@ -343,13 +360,14 @@ def _check_combinable(name: str, teacher: Teacher, field: str) -> None:
         check_combinable(name, teacher.model, teacher.dataset, field)
 
 
-def _about_teacher(config: StudentConfig) -> About:
+def about_teacher(config: StudentConfig) -> About:
     """Return what is said of a teacher that is named."""
     own, mean, std = config.teacher_config(), numbers(config.teacher_mean), numbers(config.teacher_std)
     with _of_teacher():
-        spec = net(own.model_copy(update={PX: 0, WEIGHTS: ""})) if config.names_state_dict() else None
+        spec = _net(own, {}) if config.names_state_dict() else None
     names = read_classes(config.teacher_classes, "teacher_classes") if config.teacher_classes else None
-    return About(spec, names, mean, std, own.px)
+    usual = config.image_px if config.data == FOLDER else 0
+    return About(spec, names, mean, std, own.px, usual)
 
 
 def train_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
@@ -389,7 +407,9 @@ def _why_trained(config: StudentConfig) -> str:
 def fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
     """Return the fingerprint by which a command is known again after a stop: a search may go on with more trials."""
     settings = {name: value for name, value in config.params().items() if name != "trials"}
-    settings |= {"nets": repr([net(own).facts(*_logits_and_channels(workspace)) for own in _own_nets(config)])}
+    settings |= {
+        "nets": repr([net(own, workspace.dataset).facts(*_logits_and_channels(workspace)) for own in _own_nets(config)])
+    }
     return command_fingerprint(workspace.command, settings, data_digest(config, workspace.dataset), kd.__version__)
 
 
@@ -436,7 +456,8 @@ def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> Non
 
 def distillation(config: StudentConfig, workspace: Workspace) -> Distillation:
     """Return the choices of the distillation of students and specialists."""
-    return Distillation(net(config), recipe(config), workspace.device, config.temperature, config.alpha, config.control)
+    own, how = net(config, workspace.dataset), recipe(config, workspace.dataset)
+    return Distillation(own, how, workspace.device, config.temperature, config.alpha, config.control)
 
 
 def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teacher) -> TeacherTargets:

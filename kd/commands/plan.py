@@ -120,7 +120,7 @@ def _planned(
     """Return a training by its epochs and the multiply-adds of one."""
     dataset = workspace.dataset
     with torch.random.fork_rng(devices=[]):
-        created = net(config).create(outputs or dataset.num_classes, dataset.image_shape[0])
+        created = net(config, dataset).create(outputs or dataset.num_classes, dataset.image_shape[0])
         model = Classifier(created, dataset.mean, dataset.std)
     adds = count_multiply_adds(model, dataset.image_shape)
     return Planned(config.epochs, adds**EFFICIENCY * (len(dataset.train) if images is None else images))

@@ -56,7 +56,9 @@ class About:
     """Per channel, or one for all, of pixels in [0, 1]; empty: those that the net's library knows."""
     std: tuple[float, ...] = ()
     px: int = 0
-    """Height of its images; 0: as its file says, or as the images are."""
+    """Height of its images; 0: as its file says, or the usual one."""
+    usual_px: int = 0
+    """Height of its images where nothing else says it; 0: that of the images that it is given."""
 
 
 def read_pretrained(path: Path, about: About, image_shape: Sequence[int] | None = None, num_classes: int = 0) -> SavedModel:
@@ -208,6 +210,8 @@ def _shape(path: Path, foreign: ForeignNet, about: About, image_shape: Sequence[
         raise UserError(f"{path}: its images are {own} px high, not {about.px}; leave out the height, which it knows")
     if own or about.px:
         shape = channels, height or own or about.px, width or own or about.px
+    elif about.usual_px:
+        shape = channels, about.usual_px, about.usual_px
     elif image_shape is None:
         raise UserError(f"{path}: the size of its images is not known; give their height (px=224)")
     else:

@@ -35,7 +35,7 @@ def candidate_parameters(config: TuneConfig, group_sizes: Sequence[int], dataset
         more = {TaskKind.DUSTBIN: 1, TaskKind.OWN: 0}
         kind = specialist_kind(config)
         logits = [dataset.num_classes if kind == TaskKind.FULL else size + more[kind] for size in group_sizes]
-    create, channels = net(config).create, dataset.image_shape[0]
+    create, channels = net(config, dataset).create, dataset.image_shape[0]
     return sum(times * count_parameters_of(partial(create, classes, channels)) for classes, times in Counter(logits).items())
 
 

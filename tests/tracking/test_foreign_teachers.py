@@ -14,7 +14,7 @@ from kd.commands.parent import guided_by_teacher
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.from_config import check_teacher, named_teacher, prepare
+from kd.from_config import about_teacher, check_teacher, named_teacher, prepare
 from kd.search.shared import Shared, load_guide
 from kd.tracking.workspace import Workspace
 
@@ -100,9 +100,7 @@ def test_a_state_dict_teaches_with_the_net_that_is_named_and_is_recorded(workspa
         {"teacher": "w.pt", "teacher_net": "nets.py:net", "output_dir": str(tmp_path), "epochs": 1, "teacher_px": 16, **SAID}
     )
     with torch.random.fork_rng(devices=[]):
-        from kd.from_config import _about_teacher  # noqa: PLC0415 - the net, as the command makes it
-
-        spec = _about_teacher(config).net
+        spec = about_teacher(config).net
         assert spec is not None
         net = spec.create(10, 3).eval()
     torch.save(net.state_dict(), tmp_path / "w.pt")

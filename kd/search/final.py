@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kd.config import TuneConfig
+from kd.distillation.fingerprint import fingerprint
 from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
-from kd.from_config import run_details
+from kd.from_config import data_digest, net, run_details
 from kd.machine.names import metric_name
 from kd.machine.progress import Progress
 from kd.reports.note import table
@@ -20,8 +21,11 @@ from kd.search.size import candidate_parameters, fitting_config, is_too_large
 from kd.search.space import PAPER, Axis
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
+from kd.tracking.earlier import FINGERPRINT
 from kd.tracking.params import canonical
+from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
+from kd.tracking.run_settings import RunSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("kd")
 
 WINNER = "winner"
+VAL, TEST, PARAMETERS = "val/chosen_accuracy", "test/accuracy", "cost/parameters"
+"""Metrics of a run of the comparison, the first two also of each seed."""
 PARAMS = (*PAPER, "width", "depth", "epochs", "lr", "seeds")
 
 
@@ -80,7 +86,7 @@ def compare(session: Session, guide: Guide, parent: tracking.Run) -> str:
         log.info("the winner, trial %d, was compared on test before", trial.number)
         return str(kept["note"])
     compared = _small_enough(systems(fitting_config(config, session.space), best), guide)
-    results = {name: _result(name, system, guide) for name, system in compared.items()}
+    results = {name: _result(name, system, guide, parent) for name, system in compared.items()}
     means = {name: statistics.fmean(result.test) for name, result in results.items()}
     by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
     parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
@@ -130,10 +136,39 @@ def _label(name: str, system: System, space: Sequence[Axis]) -> str:
     return f"{name}: {details(values)}"
 
 
-def _result(name: str, system: System, guide: Guide) -> Result:
+def _result(name: str, system: System, guide: Guide, parent: tracking.Run) -> Result:
+    """Train and score a system in a run below the study's; where the study was resumed, one that is finished is reused."""
+    workspace, told = guide.workspace, _fingerprint(system, guide)
+    settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, in_resumed=parent.is_resumed)
+    with earlier_run(told, settings) as earlier:
+        if earlier is None or not earlier.is_finished:
+            return _trained(name, system, guide, told, again=None if earlier is None else earlier.id)
+        log.info("final %s: finished in run %s: reused", name, earlier.id)
+        return _logged(earlier.id, system.config)
+
+
+def _fingerprint(system: System, guide: Guide) -> str:
+    """Return 32 hex digits over all that decides how a system scores."""
+    dataset, switches = guide.workspace.dataset, system.config.switches()
+    settings = {name: value for name, value in command_settings(system.config, "").items() if name not in switches}
+    return fingerprint(
+        {
+            "role": f"final {system.role}",
+            "settings": settings,
+            "seeds": [system.config.seed, system.config.seeds],
+            "net": net(system.config).facts(dataset.num_classes, dataset.image_shape[0]),
+            "data": data_digest(system.config, dataset),
+            "teacher": guide.teacher.digest,
+            "groups": {str(number): list(group) for number, group in guide.groups.items()},
+        }
+    )
+
+
+def _trained(name: str, system: System, guide: Guide, told: str, *, again: str | None) -> Result:
     config, workspace = system.config, guide.workspace
-    tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, range(config.seed, config.seed + config.seeds)))}
-    with tracking.run(f"final {name}", run_details(config), output_dir=workspace.output_dir, tags=tags) as run:
+    seeds = _seeds(config)
+    tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, seeds)), FINGERPRINT: told}
+    with tracking.run(f"final {name}", run_details(config), output_dir=workspace.output_dir, tags=tags, again=again) as run:
         run.log_params({field: canonical(getattr(config, field)) for field in PARAMS if field in config.recorded()})
         run.log_settings(without_password(config).recorded())
         candidate = Candidate(config, guide, system.role)
@@ -151,13 +186,25 @@ def _result(name: str, system: System, guide: Guide) -> Result:
         run.log_epochs(history)
         run.log_metrics(
             {
-                "val/chosen_accuracy": statistics.fmean(result.val),
-                "test/accuracy": statistics.fmean(result.test),
-                "cost/parameters": result.parameters,
-                **{f"test/accuracy_seed_{config.seed + number}": value for number, value in enumerate(result.test)},
+                VAL: statistics.fmean(result.val),
+                TEST: statistics.fmean(result.test),
+                PARAMETERS: result.parameters,
+                **{f"{TEST}_seed_{seed}": value for seed, value in zip(seeds, result.test, strict=True)},
+                **{f"{VAL}_seed_{seed}": value for seed, value in zip(seeds, result.val, strict=True)},
             }
         )
     return result
+
+
+def _logged(run_id: str, config: TuneConfig) -> Result:
+    """Return a result as its run has it."""
+    metrics, seeds = tracking.run_metrics(run_id), _seeds(config)
+    val, test = ([metrics[f"{name}_seed_{seed}"] for seed in seeds] for name in (VAL, TEST))
+    return Result(tracking.run_link(run_id), val, test, int(metrics[PARAMETERS]))
+
+
+def _seeds(config: TuneConfig) -> range:
+    return range(config.seed, config.seed + config.seeds)
 
 
 def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:

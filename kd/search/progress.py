@@ -42,6 +42,8 @@ class StudyProgress:
         self._drawn_at = time.monotonic()
         self._began = time.monotonic()
         self._ended_here = 0
+        self._logged = -1
+        """The number of trials that had ended when they were counted in metrics last."""
         self._activity = Activity("running trials", has_bar=True, tell=self._tell, total=session.config.trials)
         self._stack = ExitStack()
 
@@ -115,7 +117,9 @@ class StudyProgress:
         best = best_trial(self._study)
         value = {} if best is None else {"search/best_val_accuracy": best.values[0]}
         finished = count_finished(without_surplus(all_trials(self._study)))
-        parent.log_epochs([{"epoch": float(finished), **states, **value}])
+        if finished != self._logged:
+            self._logged = finished
+            parent.log_epochs([{"epoch": float(finished), **states, **value}])
         if best is not None:
             parent.log_tags({"kd.best_trial": str(best.number), "kd.best_run": best.user_attrs.get(RUN, "")})
 

@@ -104,7 +104,7 @@ def _find_teacher(session: Session, kept: Shared | None, parent: tracking.Run) -
     config, workspace = session.config, session.workspace
     run_id = teacher_of(parent.id) if kept is None else kept.teacher  # it may have been stopped while it cached targets
     if is_named_teacher(config.teacher) or not run_id or not earlier.has_run(run_id):
-        return find_teacher(config, workspace)
+        return find_teacher(config, workspace, parent)
     log.info("teacher: run %s: this study had it before", run_id)
     return replace(load_teacher(run_id, workspace, origin="reused"), chosen="the study had it before")
 

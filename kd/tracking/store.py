@@ -622,6 +622,11 @@ def run_name(run_id: str) -> str:
     return str(mlflow.get_run(run_id).info.run_name)
 
 
+def run_metrics(run_id: str) -> dict[str, float]:
+    """Return the last value of each metric of a run."""
+    return dict(mlflow.get_run(run_id).data.metrics)
+
+
 def run_params(run_ids: Sequence[str]) -> dict[str, str]:
     """Return the params of runs; where several differ in one, all their values, with commas between."""
     values: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """One trial: a candidate trained, each epoch reported to the pruner, all of it in an MLflow run below the study's."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -28,7 +28,18 @@ class Surplus(Exception):  # noqa: N818 - nothing went wrong
 class TrialRunner:
     """The objective of the study, as ``Study.optimize`` calls it."""
 
-    def __init__(self, config: TuneConfig, guide: Guide, space: Sequence[Axis], parent_run: str, study: optuna.Study) -> None:
+    def __init__(  # noqa: PLR0913 - what a trial is made of, and where it is written
+        self,
+        config: TuneConfig,
+        guide: Guide,
+        space: Sequence[Axis],
+        parent_run: str,
+        study: optuna.Study,
+        *,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take what all trials share; ``begun`` is called once a trial is this process's own."""
+        self._begun = begun
         self._config = config
         self._guide = guide
         self._space = space
@@ -48,6 +59,7 @@ class TrialRunner:
             KeyboardInterrupt: the user stops the search, which is no failure of the trial.
         """
         self.lost = False
+        self._begun()
         try:
             return self._run(trial)
         except KeyboardInterrupt:

@@ -28,6 +28,7 @@ from kd.search.study import load_study
 from kd.search.time_limit import is_time_up
 from kd.search.trial import Surplus, TrialRunner
 from kd.search.workers.fork_server import let_through
+from kd.search.workers.turn import Turn
 from kd.search.workers.work_order import WorkOrder
 
 log = logging.getLogger("kd")
@@ -78,10 +79,15 @@ def _run_trials(order: WorkOrder) -> None:
     with opened(config.storage) as storage:
         study = load_study(storage, config.study_name, create_pruner(config))
         study.sampler = create_sampler(config, study, worker=order.number, leads=order.leads)
-        runner = TrialRunner(config, guide, order.space, order.parent_run, study)
+        turn = Turn(storage.engine.url)
+        runner = TrialRunner(config, guide, order.space, order.parent_run, study, begun=turn.end)
         while count_left(all_trials(study), config.trials) > 0 and not is_time_up(study):
             check_stop()
-            run_one(study, runner)
+            turn.wait()
+            try:
+                run_one(study, runner)
+            finally:
+                turn.end()
 
 
 def run_one(study: optuna.Study, runner: TrialRunner) -> None:

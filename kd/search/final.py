@@ -156,7 +156,7 @@ def _fingerprint(system: System, guide: Guide) -> str:
             "role": f"final {system.role}",
             "settings": settings,
             "seeds": [system.config.seed, system.config.seeds],
-            "net": net(system.config).facts(dataset.num_classes, dataset.image_shape[0]),
+            "net": net(system.config, dataset).facts(dataset.num_classes, dataset.image_shape[0]),
             "data": data_digest(system.config, dataset),
             "teacher": guide.teacher.digest,
             "groups": {str(number): list(group) for number, group in guide.groups.items()},

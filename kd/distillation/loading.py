@@ -65,7 +65,7 @@ def load_any(path: Path, about: About, image_shape: Sequence[int] | None = None,
         check_file(path)
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror}); name the file of a model") from None
-    if not _is_kds(path):
+    if not is_kds_file(path):
         return read_pretrained(path, about, image_shape, num_classes)
     saved = load_saved(path)
     if about.net or about.classes or about.mean or about.std or about.px not in {0, saved.image_shape[1]}:
@@ -76,7 +76,12 @@ def load_any(path: Path, about: About, image_shape: Sequence[int] | None = None,
     return saved
 
 
-def _is_kds(path: Path) -> bool:
+def is_kds_file(path: Path) -> bool:
+    """Return whether kd wrote a file of a model.
+
+    Raises:
+        UserError: it should be a program, and is none, or it is damaged.
+    """
     suffix = path.suffix.lower()
     if suffix in STATE_DICTS:
         with suppress(UserError):  # it is no archive of a program

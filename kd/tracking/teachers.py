@@ -10,14 +10,15 @@ from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import fitted_model
 from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
-from kd.distillation.loading import load_any
-from kd.distillation.pretrained import SUFFIXES, About
+from kd.distillation.loading import is_kds_file, load_any
+from kd.distillation.pretrained import PROGRAM, SUFFIXES, About
 from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.machine.activity import doing
 from kd.machine.paths import user_path
+from kd.nets.names import STATE_DICTS
 from kd.specialists.kind import TaskKind
 from kd.tracking import finished, store
 from kd.tracking.fetch import REGISTRY, RUNS, fetch_file, fetch_model
@@ -113,22 +114,23 @@ def _load_all(references: str, workspace: Workspace, field: str, about: About, *
     if not names:
         raise UserError(f"{references!r} names no model; give RUN_ID, models:/NAME@ALIAS or FILE.pt2", field=field)
     with told_of(field):
-        return [_load(name, workspace.dataset, field, about, warn=warn) for name in names]
+        return [_load(name, workspace.dataset, field, about, warn=warn, alone=len(names) == 1) for name in names]
 
 
-def _load(name: str, dataset: Dataset, field: str, about: About, *, warn: bool) -> LoadedModel:
-    """Load a model and fit it to a data set."""
+def _load(name: str, dataset: Dataset, field: str, about: About, *, warn: bool, alone: bool) -> LoadedModel:  # noqa: PLR0913 - a model, and what it is wanted for
+    """Load a model and fit it to a data set; what is said of one that is not alone is said of those that need it."""
     with tempfile.TemporaryDirectory() as folder:
         if is_model_file(name):
-            return _from_file(user_path(name, field), name, "", dataset, about, warn=warn)
+            return _from_file(user_path(name, field), name, "", dataset, about, warn=warn, alone=alone)
         if name.startswith(RUNS):
             path, run_id = fetch_file(name, Path(folder))
-            return _from_file(file_of_model(path, name), name, run_id, dataset, about, warn=warn)
+            return _from_file(file_of_model(path, name), name, run_id, dataset, about, warn=warn, alone=alone)
         fetched = fetch_model(name, Path(folder))
         if name.startswith(REGISTRY) and not is_kds(fetched):
-            return _from_file(file_of_model(fetched.folder, name), name, fetched.run_id, dataset, about, warn=warn)
+            return _from_file(file_of_model(fetched.folder, name), name, fetched.run_id, dataset, about, warn=warn, alone=alone)
         loaded = read_fetched(fetched, name)
-    if about.net or about.classes or about.mean or about.std or about.px not in {0, loaded.metadata["image_shape"][1]}:
+    said = about.net or about.classes or about.mean or about.std or about.px not in {0, loaded.metadata["image_shape"][1]}
+    if alone and said:
         raise UserError(
             f"{name}: kd trained it, with its net, its classes, their normalisation and a height of "
             f"{loaded.metadata['image_shape'][1]} px; leave out what is said of them"
@@ -141,7 +143,16 @@ def is_model_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith((RUNS, REGISTRY))
 
 
-def _from_file(path: Path, name: str, run_id: str, dataset: Dataset, about: About, *, warn: bool) -> LoadedModel:  # noqa: PLR0913 - a file, and what it is wanted for
+def _is_state_dict(path: Path) -> bool:
+    """Return whether a file holds weights alone, by its name."""
+    return path.suffix.lower() in STATE_DICTS
+
+
+def _from_file(  # noqa: PLR0913 - a file, and what it is wanted for
+    path: Path, name: str, run_id: str, dataset: Dataset, about: About, *, warn: bool, alone: bool
+) -> LoadedModel:
+    if not alone and not _is_state_dict(path):
+        about = NOTHING if path.suffix.lower() == PROGRAM and is_kds_file(path) else replace(about, net=None)
     saved = load_any(path, about, dataset.image_shape, dataset.num_classes)
     module = fitted_model(saved, name, dataset, None, say=warn)
     return LoadedModel(module, run_id, {})

@@ -10,6 +10,7 @@ import torch
 from foreign_models import expected, onnx_model, small, write_program
 from mlflow.entities.model_registry import ModelVersion
 
+import kd
 from kd.commands.parent import guided_by_teacher
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.distillation.teacher import Teacher
@@ -121,6 +122,18 @@ def test_a_state_dict_teaches_with_the_net_that_is_named_and_is_recorded(workspa
         **SAID,
     }
     assert run.tags["kd.teacher_digest"] == guided.teacher.digest
+
+
+def test_an_ensemble_may_have_models_of_kd_and_of_others(workspace: Workspace, tmp_path: Path) -> None:
+    onnx.save(onnx_model(small(10)), tmp_path / "a.onnx")
+    trained = kd.train("resnet", workspace.dataset, kd.Recipe(epochs=1), depth=1, width=1)
+    kd.save(trained, tmp_path / "own.pt2")
+    both = teacher("own.pt2, a.onnx", workspace)
+    theirs = expected(small(10), workspace.dataset.test.images).softmax(dim=1)
+    mean = (trained.test_logits.softmax(dim=1) + theirs) / 2
+    torch.testing.assert_close(both.test_logits.softmax(dim=1), mean, rtol=1e-3, atol=1e-4)
+    with pytest.raises(UserError, match=r"own\.pt2: kd wrote it, with its net"):
+        teacher("own.pt2", workspace)
 
 
 @pytest.mark.parametrize(

@@ -140,28 +140,38 @@ def test_the_net_without_unlabelled_is_the_same_distillation_of_the_labelled_ima
     assert {len(batch.index) for batch in seen.batches} == {30}
 
 
-@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize("stop", [1, 6, 12])
 @pytest.mark.parametrize("which", ["control", "without unlabelled", "student"])
 def test_a_training_resumed_from_a_checkpoint_ends_as_the_one_never_stopped(  # noqa: PLR0913, PLR0917 - pytest's fixtures
     which: str, stop: int, teacher: Teacher, targets: TeacherTargets, distilled: Trained, tmp_path: Path
 ) -> None:
+    """It is saved after a step within its first, second or last epoch, and after its third epoch."""
     hard, soft = jobs(teacher, targets)
     job = {"control": hard, "without unlabelled": replace(soft, task=hard.task), "student": soft}[which]
     whole = {"control": distilled.control, "without unlabelled": distilled.without_unlabelled, "student": distilled}[which]
     trainer, state = create_trainer(job)[0], FitState[Scores]()
-    for epoch in fit_job(job, trainer, state):
-        if epoch.number == stop:
+    steps = 0
+
+    def save() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == stop:
             checkpoints.save(tmp_path / "file.pt", {"trainer": trainer.state(), "fit": state.state()})
+
+    trainer.after_step = save
+    for _ in fit_job(job, trainer, state):
+        save()
     saved = checkpoints.load(tmp_path / "file.pt")
     assert saved is not None
     resumed, after = create_trainer(job)[0], FitState[Scores]()
     resumed.restore(saved["trainer"])
     after.restore(saved["fit"], Scores)
-    assert len(list(fit_job(job, resumed, after))) == RECIPE.epochs - stop
+    assert len(list(fit_job(job, resumed, after))) == RECIPE.epochs - stop // STEPS
     assert whole is not None
     expected = whole.model.state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in resumed.model.state_dict().items())
     assert [epoch.train.loss for epoch in after.history] == [epoch.train.loss for epoch in whole.history]
+    assert [epoch.train.accuracy for epoch in after.history] == [epoch.train.accuracy for epoch in whole.history]
 
 
 def test_what_images_without_labels_decide_has_their_digest(teacher: Teacher, targets: TeacherTargets) -> None:

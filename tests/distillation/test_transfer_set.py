@@ -201,6 +201,11 @@ def test_targets_of_other_unlabelled_images_are_another_file_and_those_of_labell
     assert files() == before
     obtain_targets(teacher, 1, CPU, folder=tmp_path)
     assert len(files() - before) == 1
+    unlabelled = teacher.dataset.unlabelled
+    assert unlabelled is not None
+    negatives = Split(255 - unlabelled.images, unlabelled.labels, unlabelled.index)
+    obtain_targets(replace(teacher, dataset=replace(teacher.dataset, unlabelled=negatives)), 1, CPU, folder=tmp_path)
+    assert len(files() - before) == 2
 
 
 def test_targets_that_were_computed_before_serve_students_and_must_have_all_their_images(

@@ -1,10 +1,12 @@
 """The errors that are told in one line, why any other error was raised, and the codes with which kd exits."""
 
+import errno
 import signal
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_TERMINATED = 128 + signal.SIGTERM
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(Exception):
@@ -39,3 +41,8 @@ def reason(error: BaseException) -> str:
     line = next(filter(None, lines), "")
     says_it = " " in line and not isinstance(error, KeyError)  # whose text is the key
     return line if says_it else f"{name}: {line}" if line else name
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an error says that a disk, or what a user may have of it, is full."""
+    return error.errno in _FULL

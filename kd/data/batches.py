@@ -37,12 +37,12 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
 ) -> Iterator[Batch]:
     """Yield one epoch of a split in an order that is a function of (seed, epoch) alone, augmented, on its device.
 
-    The epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that no tiny one is left at the end.
+    The epoch is cut into :func:`count_batches` batches of nearly equal size, so that no tiny one is left at the end.
 
     Args:
         split: the images.
         augmentation: makes the view of each image.
-        batch_size: images per batch at most.
+        batch_size: images per batch at most; where the last pair would leave one image alone, three are put together.
         seed: seed of the order.
         epoch: number of the epoch.
         view: number of the view that every image is shown in.
@@ -59,9 +59,18 @@ def batches(  # noqa: PLR0913  what an epoch is a function of
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     order = torch.randperm(len(rows), generator=generator)  # on the CPU: the same order for every device
     shuffled = rows.cpu()[order].to(split.labels.device)
-    for chosen in shuffled.tensor_split(-(-len(shuffled) // batch_size))[skip:]:
+    for chosen in shuffled.tensor_split(count_batches(len(shuffled), batch_size))[skip:]:
         part = split.select(chosen)
         yield Batch(augmentation(part.images, part.index, view), part.labels, part.index, view)
+
+
+def count_batches(images: int, batch_size: int) -> int:
+    """Return into how many batches an epoch of some images is cut.
+
+    No batch is of one image where ``batch_size`` is larger: a net may have no spread to divide a single image by.
+    """
+    least = images // 2 if batch_size > 1 else images
+    return max(1, min(-(-images // batch_size), least))
 
 
 def cycled_rows(split_size: int, epoch_size: int, *, seed: int, epoch: int) -> Tensor:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from kd.data.dataset import Split
 from kd.data.views import Augmentation
 from kd.distillation.targets import CachedTargets, compute_targets, view_logits
-from kd.errors import UserError, reason
+from kd.errors import UserError, is_full, reason
 from kd.evaluation.predict import evaluating
 from kd.machine.files import ArrayFile, open_array, write_array
 from kd.machine.locks import acquire, held, wait_for
@@ -154,6 +154,7 @@ def targets_from_file(  # noqa: PLR0913 - what decides the key, and where to com
         progress: whether a terminal shows a bar.
 
     Raises:
+        OSError: the disk is full.
         UserError: the file is of another key or teacher, the folder can't be read or written, or a logit is not
             finite or too large for ``dtype``.
     """
@@ -299,6 +300,8 @@ def _filling(path: Path) -> Iterator[None]:
             logger.info("another process computes the teacher's targets in %s: waiting", path)
             wait_for(lock)
     except OSError as error:
+        if is_full(error):
+            raise
         raise _unusable(path, error) from error
     with held(lock):
         yield
@@ -311,6 +314,8 @@ def _store(path: Path, key: TargetsKey, logits: Tensor) -> Tensor:
     try:
         write_array(path, logits.numpy().astype(LITTLE_ENDIAN[key.dtype]), facts)
     except OSError as error:
+        if is_full(error):
+            raise
         raise _unusable(path, error) from error
     stored = _load(path, key)
     if stored is None:

@@ -1,34 +1,37 @@
 """Why a command failed, in one line: what a user, a file, the machine or a network can cause, and, in a file, kd's own bugs."""
 
-import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kd.errors import RunError, reason
+from kd.errors import RunError, is_full, reason
 from kd.machine.terminal import shown, shown_traceback
 
 AGAIN = "run the same command again, which resumes"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SPACE = ("no space left on device", "disk quota exceeded", "database or disk is full")
+_LITTLE_BYTES = 2**20
 _NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "cannot allocate memory")
 _NO_THREAD = ("can't start new thread",)
 _STORE = ("mlflow.exceptions.MlflowException", "requests.exceptions.RequestException")
 _DATABASE = ("sqlalchemy.exc.SQLAlchemyError", "optuna.exceptions.OptunaError")
 
-_CAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
+_CAUSES: tuple[tuple[Callable[[BaseException], bool], Callable[[BaseException], str], str], ...] = (
     (
-        lambda error: isinstance(error, OSError) and error.errno in _FULL,
+        lambda error: (isinstance(error, OSError) and is_full(error)) or bool(_line_with(error, _NO_SPACE)),
+        lambda error: _where_full(error),  # noqa: PLW0108 - it is defined below
         f"the disk is full ({{}}): free some space, and {AGAIN}",
     ),
     (
         lambda error: isinstance(error, MemoryError) or _says(error, _NO_MEMORY),
+        reason,
         "out of memory ({}): give a smaller batch size, width or image size, or fewer workers",
     ),
 )
-"""Causes that libraries may have wrapped in errors of their own, each with its line."""
+"""Causes that libraries may have wrapped in errors of their own, each with what was the matter, and its line."""
 _KINDS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, RunError), "{}"),
     (lambda error: _says(error, _NO_THREAD), "no further thread can be started ({}): raise `ulimit -u`, or give fewer workers"),
@@ -52,10 +55,10 @@ def failure_line(error: BaseException) -> str:
 
 def _expected_line(error: BaseException) -> str | None:
     """Return the line of an error that a user, a file, the machine or a network can cause; None: it is of another kind."""
-    for matches, line in _CAUSES:
+    for matches, told, line in _CAUSES:
         for cause in _chain(error):
             if matches(cause):
-                return line.format(reason(cause))
+                return line.format(told(cause))
     return next((line.format(reason(error)) for matches, line in _KINDS if matches(error)), None)
 
 
@@ -66,6 +69,31 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _line_with(error: BaseException, words: Sequence[str]) -> str:
+    """Return the line of an error's message that has some words: MLflow tells the errors of others in its own, line by line."""
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    return next((line for line in lines if any(word in line.lower() for word in words)), "")
+
+
+def _where_full(error: BaseException) -> str:
+    """Return an error of a full disk with the file that it was met at or, where it names none, the folders that are full."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename2 or error.filename}"  # of a copy the second one is written
+    told = reason(error) if isinstance(error, OSError) else _line_with(error, _NO_SPACE)
+    full = [] if os.sep in told else _full_folders()
+    return f"{told}: {', '.join(full)}" if full else told
+
+
+def _full_folders() -> list[str]:
+    """Return which of the working folder, the folders in it and that of temporary files lie on a disk that is full."""
+    with suppress(OSError):
+        here = Path.cwd()
+        places = [here, *sorted(place for place in here.iterdir() if place.is_dir()), Path(tempfile.gettempdir())]
+        full = {place.stat().st_dev: str(place) for place in reversed(places) if shutil.disk_usage(place).free < _LITTLE_BYTES}
+        return [*reversed(full.values())]
+    return []
 
 
 def _says(error: BaseException, words: Sequence[str]) -> bool:

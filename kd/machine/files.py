@@ -42,7 +42,7 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         parts: what to write, one after the other.
 
     Raises:
-        OSError: it can't be written, or what has its name is no file.
+        OSError: it can't be written, or what has its name is no file; the error names the file.
     """
     if exists(path):
         check_file(path)  # a device would be gone, with a file in its place
@@ -55,8 +55,10 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())  # a network's disk reports only now that it is full
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.strerror:
+            raise type(error)(error.errno, error.strerror, str(path)) from error  # a write that fails names no file
         raise
     _remove_left_over(path)
 

@@ -35,7 +35,7 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
-from kd.errors import UserError, reason
+from kd.errors import UserError, is_full, reason
 from kd.machine.activity import doing
 from kd.machine.files import file_digest, write_whole
 from kd.machine.names import cut, file_name, logged_model_name
@@ -218,9 +218,10 @@ class Run:
         """
         check_stop()
         path = self.output_dir / "figures" / self.files_name / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
         # Labels of Optuna's own figures lie beyond the edge; to find the edge costs one more drawing.
-        figure.savefig(path, bbox_inches=None if figure.get_layout_engine() else "tight")
+        figure.savefig(content, bbox_inches=None if figure.get_layout_engine() else "tight")
+        write_whole(path, content.getbuffer())
         self._client.log_artifact(self.id, str(path), "figures")
 
     @doing("writing tables")
@@ -324,7 +325,8 @@ class Run:
             The file.
 
         Raises:
-            UserError: it can't be written.
+            OSError: the disk is full.
+            UserError: it can't be written for another reason.
         """
         weights = {name: value.cpu() for name, value in net.state_dict().items()}
         path = self.weights_file
@@ -334,6 +336,8 @@ class Run:
         try:
             write_whole(path, content.getbuffer())
         except OSError as error:
+            if is_full(error):
+                raise
             raise UserError(f"no place for the weights {path.name} in {path.parent} ({reason(error)}): mend that") from error
         self.log_file(path, "weights")
         self.log_tags({NOT_EXPORTED: "true"})

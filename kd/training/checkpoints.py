@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kd.errors import UserError, reason
+from kd.errors import UserError, is_full, reason
 from kd.machine.files import write_whole
 from kd.machine.paths import open_file
 
@@ -35,7 +35,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a reader, or a kill in the middle, never meets half of one.
 
     Raises:
-        UserError: it can't be written; the file is left as it was.
+        OSError: the disk is full; the file is left as it was.
+        UserError: it can't be written for another reason; the same.
     """
     content = io.BytesIO()  # torch, writing a file itself, reports a full disk as an "unexpected pos"
     torch.save(dict(state), content)
@@ -43,6 +44,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     try:
         write_whole(path, archive, _comment(archive))
     except OSError as error:
+        if is_full(error):
+            raise
         raise UserError(
             f"no place for the checkpoint {path.name} in {path.parent} ({reason(error)}): mend that or name another folder"
         ) from error

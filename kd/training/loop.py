@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd.data.batches import Batch, batches, epoch_seed
+from kd.data.batches import Batch, batches, count_batches, epoch_seed
 from kd.data.dataset import NO_LABEL, Split
 from kd.data.views import Augmentation
 from kd.errors import UserError
@@ -203,7 +203,7 @@ class Trainer:
         part = self._begin_epoch(number)
         rows = self.epoch_rows(number) if self.epoch_rows else None
         images = len(self.split) if rows is None else len(rows)
-        steps = -(-images // self.recipe.batch_size)
+        steps = count_batches(images, self.recipe.batch_size)
         rate = 0.0
         epoch = batches(
             self.split,

@@ -41,7 +41,19 @@ def too_much_memory() -> Exception:
             OSError(errno.ENOSPC, "No space left on device", "/x/a.pt"),
             "the disk is full (No space left on device: /x/a.pt): free ",
         ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/made/a", None, "/mlruns/a"),
+            "the disk is full (No space left on device: /mlruns/a): free ",
+        ),
         (wrapped(OSError(errno.ENOSPC, "No space left on device")), "the disk is full (No space left on device): free "),
+        (
+            MlflowException("Some artifacts failed:\n##### File a.pt2 #####\n[Errno 28] No space left on device: '/y/a.pt2'"),
+            "the disk is full ([Errno 28] No space left on device: '/y/a.pt2'): free ",
+        ),
+        (
+            sqlalchemy.exc.OperationalError("insert 1", {}, Exception("database or disk is full")),
+            "the disk is full ((builtins.Exception) database or disk is full): free ",
+        ),
         (MemoryError(), "out of memory (MemoryError): give a smaller batch size"),
         (too_much_memory(), "out of memory ("),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory (CUDA out of memory. Tried): give"),

@@ -43,8 +43,9 @@ def test_who_may_read_the_file_is_left_to_the_umask(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "name"
     write_whole(path, b"old")
-    with pytest.raises(OSError, match="File too large"), file_size_limit(1000):
+    with pytest.raises(OSError, match="File too large") as caught, file_size_limit(1000):
         write_whole(path, b"new", bytes(2000))
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

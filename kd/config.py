@@ -26,6 +26,7 @@ from kd.distillation.defaults import (
     is_named_teacher,
 )
 from kd.errors import UserError, reason
+from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
 from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, STATE_DICTS, arguments, is_named_elsewhere
@@ -258,6 +259,14 @@ def numbers(text: str) -> tuple[float, ...]:
     return found
 
 
+def _loss_name(name: str) -> str:
+    if name in LOSS_NAMES or is_named_elsewhere(name):
+        return name
+    raise ValueError(f"no such loss; choose one of {', '.join(LOSS_NAMES)}, or path/to/file.py:function")
+
+
+LossName = Annotated[str, AfterValidator(_loss_name)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 NetName = Annotated[str, AfterValidator(_net_name)]
 NetArgs = Annotated[str, AfterValidator(_net_args)]
 SIZES = ("depth", "width")
@@ -353,7 +362,17 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
     """Distil the generalist into one small net on all classes: ``kd student``."""
 
     temperature: float = Field(TEMPERATURE, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
-    alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL + (1 - alpha) CE")
+    alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL (or --loss) + (1 - alpha) CE")
+    loss: LossName = Field(
+        "kd",
+        description=f"loss of the soft targets: {', '.join(f'{name} ({whose})' for name, whose in LOSS_NAMES.items())}, "
+        "package.module:function, or path/to/file.py:function",
+    )
+    standardize: bool = Field(default=False, description="standardise logits before they are compared (Sun et al.); kd and dkd")
+    dkd_alpha: Weight = Field(LOSS_WEIGHTS["dkd"]["alpha"], description="dkd: weight of the label's class against all others")
+    dkd_beta: Weight = Field(LOSS_WEIGHTS["dkd"]["beta"], description="dkd: weight of the other classes among themselves")
+    dist_beta: Weight = Field(LOSS_WEIGHTS["dist"]["beta"], description="dist: weight of the correlation over classes")
+    dist_gamma: Weight = Field(LOSS_WEIGHTS["dist"]["gamma"], description="dist: weight of the correlation over images")
     views: int = Field(VIEWS, ge=0, lt=2**31, description="augmented views whose teacher logits are cached; 0: a live teacher")
     # A switch: which images it holds is seen in their own digest.
     transfer_root: Switch[str] = Field(
@@ -390,7 +409,9 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
             teachers -= {f"{TEACHER_PREFIX}{name}" for name in self.teacher_config().recorded()}
         elif is_named_teacher(self.teacher):
             teachers -= self.of_named_teacher()
-        return {name: value for name, value in super().recorded().items() if name not in teachers}
+        others = {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != self.loss for name in own}
+        left_out = teachers | others
+        return {name: value for name, value in super().recorded().items() if name not in left_out}
 
     def of_named_teacher(self) -> set[str]:
         """Return the names of the settings that tell of a teacher that is named: its height, and the net of a state dict."""

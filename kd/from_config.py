@@ -27,12 +27,15 @@ from kd.data.load import load_dataset
 from kd.distillation.defaults import AUTO_TEACHER, NEW_TEACHER, is_named_teacher
 from kd.distillation.job import Job
 from kd.distillation.net_check import check_combinable, check_net
+from kd.distillation.objectives import check_loss
 from kd.distillation.plan import Distillation, check_alpha, hard_targets_job, targets_seen
 from kd.distillation.pretrained import About, read_classes
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.flags import flags
+from kd.losses.choice import SoftLoss, loss_of
+from kd.losses.names import LOSS_WEIGHTS
 from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
@@ -219,6 +222,8 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
     Raises:
         UserError: there is no such net, or it can't be trained on the data, or exported.
     """
+    if isinstance(config, StudentConfig):
+        check_soft_targets(config, workspace.dataset)
     _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
     if isinstance(config, TeacherConfig):
         return
@@ -430,12 +435,22 @@ def run_details(config: DataConfig) -> str:
     """Return what tells a command's run from others of the same command, as the end of its name."""
     if not isinstance(config, StudentConfig):
         return ""
-    names = [name for name in ("temperature", "alpha", "width", "depth", "net_args", "net") if name in config.recorded()]
+    names = [
+        name
+        for name in ("temperature", "alpha", *_loss_names(config), "width", "depth", "net_args", "net")
+        if name in config.recorded()
+    ]
     seeds = seeds_text(range(config.seed, config.seed + config.seeds))
     values: dict[str, object] = {
         name: getattr(config, name) for name in names if getattr(config, name) != ""
     }  # an alpha of 0 is told
     return details({**values, "seed": seeds})
+
+
+def _loss_names(config: StudentConfig) -> list[str]:
+    """Return the settings of the loss, where it is not the usual one."""
+    named = ["loss", *(f"{config.loss}_{name}" for name in LOSS_WEIGHTS.get(config.loss, {}))] if config.loss != "kd" else []
+    return [*named, *(["standardize"] if config.standardize else [])]
 
 
 def log_images(run: Run, config: DataConfig, dataset: Dataset) -> None:
@@ -457,7 +472,32 @@ def log_teacher_params(run: Run, config: StudentConfig, teacher: Teacher) -> Non
 def distillation(config: StudentConfig, workspace: Workspace) -> Distillation:
     """Return the choices of the distillation of students and specialists."""
     own, how = net(config, workspace.dataset), recipe(config, workspace.dataset)
-    return Distillation(own, how, workspace.device, config.temperature, config.alpha, config.control)
+    return Distillation(own, how, workspace.device, config.temperature, config.alpha, config.control, loss(config))
+
+
+def loss(config: StudentConfig) -> SoftLoss:
+    """Return the loss of a configuration's soft targets.
+
+    Raises:
+        UserError: there is no such function, it gives no loss, or standardised logits do not fit the loss.
+    """
+    if is_named_elsewhere(config.loss):
+        return replace(loss_of(config.loss), standardize=config.standardize)
+    weights = {name: getattr(config, f"{config.loss}_{name}") for name in LOSS_WEIGHTS[config.loss]}
+    return SoftLoss(config.loss, weights, config.standardize)
+
+
+def check_soft_targets(config: StudentConfig, dataset: Dataset) -> None:
+    """Refuse a loss that does not fit what is trained, before any run is opened.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    chosen = loss(config)
+    if isinstance(config, SpecialistConfig):
+        check_loss(chosen, specialist_kind(config))
+    if learns_unlabelled(config):
+        check_loss(chosen, TaskKind.ALL, unlabelled=len(dataset.unlabelled or ()))
 
 
 def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teacher) -> TeacherTargets:

@@ -26,6 +26,7 @@ from kd.config import (
     load_settings,
 )
 from kd.errors import UserError
+from kd.losses.names import LOSS_WEIGHTS
 from kd.nets.names import arguments, arguments_text
 from kd.tracking.params import canonical
 from kd.training.recipe import Recipe
@@ -84,6 +85,7 @@ def test_text_and_file_give_the_configuration_back(config: type[Config], other_v
 def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> None:
     places = {"output_dir", "data_root", "transfer_root", "device", "storage", "register_as"}
     left_out = places | {"resume", "checkpoint_minutes", "skip_bad_images", "workers", "timeout", "export"}
+    left_out |= {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() for name in own}  # kd has none of its own
     made = config(**({"teacher": "new"} if "teacher" in config.model_fields else {}))  # auto may take one of other settings
     assert config.model_fields.keys() - made.params().keys() == left_out & config.model_fields.keys()
     assert made.params().items() <= made.texts().items()

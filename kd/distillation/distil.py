@@ -10,6 +10,7 @@ from kd.data.unlabelled import add_unlabelled
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.defaults import ALPHA, TEMPERATURE, VIEWS
 from kd.distillation.net_check import check_net
+from kd.distillation.objectives import HINTON, check_loss
 from kd.distillation.plan import (
     check_alpha,
     check_recipe,
@@ -25,8 +26,10 @@ from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.tracker import carry_out, is_exported
 from kd.errors import UserError
+from kd.losses.choice import Loss
 from kd.machine.device import resolve_device
 from kd.nets.registry import Net, net_spec
+from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
 
 
@@ -69,6 +72,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     unlabelled: str | Path | npt.ArrayLike | None = None,
     temperature: float = TEMPERATURE,
     alpha: float = ALPHA,
+    loss: Loss = HINTON,
     views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
@@ -78,8 +82,9 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
 ) -> Trained:
     """Distil a teacher into a net on all classes, beside its control (paper, section 2).
 
-    The loss is ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE``. Teacher and student see the same view of the same
-    image. The control is the same net with the same seed, views and recipe, on hard targets alone.
+    The loss is ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE``, unless ``loss`` names another soft term. Teacher and
+    student see the same view of the same image. The control is the same net with the same seed, views and recipe, on hard
+    targets alone.
 
     Images without labels are learned from by the soft term alone. The control then learns from the labelled images, in as many
     steps, and so does a third net, with soft targets: the ``without_unlabelled`` beside the result.
@@ -93,6 +98,9 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         unlabelled: images without labels, beside those of the data set: a folder, or a uint8 array of its image shape.
         temperature: T of the soft targets, above 0.
         alpha: weight of the soft term, in [0, 1]; above 0 where there are images without labels.
+        loss: the soft term: ``kd``, ``mse``, ``dkd`` or ``dist``; one of these with weights
+            (``kd.losses.SoftLoss("dkd", {"beta": 2})``); or a function of (student logits, teacher logits, labels), by itself
+            or by its name, ``package.module:function`` or ``path/to/file.py:function``.
         views: augmented views of each image whose teacher logits are computed once; 0: a fresh view each epoch, and a live
             teacher; None: those of the recipe where they are above 0, else 4.
         control: whether the control, and the net without images that have no labels, are trained too.
@@ -112,8 +120,11 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
     guide = as_teacher(teacher, dataset, on)
     if unlabelled is not None:
         guide = replace(guide, dataset=add_unlabelled(guide.dataset, unlabelled))
-    how = plan_distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
+    how = plan_distillation(
+        net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, loss=loss, **settings
+    )
     check_recipe(how.recipe, guide.dataset, unlabelled=True)
+    check_loss(how.loss, TaskKind.ALL, unlabelled=len(guide.dataset.unlabelled or ()))
     check_alpha(alpha, guide.dataset)
     check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name, exported=is_exported())
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)

@@ -18,6 +18,7 @@ from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
+from kd.losses.choice import SoftLoss
 from kd.machine.activity import doing
 from kd.machine.progress import Progress
 from kd.nets.classifier import Classifier
@@ -51,6 +52,8 @@ class Job:
     """T of the soft targets; None: there are none."""
     alpha: float | None = None
     """Weight of the soft term; None: there is none."""
+    loss: SoftLoss | None = None
+    """Loss of the soft targets; None: there are none."""
     start: nn.Module | None = None
     """A net on all classes, from whose weights the training starts where the nets match; None: the seed draws the weights."""
 
@@ -72,6 +75,7 @@ class Job:
                 "recipe": asdict(self.recipe),
                 "temperature": self.temperature,
                 "alpha": self.alpha,
+                "loss": None if self.loss is None else self.loss.facts(),
                 "teacher": self.teacher.digest if self.teacher and self.temperature is not None else None,
                 "start": None if self.start is None else weights_digest(self.start),
             }

@@ -10,7 +10,7 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.distillation.defaults import ALPHA, MAX_TEMPERATURE, TEMPERATURE, VIEWS
 from kd.distillation.job import Job
-from kd.distillation.objectives import hard_objective, soft_objective
+from kd.distillation.objectives import HINTON, hard_objective, soft_objective
 from kd.distillation.results import Trained
 from kd.distillation.target_cache import agrees, computed_targets, targets_from_file
 from kd.distillation.targets import CachedTargets, LiveTargets, TeacherTargets
@@ -18,6 +18,7 @@ from kd.distillation.task import Task, labelled_task, transfer_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
+from kd.losses.choice import Loss, SoftLoss, loss_of
 from kd.machine.memory import give_back_freed_memory
 from kd.nets.names import SMALL
 from kd.nets.registry import Net, NetSpec, net_spec
@@ -39,6 +40,8 @@ class Distillation:
     alpha: float = ALPHA
     control: bool = True
     """Whether the same net is first trained on hard targets alone, for comparison."""
+    loss: SoftLoss = HINTON
+    """The loss of the soft targets."""
 
 
 def plan_distillation(  # noqa: PLR0913 - as distil
@@ -50,19 +53,21 @@ def plan_distillation(  # noqa: PLR0913 - as distil
     temperature: float,
     alpha: float,
     control: bool,
+    loss: Loss = HINTON,
     **settings: object,
 ) -> Distillation:
     """Return the choices of a distillation from the arguments of :func:`distil`.
 
     Raises:
-        UserError: no such net, or a temperature or alpha out of bounds.
+        UserError: no such net or loss, or a temperature or alpha out of bounds.
     """
     check_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
     recipe = recipe or Recipe()
     seen = (recipe.views or VIEWS) if views is None else views
-    return Distillation(net_spec(net, settings, SMALL), replace(recipe, views=seen), device, temperature, alpha, control)
+    spec, chosen = net_spec(net, settings, SMALL), loss_of(loss)
+    return Distillation(spec, replace(recipe, views=seen), device, temperature, alpha, control, chosen)
 
 
 def check_temperature(temperature: float) -> None:
@@ -269,10 +274,16 @@ def distillation_jobs(  # noqa: PLR0913 - as above
         role="student" if task.kind == TaskKind.ALL else "specialist",
         task=transfer_task(dataset) if unlabelled else task,
         objective=soft_objective(
-            task, targets, temperature=how.temperature, alpha=how.alpha, label_smoothing=how.recipe.label_smoothing
+            task,
+            targets,
+            temperature=how.temperature,
+            alpha=how.alpha,
+            label_smoothing=how.recipe.label_smoothing,
+            loss=how.loss,
         ),
         temperature=how.temperature,
         alpha=how.alpha,
+        loss=how.loss,
     )
     return hard, soft
 

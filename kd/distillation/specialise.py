@@ -10,6 +10,7 @@ from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
 from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N
 from kd.distillation.net_check import check_net
+from kd.distillation.objectives import HINTON, check_loss
 from kd.distillation.plan import (
     Distillation,
     check_recipe,
@@ -25,6 +26,7 @@ from kd.distillation.task import specialist_task, task_classes
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out_combination, is_exported
 from kd.errors import UserError
+from kd.losses.choice import Loss
 from kd.machine.device import resolve_device
 from kd.nets.registry import Net
 from kd.specialists.clustering import Group, auto_groups
@@ -78,6 +80,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     warm_start: bool = False,
     temperature: float = TEMPERATURE,
     alpha: float = ALPHA,
+    loss: Loss = HINTON,
     views: int | None = None,
     control: bool = True,
     targets: TeacherTargets | None = None,
@@ -100,6 +103,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         warm_start: whether to start from the generalist's weights, as the paper does, where the nets match.
         temperature: as in ``distil``, as are alpha, views, control, targets, device and settings.
         alpha: weight of the soft term.
+        loss: the soft term, as in ``distil``.
         views: augmented views of each image; None: those of the recipe where they are above 0, else 4.
         control: whether each specialist's control is trained too.
         targets: the teacher's logits from :func:`~kd.distillation.distil.cached_targets`.
@@ -115,7 +119,10 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     task_kind = _checked_kind(kind)
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
-    how = plan_distillation(net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, **settings)
+    how = plan_distillation(
+        net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, loss=loss, **settings
+    )
+    check_loss(how.loss, task_kind)
     checked = [_checked(group, guide.dataset) for group in _sequence(groups)]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")

@@ -29,8 +29,6 @@ def distillation_loss(  # noqa: PLR0913 - both terms of the loss
 ) -> LossTerms:
     """Return ``alpha T^2 KL(teacher_T || student_T) + (1 - alpha) CE(hard)``, averaged over the batch (section 2).
 
-    An image without a label has no hard term: what it adds to the sum over the batch is the soft term with its weight.
-
     Args:
         student: logits, (B, C).
         teacher: logits, (B, C), without gradient.
@@ -39,6 +37,21 @@ def distillation_loss(  # noqa: PLR0913 - both terms of the loss
         alpha: weight of the soft term, in [0, 1].
         label_smoothing: share of each hard target spread evenly over the classes.
     """
-    soft = soft_loss(student, teacher, temperature).mean()
+    soft = soft_loss(student, teacher, temperature)
+    return weighed(soft, student, labels, alpha=alpha, label_smoothing=label_smoothing)
+
+
+def weighed(soft: Tensor, student: Tensor, labels: Tensor, *, alpha: float, label_smoothing: float = 0.0) -> LossTerms:
+    """Return ``alpha soft + (1 - alpha) CE(hard)``, averaged over the batch.
+
+    An image without a label has no hard term: what it adds to the sum over the batch is the soft term with its weight.
+
+    Args:
+        soft: the loss of soft targets of each image, (B,), or of the batch, a scalar.
+        student: logits, (B, C).
+        labels: (B,) int64; -100, torch's own, stands for none.
+        alpha: weight of the soft term, in [0, 1].
+        label_smoothing: share of each hard target spread evenly over the classes.
+    """
     hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing, reduction="sum") / len(labels)
-    return LossTerms(total=alpha * soft + (1 - alpha) * hard, soft=soft, hard=hard)
+    return LossTerms(total=alpha * soft.mean() + (1 - alpha) * hard, soft=soft.mean(), hard=hard)

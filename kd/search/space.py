@@ -18,7 +18,8 @@ Kind = Literal["float", "log", "int", "intlog", "cat"]
 Value = bool | int | float | str
 
 _OF_A_TRAINING = (
-    "temperature", "alpha", "epochs", "batch_size", "lr", "weight_decay", "use",
+    "temperature", "alpha", "loss", "standardize", "dkd_alpha", "dkd_beta", "dist_beta", "dist_gamma",
+    "epochs", "batch_size", "lr", "weight_decay", "use",
 )  # fmt: skip
 _OF_A_SPECIALIST = ("dustbin", "specialist_kind", "init", "own_fraction")
 _OF_A_COMBINATION = ("dustbin_correction", "top_n")

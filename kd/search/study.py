@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from kd.config import OF_GIVEN_TEACHER, TEACHER_PREFIX, SpecialistConfig, StudentConfig, TuneConfig
 from kd.errors import UserError, reason
+from kd.losses.names import LOSS_WEIGHTS
 from kd.machine.secrets import masked
 from kd.machine.signals import sleep
 from kd.search.attributes import IDENTITY, POINT, UNREADABLE, read_trials, study_attribute
@@ -29,6 +30,7 @@ _WITHOUT_EFFECT = {"control", "teacher"}
 _ADDED = {
     *OF_GIVEN_TEACHER,
     *("net", "label_smoothing", "optimizer", "start_px", "shift_px", "train_fraction", "label_fraction"),
+    *("loss", "standardize", *(f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() for name in own)),
     *(name for short in ("net_args", "weights", "small_stem", "px") for name in (short, f"{TEACHER_PREFIX}{short}")),
 }
 

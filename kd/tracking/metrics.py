@@ -10,6 +10,8 @@ from kd.distillation.job import Job
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval
 from kd.evaluation.scores import Scores
+from kd.losses.choice import SoftLoss
+from kd.losses.names import LOSS_WEIGHTS
 from kd.machine.names import metric_name
 from kd.reports.changes import Change
 from kd.specialists.kind import TaskKind
@@ -124,6 +126,12 @@ def _prefixes(changes: Sequence[Change]) -> list[str]:
     return [by_label[change.label] for change in changes]
 
 
+def loss_settings(loss: SoftLoss) -> dict[str, object]:
+    """Return the settings of a loss by the names of their flags, for example ``dkd_beta``."""
+    weights = {f"{loss.name}_{name}": value for name, value in {**LOSS_WEIGHTS.get(loss.name, {}), **loss.weights}.items()}
+    return {"loss": loss.name, **weights, "standardize": loss.standardize}
+
+
 def job_params(job: Job) -> dict[str, str]:
     """Return the params of a training: the settings that a reader compares."""
     recipe = job.recipe
@@ -135,6 +143,8 @@ def job_params(job: Job) -> dict[str, str]:
         **{name: getattr(recipe, name) for name in ("label_smoothing", "start_px", "shift_px", "views", "seed", "use")},
         "data_seed": job.dataset.seed,
     }
-    guided = {"temperature": job.temperature, "alpha": job.alpha, "unlabelled": job.task.unlabelled or None}
+    guided: dict[str, object] = {"temperature": job.temperature, "alpha": job.alpha, "unlabelled": job.task.unlabelled or None}
+    if job.loss is not None:
+        guided |= loss_settings(job.loss)
     decided |= {name: value for name, value in guided.items() if value is not None}
     return {name: canonical(value) for name, value in decided.items()}

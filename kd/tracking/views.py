@@ -71,7 +71,8 @@ def _tags(*names: str) -> tuple[str, ...]:
 
 
 SEARCHED = (
-    *("temperature", "alpha", "width", "depth", "epochs", "batch_size", "lr", "weight_decay", "use"),
+    *("temperature", "alpha", "loss", "standardize", "dkd_alpha", "dkd_beta", "dist_beta", "dist_gamma"),
+    *("width", "depth", "epochs", "batch_size", "lr", "weight_decay", "use"),
     *("dustbin", "specialist_kind", "init", "own_fraction", "dustbin_correction", "top_n"),
 )
 """All fields that a study can search; the UI shows columns of those that it did."""

@@ -1,0 +1,159 @@
+"""The loss of soft targets, chosen by name with its own weights, or given as a function."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd.errors import UserError, reason
+from kd.losses.correlation import correlation_loss
+from kd.losses.decoupled import decoupled_loss
+from kd.losses.logit_matching import logit_matching_loss
+from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS, STANDARDIZABLE
+from kd.losses.soft_targets import soft_loss
+from kd.losses.standardized import standardized
+from kd.machine.user_code import user_function
+
+TRIED_IMAGES, TRIED_CLASSES = 4, 3
+"""The batch of logits that a function of the user's own is tried on."""
+
+
+@dataclass(frozen=True)
+class SoftLoss:
+    """A loss that compares a student's logits with a teacher's; alpha weighs it against the hard targets."""
+
+    name: str = "kd"
+    """kd, mse, dkd or dist; of a function of one's own its name."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """The loss's own weights; those that are not given have the paper's values."""
+    standardize: bool = False
+    """Whether logits are standardised first (Sun et al. 2024)."""
+    function: Callable[..., Tensor] | None = None
+    """The user's own: maps student (B, C), teacher (B, C) and labels (B,) to (B,), or to a scalar where it spans the batch."""
+    origin: str = ""
+    """A text that differs between versions of the file of that function."""
+
+    def __post_init__(self) -> None:
+        if self.function is None and self.name not in LOSS_NAMES:
+            raise UserError(
+                f"{self.name}: no such loss; choose one of {', '.join(LOSS_NAMES)}, or give a function", field="loss"
+            )
+        own = LOSS_WEIGHTS.get(self.name, {})
+        for name in self.weights:
+            if name not in own:
+                raise UserError(f"{name}: {self.name} has no such weight; it has {', '.join(own) or 'none'}", field="loss")
+        if self.standardize and (self.function is not None or self.name not in STANDARDIZABLE):
+            raise UserError(f"{self.name}: standardised logits fit {' and '.join(STANDARDIZABLE)} alone", field="standardize")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Return whether each image has to have a label."""
+        return self.name == "dkd"
+
+    @property
+    def spans_batch(self) -> bool:
+        """Return whether it is a scalar, not a loss for each image."""
+        return self.name == "dist" if self.function is None else tried(self).ndim == 0
+
+    def temperature(self, asked: float) -> float:
+        """Return the temperature at which it compares: logits themselves are matched at 1."""
+        return 1.0 if self.name == "mse" else asked
+
+    def facts(self) -> dict[str, object]:
+        """Return all that tells it from other losses, for fingerprints and params."""
+        weights = {**LOSS_WEIGHTS.get(self.name, {}), **self.weights}
+        return {"name": self.name, "weights": weights, "standardize": self.standardize, "origin": self.origin}
+
+    def __call__(self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """Return the loss of each image, (B,), or of the batch, a scalar.
+
+        Args:
+            student: logits, (B, C).
+            teacher: logits, (B, C), without gradient.
+            labels: (B,) int64; -100 stands for none.
+            temperature: T > 0.
+        """
+        if self.function is not None:
+            asked = {"temperature": temperature} if "temperature" in inspect.signature(self.function).parameters else {}
+            return self.function(student, teacher, labels, **asked)
+        if self.standardize:
+            student, teacher = standardized(student), standardized(teacher)
+        return _LOSSES[self.name](student, teacher, labels, temperature, **self.weights)
+
+
+_LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "kd": lambda student, teacher, _, temperature: soft_loss(student, teacher, temperature),
+    "mse": lambda student, teacher, *_: logit_matching_loss(student, teacher),
+    "dkd": decoupled_loss,
+    "dist": lambda student, teacher, _, temperature, **weights: correlation_loss(student, teacher, temperature, **weights),
+}
+
+Loss = str | SoftLoss | Callable[..., Tensor]
+"""A name, a name's loss with weights, or a function of (student logits, teacher logits, labels)."""
+
+
+def loss_of(loss: Loss) -> SoftLoss:
+    """Return a loss of any form; a function is tried on a small batch.
+
+    Args:
+        loss: ``kd``, ``mse``, ``dkd`` or ``dist``; ``package.module:function`` or ``path/to/file.py:function``; a
+            :class:`SoftLoss`; or a function.
+
+    Raises:
+        UserError: there is no such loss or function, or the function does not return a loss.
+    """
+    if isinstance(loss, SoftLoss):
+        return loss
+    if isinstance(loss, str) and ":" not in loss:
+        return SoftLoss(loss)
+    if isinstance(loss, str):
+        function, origin = user_function(loss, "loss")
+        chosen = SoftLoss(loss, function=function, origin=origin)
+    else:
+        chosen = SoftLoss(getattr(loss, "__qualname__", type(loss).__name__), function=loss, origin=_source(loss))
+    tried(chosen)
+    return chosen
+
+
+def tried(loss: SoftLoss) -> Tensor:
+    """Return what a loss gives for a small batch.
+
+    Raises:
+        UserError: it raises an error, gives other than (B,) or a scalar, gives what is not finite, or has no gradient.
+    """
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator, requires_grad=True)
+    teacher = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator)
+    labels = torch.arange(TRIED_IMAGES) % TRIED_CLASSES
+    try:
+        with torch.enable_grad():
+            value: Any = loss(student, teacher, labels, 2.0)
+        is_loss = isinstance(value, Tensor) and value.shape in {(TRIED_IMAGES,), ()} and bool(value.isfinite().all())
+        learns = is_loss and value.requires_grad
+    except Exception as error:  # the code of others raises anything
+        raise UserError(
+            f"{loss.name}: fails on logits of {TRIED_IMAGES} images ({reason(error)}); mend it", field="loss"
+        ) from error
+    if not is_loss:
+        raise UserError(
+            f"{loss.name}: gives {_told(value)} for logits of {TRIED_IMAGES} images; return a finite loss for each image, "
+            f"({TRIED_IMAGES},), or one for the batch",
+            field="loss",
+        )
+    if not learns:
+        raise UserError(f"{loss.name}: does not depend on the student's logits; return a loss that does", field="loss")
+    return value  # type: ignore[no-any-return] # a tensor
+
+
+def _told(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__}"
+
+
+def _source(function: Callable[..., Tensor]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a console
+        return repr(function)

@@ -15,6 +15,7 @@ from kd.data.views import Augmentation
 from kd.errors import UserError
 from kd.machine.memory import keep_freed_memory
 from kd.nets.classifier import Classifier
+from kd.nets.registry import net_spec
 from kd.nets.resnet import ResNet
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
@@ -23,8 +24,8 @@ CLASSES = 10
 IMAGE_SHAPE = (3, 32, 32)
 RANDOM = "random"
 AUGMENTATION = Augmentation(shift_px=4, flip=True, seed=0)
-Net = tuple[int, int]
-"""Blocks per stage, width."""
+Net = tuple[int, int] | str
+"""Blocks per stage and width of kd's own net, or the name of another one, whose stem is made fit for small images."""
 
 
 def parse(description: str | None, *, data: str = "", **more: tuple[str, str]) -> argparse.Namespace:
@@ -72,9 +73,13 @@ def classes_of(split: Split) -> int:
 
 
 def create_net(net: Net, classes: int = CLASSES, channels: int = IMAGE_SHAPE[0]) -> Classifier:
-    """Return a classifier of the blocks per stage and the width of ``net``."""
+    """Return a classifier of a net."""
     torch.manual_seed(0)
-    return Classifier(ResNet(classes, channels, *net), [0.5] * channels, [0.25] * channels)
+    if isinstance(net, str):
+        made = net_spec(net, {"small_stem": True}).create(classes, channels)
+    else:
+        made = ResNet(classes, channels, *net)
+    return Classifier(made, [0.5] * channels, [0.25] * channels)
 
 
 def create_net_for(split: Split, net: Net) -> Classifier:

@@ -32,7 +32,11 @@ from kd.distillation.targets import CachedTargets, LiveTargets
 from kd.distillation.task import Task
 from kd.specialists.kind import TaskKind
 
-PAIRS: dict[str, tuple[Net, Net]] = {"(3, 16) <- (3, 32)": ((3, 16), (3, 32)), "(1, 16) <- (3, 32)": ((1, 16), (3, 32))}
+PAIRS: dict[str, tuple[Net, Net]] = {
+    "(3, 16) <- (3, 32)": ((3, 16), (3, 32)),
+    "(1, 16) <- (3, 32)": ((1, 16), (3, 32)),
+    "mobilenet_v3_small <- (3, 32)": ("torchvision:mobilenet_v3_small", (3, 32)),
+}
 VIEWS = 2
 
 

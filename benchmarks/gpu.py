@@ -1,6 +1,7 @@
-"""A reloaded teacher on a GPU: the same answers as on the CPU, students distilled from it, and a combination with it.
+"""A reloaded teacher on a GPU: the same answers as on the CPU, students distilled from it, a combination, a search's trial.
 
-On a machine without a GPU everything runs on the CPU. ``python benchmarks/gpu.py [--parts reload,distil,combine]``
+On a machine without a GPU everything runs on the CPU. The trial needs pydantic and MLflow.
+``python benchmarks/gpu.py [--parts reload,distil,combine,trial]``
 """
 
 import tempfile
@@ -12,6 +13,7 @@ import torch
 from common import parse, show, write_json
 
 import kd
+from kd.distillation.as_teacher import as_teacher
 from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 
@@ -48,9 +50,23 @@ def combine(model: SavedModel, teacher: Trained, recipe: kd.Recipe) -> str:
     return f"accuracy on test {100 * combination.test.combined.accuracy:.1f} %, reloaded {100 * accuracy:.1f} %"
 
 
+def trial(model: SavedModel, teacher: Trained, recipe: kd.Recipe) -> str:
+    """Return what the objective of a search gives for one trial with the reloaded teacher."""
+    from kd.config import TuneConfig  # noqa: PLC0415 - of pydantic, which a machine for computing may lack
+    from kd.search.candidate import Candidate, Guide  # noqa: PLC0415 - the same
+    from kd.tracking.workspace import Workspace  # noqa: PLC0415 - of MLflow
+
+    config = TuneConfig(objective="student", epochs=recipe.epochs, depth=1, width=8, views=min(4, recipe.epochs), device=DEVICE)
+    guide = as_teacher(model, teacher.dataset, torch.device(DEVICE))
+    targets = kd.cached_targets(guide, views=config.views, device=DEVICE)
+    workspace = Workspace("tune", teacher.dataset, torch.device(DEVICE), Path(), {})
+    *_, last = Candidate(config, Guide(workspace, guide, targets, {})).epochs()
+    return f"accuracy on val {100 * last['val/accuracy']:.1f} %"
+
+
 def main() -> None:
     """Run the parts, and print the table."""
-    arguments = parse(__doc__, parts=("parts to run, with commas between", "reload,distil,combine"))
+    arguments = parse(__doc__, parts=("parts to run, with commas between", "reload,distil,combine,trial"))
     digits = kd.load_dataset("digits")
     recipe = kd.Recipe(epochs=1 if arguments.short else 10)
     teacher = kd.train("resnet", digits, recipe, depth=1, width=8 if arguments.short else 32, device=DEVICE)
@@ -64,6 +80,7 @@ def main() -> None:
             ("distil, live teacher", lambda: distil(model, teacher, recipe, views=0)),
         ],
         "combine": [("combine", lambda: combine(model, teacher, recipe))],
+        "trial": [("trial", lambda: trial(model, teacher, recipe))],
     }
     rows = []
     for part in arguments.parts.split(","):

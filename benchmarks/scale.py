@@ -17,7 +17,6 @@ import optuna
 import torch
 from common import (
     IMAGE_SHAPE,
-    Net,
     alternate,
     create_net,
     create_trainer,
@@ -38,7 +37,7 @@ from kd.search.space import parse_space
 from kd.search.storage import opened
 from kd.specialists.eq5 import combine
 
-NET: Net = (1, 16)
+NET: tuple[int, int] = (1, 16)
 BENT = 0.25
 """Where a unit's cost differs by more than this share from that at the smallest size, the cost is no longer linear."""
 GROUP_SIZE = 5

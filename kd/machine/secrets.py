@@ -75,7 +75,8 @@ def _known() -> set[str]:
 
 
 def _of_environment(environment: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environment.items():
+    for name in list(environment):
+        value = environment.get(name, "")  # MLflow's threads may take one away meanwhile
         if _SECRET_VARIABLE.search(name) and not _is_path(name, value):
             yield value
         elif "://" in value or "=" in value:

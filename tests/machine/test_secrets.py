@@ -1,5 +1,8 @@
 """Secrets are masked wherever they stand, and nothing else is."""
 
+import os
+from collections import UserDict
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -11,6 +14,15 @@ from kd.machine.secrets import masked, remember
 @pytest.fixture(autouse=True)
 def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "_remembered", set())
+
+
+def test_a_variable_that_another_thread_takes_away_meanwhile_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing(UserDict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter(["GONE_TOKEN", *self.data])
+
+    monkeypatch.setattr(os, "environ", Changing({"MY_TOKEN": "s3cret-s3cret"}))
+    assert masked("it is s3cret-s3cret") == "it is ***"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.fits import answer_shape
 from kd.errors import UserError, reason
 from kd.evaluation.predict import predict_images
+from kd.machine.activity import doing
 from kd.nets.classifier import Classifier
 from kd.nets.cost import count_multiply_adds
 from kd.nets.exported import read_model, write_program
@@ -35,6 +36,7 @@ CLOSE = 1e-4
 """Difference between a net and its exported form, as a share of the largest logit, that rounding explains."""
 
 
+@doing("trying a net")
 def check_net(  # noqa: PLR0913 - what is tried, on what
     net: NetSpec, dataset: Dataset, num_classes: int, device: torch.device, label: str, *, exported: bool
 ) -> None:

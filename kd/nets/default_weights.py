@@ -1,6 +1,7 @@
 """The weights that torchvision and timm publish for their nets: from where their own loaders put them, or fetched by those."""
 
 import importlib
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,12 +64,15 @@ def _timm(name: str, net: str) -> Path:
 @contextmanager
 def _fetching(name: str, advice: str) -> Iterator[None]:
     """Give up a server that says nothing, and turn the errors of a network, which are many, into one line."""
-    patience = socket.getdefaulttimeout()
+    patience, logger = socket.getdefaulttimeout(), logging.getLogger("huggingface_hub")
+    told = logger.level
     socket.setdefaulttimeout(SECONDS)
+    logger.setLevel(logging.CRITICAL)  # it tells of each of its tries, and then raises what is told here
     try:
         yield
     except Exception as error:
-        told = reason(error).split(". ")[0]
-        raise UserError(f"{name}: its weights can't be fetched ({told}); {advice}", field=WEIGHTS) from error
+        why = reason(error).split(". ")[0]
+        raise UserError(f"{name}: its weights can't be fetched ({why}); {advice}", field=WEIGHTS) from error
     finally:
+        logger.setLevel(told)
         socket.setdefaulttimeout(patience)

@@ -19,6 +19,8 @@ from kd.machine.paths import user_path
 
 SHOWN = 3
 """Names that are proposed in place of one that there is not."""
+INSTALLED = "site-packages"
+"""Folder of packages, which a user's own folder may hold too."""
 
 
 def user_function(name: str, field: str) -> tuple[Callable[..., Any], str]:
@@ -37,7 +39,8 @@ def user_function(name: str, field: str) -> tuple[Callable[..., Any], str]:
     except UserError:
         raise
     except Exception as error:  # the code of others raises anything
-        raise UserError(f"{name}: {place} can't be imported ({reason(error)})", field=field) from error
+        advice = _path_advice(place, error)
+        raise UserError(f"{name}: {place} can't be imported ({reason(error)}){advice}", field=field) from error
     function = getattr(module, rest, None)
     if not callable(function):
         own = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
@@ -45,6 +48,14 @@ def user_function(name: str, field: str) -> tuple[Callable[..., Any], str]:
         advice = f"; did you mean {' or '.join(alike)}?" if alike else ""
         raise UserError(f"{name}: {place} has no function {rest}{advice}", field=field)
     return function, _source_of(module)
+
+
+def _path_advice(place: str, error: Exception) -> str:
+    """Return what to do where what is not found lies beside the file, or in the folder of now; empty: it does not."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    folder = Path(place).expanduser().resolve().parent if place.endswith(".py") else Path.cwd()
+    there = missing and ((folder / f"{missing}.py").is_file() or (folder / missing).is_dir())
+    return f"; {missing} lies in {folder}: set PYTHONPATH={folder}" if there else ""
 
 
 def _module_of_file(place: str, field: str) -> ModuleType:
@@ -67,6 +78,37 @@ def _module_of_file(place: str, field: str) -> ModuleType:
 
 
 def _source_of(module: ModuleType) -> str:
-    """Return a digest of the file of a module: a changed one is another one."""
-    file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else module.__name__
+    """Return a digest of the file of a module, and of those of its folder or package that it uses: an edited one is another."""
+    if not getattr(module, "__file__", None):
+        return module.__name__
+    top = sys.modules.get(module.__name__.partition(".")[0], module)
+    folder = Path(getattr(top, "__file__", None) or str(module.__file__)).resolve().parent
+    used = _used(module, folder, {module.__name__})
+    digests = [_loaded_digest(module), *(_loaded_digest(used[name]) for name in sorted(used))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _used(module: ModuleType, folder: Path, seen: set[str]) -> dict[str, ModuleType]:
+    """Return the modules below a folder, by name, that a module, or one that it uses, has among its names or something of."""
+    found: dict[str, ModuleType] = {}
+    for value in list(vars(module).values()):
+        name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if not isinstance(name, str) or name in seen or name not in sys.modules:
+            continue
+        seen.add(name)
+        other = sys.modules[name]
+        if _is_below(folder, getattr(other, "__file__", None)):
+            found |= {name: other, **_used(other, folder, seen)}
+    return found
+
+
+def _is_below(folder: Path, file: str | None) -> bool:
+    path = Path(file or "").resolve()
+    return path.is_file() and path.is_relative_to(folder) and INSTALLED not in path.relative_to(folder).parts
+
+
+def _loaded_digest(module: ModuleType) -> str:
+    """Return the digest that the file of a module had when it was first asked for: what was imported stays what it was."""
+    digest = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+    known: dict[str, str] = vars(module.__spec__) if module.__spec__ else {}  # a module that is reloaded has a new one
+    return known.setdefault("kd_digest", digest)

@@ -1,6 +1,8 @@
 """Nets of others by name: torchvision's, timm's, and functions of the user's own."""
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,28 @@ def test_equal_names_of_files_in_two_folders_are_two_nets(own: Path, tmp_path: P
     other.write_text(OWN.replace("WIDTH = 4", "WIDTH = 9"))
     one, two = (net_spec(f"{path}:small").create(5, 1) for path in (own, other))
     assert (one[0].out_channels, two[0].out_channels) == (4, 9)  # type: ignore[index]
+
+
+def test_a_file_that_imports_its_neighbour_is_told_how_and_the_neighbour_counts_as_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, beside = tmp_path / "net.py", tmp_path / "kd_test_beside.py"
+    file.write_text("from kd_test_beside import act, net\n")
+    beside.write_text("from torch import nn\nact = abs\ndef net(num_classes): return nn.Linear(64, num_classes)\n")
+    with pytest.raises(UserError, match=f"kd_test_beside lies in {tmp_path}: set PYTHONPATH={tmp_path}$"):
+        net_spec(f"{file}:net")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"set PYTHONPATH={tmp_path}$"):
+        net_spec("kd_test_beside:net")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = net_spec(f"{file}:net").origin
+    beside.write_text(beside.read_text() + "# edited\n")
+    assert net_spec(f"{file}:net").origin == before  # what was imported is what is run
+    importlib.reload(sys.modules["kd_test_beside"])
+    after = net_spec(f"{file}:net").origin
+    monkeypatch.delitem(sys.modules, "kd_test_beside")
+    assert before != after == net_spec(f"{file}:net").origin
+    monkeypatch.delitem(sys.modules, "kd_test_beside")
 
 
 def test_a_function_of_a_package_is_imported() -> None:

@@ -1,5 +1,6 @@
 """The one place that turns a configuration into the library's records: data, recipes, nets, trainings, teachers."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -347,16 +348,21 @@ def named_teacher(config: StudentConfig, workspace: Workspace, *, warn: bool = T
     return teachers.load_teacher(config.teacher, workspace, warn=warn, about=about_teacher(config))
 
 
-def check_teacher(config: StudentConfig, workspace: Workspace) -> None:
+def check_teacher(config: StudentConfig, workspace: Workspace) -> str:
     """Refuse a teacher that was named before any run is opened.
+
+    Returns:
+        Its digest; empty: none was named.
 
     Raises:
         UserError: as :func:`find_teacher`.
     """
-    if is_named_teacher(config.teacher):
-        teacher = named_teacher(config, workspace, warn=False)  # it is loaded again, and may be warned of then
-        if isinstance(config, SpecialistConfig) and not isinstance(config, TuneConfig) and exports(config):
-            _check_combinable(config.teacher, teacher, "teacher")
+    if not is_named_teacher(config.teacher):
+        return ""
+    teacher = named_teacher(config, workspace, warn=False)  # it is loaded again, and may be warned of then
+    if isinstance(config, SpecialistConfig) and not isinstance(config, TuneConfig) and exports(config):
+        _check_combinable(config.teacher, teacher, "teacher")
+    return teacher.digest
 
 
 def _check_combinable(name: str, teacher: Teacher, field: str) -> None:
@@ -409,13 +415,32 @@ def _why_trained(config: StudentConfig) -> str:
     return f"it was trained: no finished teacher {asked}"
 
 
-def fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
-    """Return the fingerprint by which a command is known again after a stop: a search may go on with more trials."""
+def fingerprint_of(config: DataConfig, workspace: Workspace, models: str = "") -> str:
+    """Return the fingerprint by which a command is known again after a stop: a search may go on with more trials.
+
+    Args:
+        config: the command's.
+        workspace: its data.
+        models: digest of the models that the command names; empty: it names none. The same name may stand for another model
+            later: a file is written anew, an alias of the registry is moved.
+    """
     settings = {name: value for name, value in config.params().items() if name != "trials"}
-    settings |= {
-        "nets": repr([net(own, workspace.dataset).facts(*_logits_and_channels(workspace)) for own in _own_nets(config)])
-    }
+    nets = [net(own, workspace.dataset).facts(*_logits_and_channels(workspace.dataset)) for own in _own_nets(config)]
+    losses = [loss(config).facts()] if isinstance(config, StudentConfig) else []
+    settings |= {"nets": repr(nets), "losses": repr(losses), "models": models}
     return command_fingerprint(workspace.command, settings, data_digest(config, workspace.dataset), kd.__version__)
+
+
+def foreign_code(config: StudentConfig, dataset: Dataset) -> str:
+    """Return a digest of the nets and of the loss of a command that are not kd's own; empty: all are kd's.
+
+    Their names stay the same when their files are edited.
+    """
+    specs = [net(own, dataset) for own in _own_nets(config)]
+    facts: list[object] = [spec.facts(*_logits_and_channels(dataset)) for spec in specs if spec.is_own]
+    if is_named_elsewhere(config.loss):
+        facts.append(loss(config).facts())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32] if facts else ""
 
 
 def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:
@@ -427,8 +452,8 @@ def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:
     return [config] if is_named_teacher(config.teacher) else [config, config.teacher_config()]
 
 
-def _logits_and_channels(workspace: Workspace) -> tuple[int, int]:
-    return workspace.dataset.num_classes, workspace.dataset.image_shape[0]
+def _logits_and_channels(dataset: Dataset) -> tuple[int, int]:
+    return dataset.num_classes, dataset.image_shape[0]
 
 
 def run_details(config: DataConfig) -> str:

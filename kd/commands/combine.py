@@ -19,7 +19,7 @@ def combine(config: CombineConfig) -> Answer:
     job = CombinationJob(
         "combined", teacher, members, config.dustbin_correction, config.top_n, workspace.device, seed=config.data_seed
     )
-    with parent_run("combine", config, workspace) as parent:
+    with parent_run("combine", config, workspace, job.fingerprint()) as parent:
         parent.log_tags({TEACHER: teacher.run_id})
         parent.log_params({"teacher_chosen": teacher.chosen})
         combination = carry_out_combination(job)

@@ -51,12 +51,18 @@ class Guided:
 
 
 @contextmanager
-def parent_run(command: str, config: DataConfig, workspace: Workspace) -> Iterator[Run]:
+def parent_run(command: str, config: DataConfig, workspace: Workspace, models: str = "") -> Iterator[Run]:
     """Open a command's parent run, with its whole configuration; trainings in it have runs below it.
 
     The newest run of the same command that stopped before its end is resumed.
+
+    Args:
+        command: its name.
+        config: its configuration.
+        workspace: its data.
+        models: digest of the models that it names; empty: it names none.
     """
-    dataset, fingerprint = workspace.dataset, fingerprint_of(config, workspace)
+    dataset, fingerprint = workspace.dataset, fingerprint_of(config, workspace, models)
     tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint}
     name, details = f"{command} {dataset.name}", run_details(config)
     with (
@@ -82,9 +88,9 @@ def _stopped(fingerprint: str, workspace: Workspace) -> AbstractContextManager[s
 @contextmanager
 def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace) -> Iterator[Guided]:
     """Open a command's parent run, and find or train its teacher in it."""
-    check_teacher(config, workspace)
+    named = check_teacher(config, workspace)
     check_nets(config, workspace)
-    with parent_run(command, config, workspace) as parent:
+    with parent_run(command, config, workspace, named) as parent:
         found = finished_teacher(config, workspace, parent)
         planned = plan(config, workspace, with_teacher=found is None)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))

@@ -1,5 +1,6 @@
 """Models that others trained, from a file: a state dict, an exported program or an ONNX file, and what is said of them."""
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -85,7 +86,12 @@ def read_pretrained(path: Path, about: About, image_shape: Sequence[int] | None 
     names = about.classes or tuple(str(number) for number in range(answers.shape[1]))
     if len(names) != answers.shape[1]:
         raise UserError(f"{path}: it gives {answers.shape[1]} numbers per image, and {len(names)} classes are named; name each")
-    return SavedModel(FromFile(model, file_digest(path)), names, shape, data_digest="", named=about.classes is not None)
+    return SavedModel(FromFile(model, _digest(path, foreign)), names, shape, data_digest="", named=about.classes is not None)
+
+
+def _digest(path: Path, foreign: ForeignNet) -> str:
+    own = file_digest(path)
+    return hashlib.sha256(f"{own} {foreign.beside}".encode()).hexdigest() if foreign.beside else own
 
 
 def read_classes(file: str, field: str) -> tuple[str, ...]:
@@ -157,7 +163,8 @@ def _from_state_dict(path: Path, about: About, image_shape: Sequence[int] | None
         )
     if missing:
         raise UserError(f"{path}: it lacks {listed(missing)} of {net.name}; name the net that it is of")
-    return ForeignNet(module, torch.float32, (None, channels, None, None))
+    code = hashlib.sha256(repr(net.facts(count, channels)).encode()).hexdigest()
+    return ForeignNet(module, torch.float32, (None, channels, None, None), code)
 
 
 def _channels(about: About, image_shape: Sequence[int] | None) -> int:

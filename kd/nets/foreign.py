@@ -17,6 +17,8 @@ class ForeignNet:
     """Type of the images that it takes: uint8 are raw pixels."""
     sizes: tuple[int | None, ...]
     """(B, C, H, W) of them; None: any."""
+    beside: str = ""
+    """Digest of what decides its answers beside its file: the code of a state dict's net, files of weights; empty: nothing."""
 
 
 class FixedBatch(nn.Module):
@@ -44,7 +46,7 @@ class FromFile(nn.Module):
     """A model from a file of others, always in evaluation mode, whose state holds the digest of the file: the graph too."""
 
     def __init__(self, model: nn.Module, sha256: str) -> None:
-        """Take a model of uint8 images, and the digest of its file."""
+        """Take a model of uint8 images, and the digest of its file and of what decides its answers beside it."""
         super().__init__()
         self.model = model
         self.file_sha256 = nn.Buffer(torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8))

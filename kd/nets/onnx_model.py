@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.errors import UserError, reason
+from kd.machine.files import file_digest
 from kd.machine.text import listed, printable
 from kd.nets.foreign import ForeignNet
 
@@ -57,7 +58,7 @@ def read_onnx(path: Path) -> ForeignNet:
         raise UserError(f"{path}: needs the packages onnx and onnxruntime: pip install 'kd[onnx]'") from None
     try:
         model = onnx.load_model(str(path), load_external_data=False)
-        _check_external(model, path)
+        beside = _external(model, path)
         onnx.load_external_data_for_model(model, str(path.parent))
         nodes = list(_nodes(model))
         _check_operators(model, nodes, path)
@@ -71,12 +72,13 @@ def read_onnx(path: Path) -> ForeignNet:
     except Exception as error:  # bytes of others make protobuf, onnx and onnxruntime raise nearly anything
         raise UserError(f"{path}: can't be read as an ONNX model ({reason(error)}); export it again") from error
     parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
-    return ForeignNet(OnnxModel(session, name, dtype, parameters), dtype, sizes)
+    return ForeignNet(OnnxModel(session, name, dtype, parameters), dtype, sizes, " ".join(map(file_digest, beside)))
 
 
-def _check_external(model: "onnx.ModelProto", path: Path) -> None:
-    """Refuse weights in a file outside the model's folder, or in one that is not there."""
+def _external(model: "onnx.ModelProto", path: Path) -> list[Path]:
+    """Return the files in which weights lie; refuse one outside the model's folder, and one that is not there."""
     folder = path.parent.resolve()
+    files = set()
     for tensor in _tensors(model):
         for entry in tensor.external_data:
             if entry.key != "location":
@@ -92,6 +94,8 @@ def _check_external(model: "onnx.ModelProto", path: Path) -> None:
                 raise UserError(
                     f"{path}: its weights lie in {printable(entry.value[:80])}, which is not beside it; put it there"
                 )
+            files.add(beside)
+    return sorted(files)
 
 
 def _check_operators(model: "onnx.ModelProto", nodes: Sequence["onnx.NodeProto"], path: Path) -> None:

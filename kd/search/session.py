@@ -10,7 +10,7 @@ import optuna
 from kd.config import TuneConfig
 from kd.distillation.plan import check_alpha
 from kd.errors import UserError
-from kd.from_config import check_group_settings, check_nets, check_teacher, check_top_n, data_digest, prepare
+from kd.from_config import check_group_settings, check_nets, check_teacher, check_top_n, data_digest, foreign_code, prepare
 from kd.search.best import check_place
 from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
@@ -49,7 +49,7 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     workspace = prepare("tune", config)
     check_place(workspace.output_dir)
     _check(config, space, workspace)
-    facts = identity(config, space, data_digest(config, workspace.dataset))
+    facts = identity(config, space, data_digest(config, workspace.dataset), foreign_code(config, workspace.dataset))
     config = config.model_copy(update={"study_name": study_name(config, facts)})
     asked, space = space, fitting_space(space, config, workspace.dataset)
     points, outside = first_points(fitting_config(config, space), space)

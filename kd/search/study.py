@@ -35,8 +35,15 @@ _ADDED = {
 }
 
 
-def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dict[str, str]:
-    """Return what all trials of a study have in common, as text by name: with anything else it is another study."""
+def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str, code_digest: str = "") -> dict[str, str]:
+    """Return what all trials of a study have in common, as text by name: with anything else it is another study.
+
+    Args:
+        config: the search.
+        space: what is searched.
+        data_digest: of all its images.
+        code_digest: of the nets and of the loss that are not kd's own; empty: all are kd's.
+    """
     kind = StudentConfig if config.objective == "student" else SpecialistConfig
     usual = {name for name in _ADDED if getattr(config, name) == kind.model_fields[name].default}
     left_out = {*(axis.name for axis in space), *kind.switches(), *_WITHOUT_EFFECT, *usual}
@@ -46,6 +53,7 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str) -> dic
         "objective": config.objective,
         "search": ";".join(axis.text() for axis in space),
         "data digest": data_digest,
+        **({"code of nets and loss": code_digest} if code_digest else {}),
         **({"max_parameters": canonical(config.max_parameters)} if config.max_parameters else {}),  # before, none had one
         **common,
     }

@@ -127,6 +127,26 @@ def test_another_graph_with_the_same_weights_is_another_teacher(tmp_path: Path) 
     assert weights_digest(one.module) != weights_digest(two.module)
 
 
+def test_other_weights_beside_an_onnx_file_are_another_teacher(tmp_path: Path) -> None:
+    path, data = _onnx_in_two_files(tmp_path), tmp_path / "two.data"
+    content = path.read_bytes()
+    before = weights_digest(loaded(path).module)
+    data.write_bytes(data.read_bytes()[:-4] + np.float32(7).tobytes())
+    assert path.read_bytes() == content
+    assert weights_digest(loaded(path).module) != before
+
+
+def test_a_state_dict_in_a_net_of_other_code_is_another_teacher(tmp_path: Path) -> None:
+    code = "def net(num_classes):\n    made = small(num_classes)\n    return made\n"
+    file = tmp_path / "theirs.py"
+    digests = []
+    for more in ("", "    made.norm.eps = 0.1\n"):
+        file.write_text("from foreign_models import small\n" + code.replace("    return", f"{more}    return"))
+        digests.append(weights_digest(loaded(_state_dict(tmp_path), net=f"{file}:net").module))
+    assert digests[0] != digests[1]
+    assert digests[1] == weights_digest(loaded(_state_dict(tmp_path), net=f"{file}:net").module)
+
+
 def test_a_student_learns_from_an_onnx_teacher_in_five_lines(tmp_path: Path, tiny_digits: Dataset) -> None:
     teacher = kd.load(_onnx(tmp_path), mean=MEAN, std=STD)
     student = kd.distil(teacher, "resnet", tiny_digits, kd.Recipe(epochs=1, batch_size=64), depth=1, width=2, control=False)

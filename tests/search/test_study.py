@@ -1,11 +1,15 @@
 """Which study it is: created with its first points, opened again, refused where it is of something else."""
 
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from kd.config import TuneConfig
+from kd.data.dataset import Dataset
 from kd.errors import UserError
+from kd.from_config import foreign_code
 from kd.search import study as study_module
 from kd.search.space import parse_space
 from kd.search.state import all_trials
@@ -66,6 +70,23 @@ def test_another_data_digest_is_refused_and_where_files_lie_is_no_matter(url: st
         open_study(storage, "s", facts(elsewhere), {}, pareto=False)
         with pytest.raises(UserError, match="data digest is digest, not another"):
             open_study(storage, "s", identity(options, parse_space(options), "another"), {}, pareto=False)
+
+
+def test_a_net_or_a_loss_whose_file_was_edited_is_another_study(tmp_path: Path, tiny_digits: Dataset) -> None:
+    net, loss = tmp_path / "net.py", tmp_path / "loss.py"
+    net.write_text("from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
+    loss.write_text("def loss(student, teacher, labels): return (student - teacher).square().mean(dim=1)\n")
+    asked = {"objective": "student", "net": f"{net}:net", "loss": f"{loss}:loss"}
+    told = [foreign_code(TuneConfig.parse(asked), tiny_digits)]
+    for file in (net, loss):
+        file.write_text(f"{file.read_text()}# edited\n")
+        told.append(foreign_code(TuneConfig.parse(asked), tiny_digits))
+    assert len(set(told)) == 3
+    assert told[-1] == foreign_code(TuneConfig.parse(asked), tiny_digits)
+    assert foreign_code(TuneConfig.parse({"objective": "student"}), tiny_digits) == ""
+    options = TuneConfig.parse(asked)
+    names = {study_name(options, identity(options, parse_space(options), "digest", code)) for code in told}
+    assert len(names) == 3
 
 
 def test_a_study_of_somebody_else_is_refused(url: str) -> None:

@@ -70,6 +70,23 @@ def test_a_model_of_others_is_found_in_a_run_and_in_the_registry(workspace: Work
     assert not list(tmp_path.rglob("kd.json"))
 
 
+def test_a_command_whose_teacher_was_written_anew_is_not_resumed(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_program(small(10), tmp_path / "theirs.pt2")
+    config = StudentConfig.parse({"teacher": str(path), **SAID, "epochs": 1, "output_dir": str(tmp_path)})
+
+    def stopped() -> str:
+        with pytest.raises(KeyboardInterrupt), guided_by_teacher("student", config, workspace) as guided:
+            raise KeyboardInterrupt
+        return guided.parent.id
+
+    first = stopped()
+    assert stopped() == first
+    other = small(10)
+    torch.nn.init.ones_(other.head.bias)
+    write_program(other, path)
+    assert stopped() != first
+
+
 def test_the_files_of_a_model_are_looked_through_and_those_that_say_nothing_are_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -148,6 +148,15 @@ def test_another_command_other_data_and_another_net_are_not_resumed(
     assert same == {fingerprint_of(config, workspace)}
 
 
+def test_a_loss_whose_file_was_edited_is_another_command(workspace: Workspace, tmp_path: Path) -> None:
+    code = "def loss(student, teacher, labels):\n    return (student - teacher).square().mean(dim=1)\n"
+    file, asked = tmp_path / "loss.py", []
+    for power in ("square", "abs"):
+        file.write_text(code.replace("square", power))
+        asked.append(fingerprint_of(StudentConfig.parse({"loss": f"{file}:loss"}), workspace))
+    assert asked[0] != asked[1] == fingerprint_of(StudentConfig.parse({"loss": f"{file}:loss"}), workspace)
+
+
 def test_a_run_that_a_living_process_has_open_is_left_alone(config: Config, workspace: Workspace) -> None:
     parent, _ = stopped(config, workspace)
     client = mlflow.MlflowClient()

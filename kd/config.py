@@ -87,6 +87,8 @@ class Config(BaseModel):
                 raise UserError(_unknown(name, list(cls.model_fields))) from None
             own = first.get("ctx", {}).get("error") if first["type"] == "value_error" else None
             expected = str(own) if own else first["msg"][0].lower() + first["msg"][1:]
+            if name == "data":
+                expected = f"{expected}; for images of your own give --data folder and --data-root FOLDER"
             raise UserError(f"{_told(values.get(name))}: {expected}", field=name) from None
 
     @classmethod

@@ -225,6 +225,8 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
     """
     if isinstance(config, StudentConfig):
         check_soft_targets(config, workspace.dataset)
+        if not isinstance(config, TuneConfig):  # a search may choose the loss
+            _warn_of_unused_weights(config)
     _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
     if isinstance(config, TeacherConfig):
         return
@@ -236,6 +238,15 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         return  # it is the same net
     with _of_teacher():
         _try_net(own, workspace, "teacher")
+
+
+def _warn_of_unused_weights(config: StudentConfig) -> None:
+    """Warn of weights of a loss that is not the chosen one."""
+    fields = type(config).model_fields
+    others = [f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != config.loss for name in own]
+    unused = [name for name in others if getattr(config, name) != fields[name].default]
+    if unused:
+        log.warning("not used, since --loss is %s: %s", printable(config.loss), ", ".join(flags(name)[-1] for name in unused))
 
 
 def _warn_of_unused(config: StudentConfig) -> None:
@@ -250,7 +261,8 @@ def _warn_of_unused(config: StudentConfig) -> None:
 def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
     spec = net(config, workspace.dataset)
     if spec.is_own:
-        check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=config.export)
+        with doing(f"trying {spec.name}"):
+            check_net(spec, workspace.dataset, workspace.dataset.num_classes, workspace.device, label, exported=config.export)
 
 
 def _teacher_to_train(config: StudentConfig) -> TeacherConfig:

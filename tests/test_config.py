@@ -166,6 +166,8 @@ def test_a_refusal_tells_the_bound() -> None:
     assert refusal(StudentConfig, {"alpha": "1.5"}) == "1.5: input should be less than or equal to 1"
     assert refusal(TeacherConfig, {"batch_size": 1}).endswith("greater than or equal to 2")
     assert "'digits'" in refusal(TeacherConfig, {"data": "imagenet"})
+    told = refusal(TeacherConfig, {"data": "photos/"})
+    assert told.endswith("; for images of your own give --data folder and --data-root FOLDER")
 
 
 def test_an_unknown_setting_is_told_with_those_that_are_known() -> None:

@@ -135,7 +135,9 @@ def tried(loss: SoftLoss) -> Tensor:
         learns = is_loss and value.requires_grad
     except Exception as error:  # the code of others raises anything
         raise UserError(
-            f"{loss.name}: fails on logits of {TRIED_IMAGES} images ({reason(error)}); mend it", field="loss"
+            f"{loss.name}: fails on logits of {TRIED_IMAGES} images ({reason(error)}); mend it: it is called with student "
+            "logits, teacher logits and labels, and with temperature= where it takes that",
+            field="loss",
         ) from error
     if not is_loss:
         raise UserError(

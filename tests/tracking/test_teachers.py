@@ -105,11 +105,12 @@ def test_a_command_logs_the_settings_of_the_teacher_that_was_named(
     workspace = prepare("teacher", own)
     with tracked_by(teacher_tracker(own, workspace)):
         trained = carry_out(teacher_job(own, workspace))
-    config = StudentConfig(teacher=trained.run_id, output_dir=str(tmp_path), teacher_lr=0.5)  # type: ignore[call-arg]
+    config = StudentConfig(teacher=trained.run_id, output_dir=str(tmp_path), teacher_lr=0.5, dkd_beta=2)  # type: ignore[call-arg]
     assert config.teacher_depth != 1  # type: ignore[attr-defined] # the default, which this teacher never had
     with guided_by_teacher("student", config, prepare("student", config)) as guided:
         pass
     assert "not used, since --teacher names a teacher: --teacher-lr" in caplog.text
+    assert "not used, since --loss is kd: --dkd-beta" in caplog.text
     params = mlflow.get_run(guided.parent.id).data.params
     of_teacher = {name: params[f"teacher_{name}"] for name in ("net", "depth", "width", "epochs", "lr")}
     assert of_teacher == {"net": "resnet", "depth": "1", "width": "2", "epochs": "1", "lr": "0.1"}

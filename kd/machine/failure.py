@@ -55,11 +55,24 @@ def failure_line(error: BaseException) -> str:
 
 def _expected_line(error: BaseException) -> str | None:
     """Return the line of an error that a user, a file, the machine or a network can cause; None: it is of another kind."""
+    if _is_nowhere():
+        return (
+            f"the working folder was removed ({reason(error)}): make it again with what was in it, or begin anew in another one"
+        )
     for matches, told, line in _CAUSES:
         for cause in _chain(error):
             if matches(cause):
                 return line.format(told(cause))
     return next((line.format(reason(error)) for matches, line in _KINDS if matches(error)), None)
+
+
+def _is_nowhere() -> bool:
+    """Return whether the working folder is gone."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -63,7 +63,8 @@ class Checkpoint:
         final = self.folder / f"{name}.pt"
         if self._path.exists():  # else the run stopped after this
             self._path.replace(final)
-        self._before.unlink(missing_ok=True)
+        for left in (self._before, *self.folder.glob(f"{self._path.name}.*.tmp")):  # the latter by a process that was killed
+            left.unlink(missing_ok=True)
         return final
 
 

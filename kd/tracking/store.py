@@ -3,11 +3,13 @@
 Only ``earlier``, ``fetch``, ``finished`` and ``ready`` import it too.
 """
 
+import glob
 import io
 import json
 import logging
 import os
 import shlex
+import shutil
 import tempfile
 import time
 import warnings
@@ -377,7 +379,9 @@ class Run:
         location = mlflow.get_logged_model(model_id).artifact_location
         target = self.model_file
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        for left in target.parent.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{self.files_name}.", suffix=".tmp") as folder:
             path, facts = (
                 Path(mlflow.artifacts.download_artifacts(f"{location}/{file}", dst_path=folder))
                 for file in (MODEL_FILE, FACTS_FILE)
@@ -596,6 +600,7 @@ def quiet() -> None:
     if not is_verbose():
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the traceback of what it raises anyway
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.

@@ -92,3 +92,13 @@ def test_a_bug_is_one_line_and_a_file_with_its_traceback_that_nobody_else_can_re
 def test_a_bug_is_told_even_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     assert failure_line(KeyError("x")) == "a bug of kd's (KeyError: 'x'); its traceback could not be written to /nowhere"
+
+
+def test_a_working_folder_that_is_gone_is_told_whatever_fails_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work").rmdir()
+    error = sqlalchemy.exc.OperationalError("insert 1", {}, Exception("attempt to write a readonly database"))
+    assert failure_line(error).startswith(
+        "the working folder was removed ((builtins.Exception) attempt to write a readonly data"
+    )

@@ -50,7 +50,7 @@ from kd.specialists.clustering import Group
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
-from kd.tracking.command_fingerprint import command_fingerprint
+from kd.tracking.command_fingerprint import command_fingerprint, settings_fingerprint
 from kd.tracking.ready import check_ready, check_registered
 from kd.tracking.run_names import details, seeds_text
 from kd.tracking.run_settings import RunSettings
@@ -436,10 +436,9 @@ def fingerprint_of(config: DataConfig, workspace: Workspace, models: str = "") -
         models: digest of the models that the command names; empty: it names none. The same name may stand for another model
             later: a file is written anew, an alias of the registry is moved.
     """
-    settings = {name: value for name, value in config.params().items() if name != "trials"}
     nets = [net(own, workspace.dataset).facts(*_logits_and_channels(workspace.dataset)) for own in _own_nets(config)]
     losses = [loss(config).facts()] if isinstance(config, StudentConfig) else []
-    settings |= {"nets": repr(nets), "losses": repr(losses), "models": models}
+    settings = _settings(config) | {"nets": repr(nets), "losses": repr(losses), "models": models}
     return command_fingerprint(workspace.command, settings, data_digest(config, workspace.dataset), kd.__version__)
 
 
@@ -453,6 +452,15 @@ def foreign_code(config: StudentConfig, dataset: Dataset) -> str:
     if is_named_elsewhere(config.loss):
         facts.append(loss(config).facts())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32] if facts else ""
+
+
+def settings_fingerprint_of(config: DataConfig, workspace: Workspace) -> str:
+    """Return the fingerprint of what was typed alone, by which it is seen that the images or a net's code have changed."""
+    return settings_fingerprint(workspace.command, _settings(config))
+
+
+def _settings(config: DataConfig) -> dict[str, str]:
+    return {name: value for name, value in config.params().items() if name != "trials"}
 
 
 def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kd.commands.answer import Answer
@@ -23,12 +23,13 @@ from kd.from_config import (
     log_teacher_params,
     run_details,
     run_settings,
+    settings_fingerprint_of,
     teacher_targets,
     train_teacher,
 )
 from kd.machine.schedule import Schedule, scheduled
-from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT
-from kd.tracking.earlier import stopped_run
+from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
+from kd.tracking.earlier import last_stopped, stopped_run
 from kd.tracking.finished import TEACHER
 from kd.tracking.store import Run, is_made, run
 from kd.tracking.summary import summarise
@@ -63,10 +64,11 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace, models: s
         models: digest of the models that it names; empty: it names none.
     """
     dataset, fingerprint = workspace.dataset, fingerprint_of(config, workspace, models)
-    tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint}
+    settings = settings_fingerprint_of(config, workspace)
+    tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint, SETTINGS_FINGERPRINT: settings}
     name, details = f"{command} {dataset.name}", run_details(config)
     with (
-        _stopped(fingerprint, workspace) as stopped,
+        _stopped(fingerprint, settings, workspace) as stopped,
         run(name, details, output_dir=workspace.output_dir, tags=tags, again=stopped) as parent,
     ):
         if parent.is_resumed:
@@ -78,11 +80,26 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace, models: s
             yield parent
 
 
-def _stopped(fingerprint: str, workspace: Workspace) -> AbstractContextManager[str | None]:
+@contextmanager
+def _stopped(fingerprint: str, settings: str, workspace: Workspace) -> Iterator[str | None]:
     """Find the run of a command that stopped, unless it is to begin anew."""
     if not workspace.resume or not is_made():
-        return nullcontext()
-    return stopped_run(COMMAND_FINGERPRINT, fingerprint, workspace.output_dir / "checkpoints")
+        yield None
+        return
+    with stopped_run(COMMAND_FINGERPRINT, fingerprint, workspace.output_dir / "checkpoints") as stopped:
+        if stopped is None:
+            _say_changed(settings, workspace)
+        yield stopped
+
+
+def _say_changed(settings: str, workspace: Workspace) -> None:
+    """Say that a run of the same settings stopped, which can't be resumed since something else has changed."""
+    found = last_stopped(SETTINGS_FINGERPRINT, settings)
+    if found is not None:
+        stopped, digest = found
+        same = digest == workspace.dataset.digest
+        what = "the images without labels, a named model, the code of a net or loss, or kd has" if same else "the images have"
+        log.warning("run %s of this command stopped, but %s changed since: it stays, and a new one begins", stopped, what)
 
 
 @contextmanager

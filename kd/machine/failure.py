@@ -28,13 +28,16 @@ _CAUSES: tuple[tuple[Callable[[BaseException], bool], Callable[[BaseException], 
     (
         lambda error: isinstance(error, MemoryError) or _says(error, _NO_MEMORY),
         reason,
-        "out of memory ({}): give a smaller batch size, width or image size, or fewer workers",
+        f"out of memory ({{}}): give a smaller batch size, width or image size, or fewer workers; or free some, and {AGAIN}",
     ),
 )
 """Causes that libraries may have wrapped in errors of their own, each with what was the matter, and its line."""
 _KINDS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, RunError), "{}"),
-    (lambda error: _says(error, _NO_THREAD), "no further thread can be started ({}): raise `ulimit -u`, or give fewer workers"),
+    (
+        lambda error: _says(error, _NO_THREAD),
+        "no further thread can be started ({}): free some memory, raise `ulimit -u`, or give fewer workers",
+    ),
     (lambda error: _is_a(error, _STORE), f"MLflow's tracking store failed ({{}}): when it can be used again, {AGAIN}"),
     (lambda error: _is_a(error, _DATABASE), f"a database failed ({{}}): when it can be used again, {AGAIN}"),
     (lambda error: isinstance(error, ModuleNotFoundError), f"a package is missing ({{}}): install it with pip, and {AGAIN}"),

@@ -24,7 +24,8 @@ class Lease:
     """The right to lead a study, held by one command at a time.
 
     The holder writes its name and the time into the study, and again every half minute. When it dies, another command takes
-    the lease: at once on the same machine, where it can see that the process is gone; after two minutes elsewhere.
+    the lease: at once on the same machine, where it can see that the process is gone; after two minutes elsewhere, by the time
+    that the holder wrote or, since a clock may have been set back, by what this command has seen.
 
     Nothing else at hand carries this across machines: Optuna has no lock and no leader, its heartbeats belong to trials; a
     file lock holds for one machine; locks of PostgreSQL are unknown to sqlite.
@@ -35,6 +36,9 @@ class Lease:
         self._id = uuid.uuid4().hex
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
+        self._seen: object = None
+        self._seen_since = 0.0
+        """What the holder wrote last, and since when it is unchanged (monotonic)."""
 
     def acquire(self) -> bool:
         """Take the lease if it is free, and return whether this command holds it from now on."""
@@ -47,7 +51,12 @@ class Lease:
     def is_free(self) -> bool:
         """Return whether no living command holds the lease."""
         holder = study_attribute(self._study, LEADER)
-        return not holder or time.time() - holder["time"] >= LEASE_SECONDS or is_gone(holder)
+        if not holder or is_gone(holder):
+            return True
+        now = time.monotonic()
+        if holder != self._seen:
+            self._seen, self._seen_since = holder, now
+        return max(time.time() - holder["time"], now - self._seen_since) >= LEASE_SECONDS
 
     def __enter__(self) -> Self:
         """Renew the acquired lease from now on."""

@@ -27,6 +27,9 @@ PROCESS = "kd.process"
 FINGERPRINT = "kd.fingerprint"
 """Tag: all that decides the result of the run's training."""
 
+DATA_DIGEST = "kd.data_digest"
+"""Tag: the digest of the run's images."""
+
 PARENT = "mlflow.parentRunId"
 """Tag: the run above."""
 
@@ -97,6 +100,13 @@ def stopped_run(tag: str, fingerprint: str, folder: Path) -> Iterator[str | None
                 yield str(run.info.run_id)
                 return
     yield None
+
+
+def last_stopped(tag: str, fingerprint: str) -> tuple[str, str] | None:
+    """Return the id and the digest of the images of the newest run with a fingerprint, if it stopped; None: it did not."""
+    client, newest_first = mlflow.MlflowClient(), ["attributes.start_time DESC"]
+    found = client.search_runs(_experiments(), f"tags.`{tag}` = '{fingerprint}'", order_by=newest_first, max_results=1)
+    return next(((run.info.run_id, run.data.tags.get(DATA_DIGEST, "")) for run in found if _can_be_resumed(run)), None)
 
 
 @doing("looking for a stopped run to resume")

@@ -57,7 +57,7 @@ def too_much_memory() -> Exception:
         (MemoryError(), "out of memory (MemoryError): give a smaller batch size"),
         (too_much_memory(), "out of memory ("),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory (CUDA out of memory. Tried): give"),
-        (RuntimeError("can't start new thread"), "no further thread can be started (can't start new thread): raise"),
+        (RuntimeError("can't start new thread"), "no further thread can be started (can't start new thread): free"),
         (MlflowException("Model registry\nis away"), "MLflow's tracking store failed (Model registry): when it can be used"),
         (requests.ConnectionError("to http://me:PW@h"), "MLflow's tracking store failed (to http://me:***@h): when"),
         (sqlalchemy.exc.OperationalError("select 1", {}, Exception("database is locked")), "a database failed ("),

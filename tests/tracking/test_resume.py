@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,35 @@ def test_a_checkpoint_of_something_else_is_passed_over(
             assert "its checkpoint holds something else (" in record.getMessage(), name
             assert "\n" not in record.getMessage(), name
     assert not (tmp_path / "sprung").exists()
+
+
+def test_of_a_last_checkpoint_that_is_damaged_the_one_before_is_used_with_the_exact_result(
+    job: Job,
+    tmp_path: Path,
+    mlflow_store: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    job = replace(job, recipe=replace(job.recipe, epochs=3))
+    last = tmp_path / "unfinished-f.pt"
+    with store.run("teacher", output_dir=tmp_path, tags={}) as run, Checkpoint(tmp_path, "f", run.id) as checkpoint:
+        trainer, state = _begin(job, run, checkpoint, resume=True)
+        for _ in fit_job(job, trainer, state):
+            if trainer.epochs_done < job.recipe.epochs:
+                checkpoint.save({"trainer": trainer.state(), "fit": state.state()})
+        whole = last.read_bytes()
+        for number, damaged in enumerate((whole[: len(whole) // 2], b"", whole[:-100] + bytes(100), whole[:99] + whole[100:])):
+            last.write_bytes(damaged)
+            caplog.clear()
+            resumed, after = _begin(job, run, checkpoint, resume=True)
+            assert resumed.epochs_done == 1
+            assert f"{last}: damaged or altered: passed over" in caplog.text
+            if number:
+                continue
+            for _ in fit_job(job, resumed, after):
+                pass
+            expected = trainer.model.state_dict()
+            assert all(torch.equal(weight, expected[name]) for name, weight in resumed.model.state_dict().items())
+            assert [epoch.val for epoch in after.history] == [epoch.val for epoch in state.history]

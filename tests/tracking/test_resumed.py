@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -155,6 +156,22 @@ def test_a_loss_whose_file_was_edited_is_another_command(workspace: Workspace, t
         file.write_text(code.replace("square", power))
         asked.append(fingerprint_of(StudentConfig.parse({"loss": f"{file}:loss"}), workspace))
     assert asked[0] != asked[1] == fingerprint_of(StudentConfig.parse({"loss": f"{file}:loss"}), workspace)
+
+
+def test_it_is_said_that_a_run_is_not_resumed_since_images_or_code_changed(
+    config: Config, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, _ = stopped(config, workspace)
+    edited = replace(workspace, dataset=replace(workspace.dataset, digest="0" * 32))
+    after, _ = stopped(config, edited)
+    told = f"run {before} of this command stopped, but the images have changed since: it stays, and a new one begins"
+    assert caplog.messages.count(told) == 1
+    assert after != before
+    assert mlflow.get_run(before).info.status == "KILLED"
+    other = StudentConfig.parse({**config.recorded(), "temperature": 2})
+    caplog.clear()
+    command(other, workspace)
+    assert "of this command stopped" not in caplog.text
 
 
 def test_a_run_that_a_living_process_has_open_is_left_alone(config: Config, workspace: Workspace) -> None:

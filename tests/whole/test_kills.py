@@ -9,8 +9,6 @@ import os
 import random
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,8 +24,6 @@ from optuna.trial import TrialState
 
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import opened
-
-Process = Forked | subprocess.Popen[bytes]
 
 PATIENCE_SECONDS = 600.0
 SEED = int(os.environ.get("KD_SEED") or secrets.randbelow(10**6))
@@ -76,13 +72,8 @@ class Place:
         self.store = lay_store(folder)
         self.env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": self.store}
 
-    def fork(self) -> Forked:
+    def start(self) -> Forked:
         return Forked(self.arguments, self.folder, self.env, self.log)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "kd", *self.arguments]
-            return subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=subprocess.STDOUT)
 
     def said(self) -> str:
         return self.log.read_text()
@@ -137,7 +128,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., 
         if command not in done:
             place = Place(tmp_path_factory.mktemp("whole") / command, mlflow_store, COMMANDS[command])
             began = time.monotonic()
-            assert place.start().wait(PATIENCE_SECONDS) == 0, place.said()
+            with place.start() as process:
+                assert process.wait(PATIENCE_SECONDS) == 0, place.said()
             done[command] = place, time.monotonic() - began
         return done[command]
 
@@ -153,17 +145,17 @@ MOMENTS = ("teacher (1 of 3): epoch 1/", "epoch 3/3", "control of student (", "c
 def test_a_command_killed_five_times_ends_as_the_one_never_stopped(place: Callable[[str, str], Place]) -> None:
     chance = random.Random(SEED)  # noqa: S311 - moments, no secrets
     whole, cut = place("whole", "student"), place("cut", "student")
-    with whole.fork() as process:
+    with whole.start() as process:
         assert process.wait(PATIENCE_SECONDS) == 0, whole.said()
     for moment in MOMENTS:
-        with cut.fork() as process:
+        with cut.start() as process:
             while moment not in cut.said():
                 assert process.poll() is None, cut.said()
                 time.sleep(0.01)
             time.sleep(chance.uniform(0, 0.2))
             assert process.poll() is None, cut.said()
             process.kill()
-    with cut.fork() as process:
+    with cut.start() as process:
         assert process.wait(PATIENCE_SECONDS) == 0, cut.said()
     assert_ends_alike(cut, whole)
 
@@ -185,7 +177,7 @@ def test_a_command_that_is_stopped_at_any_moment_ends_as_the_one_never_stopped(
         cut = place(f"cut {series}", command)
         series += 1
         limit = 0.5 * seconds
-        while (stopped := killed(cut.start(), chance.uniform(0.1 * seconds, limit), number)) is not None:
+        while (stopped := killed(cut, chance.uniform(0, limit), number)) is not None:
             assert stopped == (-number if number == signal.SIGKILL else 128 + number), cut.said()
             kills += 1
             limit *= 1.1  # what is left is done at some time
@@ -196,13 +188,14 @@ def test_a_command_that_is_stopped_at_any_moment_ends_as_the_one_never_stopped(
     print(f"{command}: {kills} times {number.name} in {series} series")  # noqa: T201 - the table
 
 
-def killed(process: subprocess.Popen[bytes], seconds: float, number: signal.Signals) -> int | None:
-    """Send a signal to a process after some seconds, and return its exit code; None: it has finished before."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
+def killed(place: Place, seconds: float, number: signal.Signals) -> int | None:
+    """Start a command, send it a signal after some seconds, and return its exit code; None: it has finished before."""
+    with place.start() as process:
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
         process.send_signal(number)
-    code = process.wait(PATIENCE_SECONDS)
+        code = process.wait(PATIENCE_SECONDS)
     return None if code == 0 else code
 
 

@@ -25,7 +25,7 @@ from kd.search.shared import load_guide
 from kd.search.state import all_trials, count_left
 from kd.search.storage import opened
 from kd.search.study import load_study
-from kd.search.time_limit import is_time_up
+from kd.search.time_limit import TimeLimit
 from kd.search.trial import Surplus, TrialRunner
 from kd.search.workers.fork_server import let_through
 from kd.search.workers.turn import Turn
@@ -79,9 +79,10 @@ def _run_trials(order: WorkOrder) -> None:
     with opened(config.storage) as storage:
         study = load_study(storage, config.study_name, create_pruner(config))
         study.sampler = create_sampler(config, study, worker=order.number, leads=order.leads)
+        limit = TimeLimit(study)
         turn = Turn(storage.engine.url)
         runner = TrialRunner(config, guide, order.space, order.parent_run, study, begun=turn.end)
-        while count_left(all_trials(study), config.trials) > 0 and not is_time_up(study):
+        while count_left(all_trials(study), config.trials) > 0 and not limit.is_up():
             check_stop()
             turn.wait()
             try:

@@ -56,7 +56,7 @@ class Lease:
         now = time.monotonic()
         if holder != self._seen:
             self._seen, self._seen_since = holder, now
-        return max(time.time() - holder["time"], now - self._seen_since) >= LEASE_SECONDS
+        return now - self._seen_since >= LEASE_SECONDS or bool(time.time() - holder["time"] >= LEASE_SECONDS)
 
     def __enter__(self) -> Self:
         """Renew the acquired lease from now on."""

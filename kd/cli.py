@@ -240,11 +240,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_terminal()
     group = _Commands("kd", help=kd.__doc__, no_args_is_help=True)
     group = click.version_option(kd.__version__, prog_name="kd")(group)
+    finished = False
     try:
         command = group.main(args=None if arguments is None else list(arguments), prog_name="kd", standalone_mode=False)
         if callable(command):  # no number, as after --help
             note_signals()
             code = command()
+            finished = True
             check_stop()
             if code:
                 sys.exit(code)
@@ -255,7 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _exit(shown(f"{error_line(error)}{_where_from(error)}"), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
-        leave("kd: stopped; run the same command again to resume", exit_code())
+        told = "it had finished before: nothing is left to resume" if finished else "run the same command again to resume"
+        leave(f"kd: stopped; {told}", exit_code())
     except Exception as error:  # noqa: BLE001 - whatever it is, a person sees one line
         _exit(failure_line(error), EXIT_FAILED)
 

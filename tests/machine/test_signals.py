@@ -352,10 +352,10 @@ print("goes on")
 """
 
 
-def test_a_command_that_a_signal_came_too_late_to_stop_ends_as_one_that_was_stopped() -> None:
+def test_a_command_that_a_signal_came_too_late_to_stop_says_that_it_had_finished() -> None:
     with Process(FINISHED) as process:
         process.wait_for("done")
-        assert process.end() == (143, "kd: stopped; run the same command again to resume\n")
+        assert process.end() == (143, "kd: stopped; it had finished before: nothing is left to resume\n")
 
 
 STARTING = """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from full_disk import file_size_limit
+from full_disk import file_size_limit, small_disk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -62,6 +62,17 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_one_alone(tmp_path:
     )
     assert equal(load(path), state())
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_on_a_real_disk_without_room_the_last_checkpoint_stays_and_the_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with small_disk(tmp_path, 64):
+        save(path, state())
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            save(path, {"weights": torch.zeros(50_000)})
+        assert f"the disk is full (No space left on device: {path}): free some space" in failure_line(caught.value)
+        assert equal(load(path), state())
+        assert list(tmp_path.iterdir()) == [path]
 
 
 # For each line that it reads: tells of a new process that saves one checkpoint after another until it is killed.

@@ -56,7 +56,7 @@ COMMANDS = {
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
-    "runs": ("RunsConfig", "List the runs of commands; end those that dead processes left open."),
+    "runs": ("RunsConfig", "List the runs of commands; end those that were left open; send what waits for the store."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }

@@ -54,7 +54,7 @@ from kd.tracking.command_fingerprint import command_fingerprint, settings_finger
 from kd.tracking.ready import check_ready, check_registered
 from kd.tracking.run_names import details, seeds_text
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import Run, run_params
+from kd.tracking.store import Run, run_params, send_waiting
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace, check_space, open_workspace, output_folder
 from kd.training.recipe import Recipe
@@ -83,6 +83,7 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     register_as = config.register_as if isinstance(config, CombinationOptions) else ""
     check_registered(register_as, export=exports(config))
     check_ready(register_as)
+    send_waiting(output_dir)
     dataset = load_dataset(
         config.data,
         config.data_root,

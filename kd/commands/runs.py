@@ -5,10 +5,12 @@ from datetime import datetime
 
 from kd.commands.answer import Answer
 from kd.config import RunsConfig
+from kd.errors import EXIT_FAILED
+from kd.machine.paths import user_path
 from kd.machine.text import printable
 from kd.tracking.earlier import State, TopRun, end_orphans, top_runs
 from kd.tracking.ready import check_ready
-from kd.tracking.store import is_made, quiet
+from kd.tracking.store import is_made, quiet, send_waiting
 
 COLOURS = {State.FINISHED: "green", State.RUNNING: "", State.STOPPED: "yellow", State.FAILED: "red", State.LEFT_OPEN: "red"}
 ADVICE = {
@@ -19,9 +21,11 @@ ADVICE = {
 
 
 def runs(config: RunsConfig) -> Answer:
-    """List the newest runs of commands, and end those that dead processes left open."""
+    """List the newest runs of commands; send what waits for the store, and end the runs that dead processes left open."""
     quiet()
     check_ready()
+    output_dir = user_path(config.output_dir, "output_dir")
+    left = send_waiting(output_dir) if config.send else None
     if not is_made():
         return Answer([("no runs: the tracking store is not made yet", "")], {"runs": [], "ended": []}, is_report=True)
     ended = end_orphans() if config.repair else []
@@ -30,7 +34,12 @@ def runs(config: RunsConfig) -> Answer:
     lines += [(f"ended {run_id}: its process is gone", "") for run_id in ended]
     if config.repair and not ended:
         lines.append(("nothing to repair: no run was left open by a process that is gone", ""))
-    return Answer([*lines, (_sum(found), "")], {"runs": [_record(run) for run in found], "ended": ended}, is_report=True)
+    record = {"runs": [_record(run) for run in found], "ended": ended}
+    if left is None:
+        return Answer([*lines, (_sum(found), "")], record, is_report=True)
+    lines.append((f"sent {left.sent} records; {left.waiting} wait on", "red" if left.waiting else ""))
+    code = EXIT_FAILED if left.waiting else 0
+    return Answer([*lines, (_sum(found), "")], {**record, "sent": left.sent, "waiting": left.waiting}, code, is_report=True)
 
 
 def _line(run: TopRun) -> str:

@@ -46,6 +46,11 @@ def is_gone(process: Mapping[str, Any]) -> bool:
         return not _exists(pid)
 
 
+def is_here(process: Mapping[str, Any]) -> bool:
+    """Return whether a description is of a process of this machine since it was started, which may be gone."""
+    return is_description(process) and process["machine"] == _machine() and not is_of_another_boot(process)
+
+
 def is_of_another_boot(process: Mapping[str, Any]) -> bool:
     """Return whether a process ran on a machine of this name that was started at another time.
 

@@ -103,7 +103,7 @@ class Repair:
         ended = {trial.number for trial in all_trials(self._study) if trial.state.is_finished()}
         for run_id, tags in earlier.running_children(self._parent_run).items():
             number = tags.get("kd.trial", "")
-            if number.isdecimal() and int(number) in ended:
+            if number.isdecimal() and int(number) in ended and not earlier.is_open_here(tags):
                 earlier.end_as_failed(run_id, {"kd.state": "failed", "kd.reason": "its worker died"})
                 log.info("run %s of trial %s: its worker died; ended as failed", run_id, number)
 

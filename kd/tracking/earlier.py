@@ -11,13 +11,15 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import LifecycleStage, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
 
 from kd.machine.activity import doing
 from kd.machine.locks import acquire, held
-from kd.machine.processes import is_gone, is_of_another_boot
+from kd.machine.processes import is_gone, is_here, is_of_another_boot
+from kd.tracking.outbox.delivery import is_away
+from kd.tracking.outbox.outbox import is_store_away, post
 
 log = logging.getLogger("kd")
 
@@ -127,13 +129,36 @@ def _can_be_resumed(run: Entity) -> bool:
 
 
 def earlier_child(parent_run: str, fingerprint: str) -> Earlier | None:
-    """Return the run below a resumed one that did the same training: a finished one, else the newest; None: there is none."""
-    experiment = mlflow.get_run(parent_run).info.experiment_id
-    below = f"tags.`{PARENT}` = '{parent_run}' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    newest_first = ["attributes.start_time DESC"]
-    found = mlflow.MlflowClient().search_runs([experiment], below, order_by=newest_first, max_results=MAX_STOPPED)
+    """Return the run below a resumed one that did the same training: a finished one, else the newest; None: there is none.
+
+    Where the store is away, the answer is that of when the parent was resumed: no other process makes runs below it.
+    """
+    found = [run for run in _children.get(parent_run, []) if run.data.tags.get(FINGERPRINT) == fingerprint]
+    if not is_store_away():
+        with _passed_over_away():
+            found = _children_of(parent_run, f" and tags.`{FINGERPRINT}` = '{fingerprint}'")
     done = [Earlier(run.info.run_id, run.info.status == RunStatus.to_string(RunStatus.FINISHED)) for run in found]
     return next((run for run in done if run.is_finished), done[0] if done else None)
+
+
+_children: dict[str, list[Entity]] = {}
+"""The runs below a run that was resumed, when it was."""
+
+
+def keep_children(parent_run: str) -> list[str]:
+    """Keep what is below a run that is resumed, for a time when the store is away; return the runs that stopped."""
+    _children[parent_run] = found = _children_of(parent_run)
+    return [run.info.run_id for run in found if FINGERPRINT in run.data.tags and _can_be_resumed(run)]
+
+
+def _children_of(parent_run: str, more: str = "") -> list[Entity]:
+    experiment = mlflow.get_run(parent_run).info.experiment_id
+    newest_first = ["attributes.start_time DESC"]
+    return list(
+        mlflow.MlflowClient().search_runs(
+            [experiment], f"tags.`{PARENT}` = '{parent_run}'{more}", order_by=newest_first, max_results=MAX_LISTED
+        )
+    )
 
 
 def has_run(run_id: str) -> bool:
@@ -145,10 +170,24 @@ def has_run(run_id: str) -> bool:
 
 
 def running_children(parent_run: str) -> dict[str, dict[str, str]]:
-    """Return the tags of a run's children that have not ended, by run id."""
-    experiment = mlflow.get_run(parent_run).info.experiment_id
-    below = f"tags.`{PARENT}` = '{parent_run}' and attributes.status = 'RUNNING'"
-    return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
+    """Return the tags of a run's children that have not ended, by run id; none while the store is away."""
+    if is_store_away():
+        return {}
+    with _passed_over_away():
+        experiment = mlflow.get_run(parent_run).info.experiment_id
+        below = f"tags.`{PARENT}` = '{parent_run}' and attributes.status = 'RUNNING'"
+        return {run.info.run_id: run.data.tags for run in mlflow.MlflowClient().search_runs([experiment], below)}
+    return {}
+
+
+@contextmanager
+def _passed_over_away() -> Iterator[None]:
+    """Pass over that the store can't be reached."""
+    try:
+        yield
+    except MlflowException as error:
+        if not is_away(error):
+            raise
 
 
 @doing("looking for runs that were left open")
@@ -173,9 +212,8 @@ def end_orphans(but: str | None = None) -> list[str]:
 
 def end_as_failed(run_id: str, tags: Mapping[str, str]) -> None:
     """End a run whose process is gone."""
-    client = mlflow.MlflowClient()
-    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+    post({"do": "batch", "run": run_id, "tags": dict(tags)})
+    post({"do": "end", "run": run_id, "status": RunStatus.to_string(RunStatus.FAILED), "at": int(time.time() * 1000)})
 
 
 @doing("listing runs")
@@ -214,6 +252,15 @@ def is_orphan(run: Entity) -> bool:
     except (LookupError, TypeError, ValueError):  # not a run of kd's
         return False
     return is_gone(process) or (is_of_another_boot(process) and _is_silent(run))
+
+
+def is_open_here(tags: Mapping[str, str]) -> bool:
+    """Return whether a living process of this machine has a run open, which ends it when the store takes it."""
+    try:
+        process = json.loads(tags[PROCESS])
+    except (LookupError, TypeError, ValueError):
+        return False
+    return is_here(process) and not is_gone(process)
 
 
 def _is_silent(run: Entity) -> bool:

@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from kd.errors import UserError, reason
 from kd.machine.text import listed
 from kd.tracking.finished import MAX_FOUND
-from kd.tracking.store import FACTS_DIGEST, MODEL_DIGEST, NOT_EXPORTED, quiet
+from kd.tracking.outbox.delivery import FACTS_DIGEST
+from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, quiet
 
 REGISTRY = "models:/"
 RUNS = "runs:/"

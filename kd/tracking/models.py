@@ -16,7 +16,8 @@ from kd.machine.yaml_text import read_yaml
 from kd.nets.exported import read_model
 from kd.specialists.kind import TaskKind
 from kd.tracking.fetch import FetchedModel, fetch_model
-from kd.tracking.store import FACTS_FILE, MODEL_FILE
+from kd.tracking.outbox.delivery import FACTS_FILE
+from kd.tracking.store import MODEL_FILE
 
 _FACTS = ("role", "kind", "outputs", "classes", "image_shape", "data_digest", "held_out_digest")
 _FACTS_OF_SPECIALISTS = ("group", "own_fraction")

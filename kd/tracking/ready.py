@@ -73,7 +73,7 @@ def check_ready(register_as: str = "") -> None:
     registry = str(mlflow.get_registry_uri()) if register_as else uri
     if registry != uri:
         _check_address(registry, _REGISTRY)
-    with _short_patience():
+    with short_patience():
         if _is_there(uri):
             _check_experiment(uri)
         _check_run(uri)
@@ -152,7 +152,7 @@ def _is_there(uri: str) -> bool:
 
 
 @contextmanager
-def _short_patience() -> Iterator[None]:
+def short_patience() -> Iterator[None]:
     """Ask servers for some seconds only, and let Ctrl-C end that at once; what a user has set for MLflow holds."""
     added = [name for name in _PATIENCE if name not in os.environ]
     os.environ.update({name: _PATIENCE[name] for name in added})

@@ -1,6 +1,7 @@
 """MLflow: a run and its params, metrics, figures, data sets and models.
 
-Only ``earlier``, ``fetch``, ``finished`` and ``ready`` import it too.
+Only ``earlier``, ``fetch``, ``finished``, ``machine_metrics``, ``ready`` and ``outbox`` import it too. What a run tells the
+store goes through :mod:`kd.tracking.outbox`, which keeps it where the store is away.
 """
 
 import glob
@@ -15,7 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ import torch
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, RunStatus, RunTag
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities import LifecycleStage, RunData, RunInfo, RunStatus
+from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import fluent
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
@@ -49,8 +51,12 @@ from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import shortened, spaced
 from kd.reports.tables import Columns
-from kd.tracking.earlier import PROCESS, end_orphans
-from kd.tracking.ready import make_tables, sqlite_path, tracking_uri, unusable
+from kd.tracking.earlier import PROCESS, end_orphans, keep_children
+from kd.tracking.machine_metrics import MachineMetrics
+from kd.tracking.outbox.delivery import FACTS_DIGEST, Point, location_of, model_of
+from kd.tracking.outbox.ids import new_id
+from kd.tracking.outbox.outbox import FOLDER, Left, Outbox, is_store_away, left_text, outbox_open, post, send_left
+from kd.tracking.ready import make_tables, short_patience, sqlite_path, tracking_uri, unusable
 from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
 
 if TYPE_CHECKING:
@@ -60,8 +66,6 @@ log = logging.getLogger("kd")
 if not log.level:
     log.setLevel(logging.WARNING)  # mlflow.pytorch raises the root logger's level to ERROR when it is imported
 
-
-CHAMPION = "champion"
 
 MAX_PARAM = 6000
 MAX_TAG = 5000
@@ -90,8 +94,6 @@ COST = "cost/"
 
 MODEL_FILE = "data/model.pt2"
 """The program and its weights, below the folder of a logged model."""
-FACTS_FILE = "MLmodel"
-"""What is known of it, beside it."""
 
 
 SYSTEM_METRICS_SECONDS = "5"
@@ -105,10 +107,6 @@ NOT_EXPORTED = "kd.not_exported"
 """Tag of a run whose model is not exported."""
 
 
-FACTS_DIGEST = "kd.model_facts_sha256"
-"""Tag: the same of the file with the model's facts."""
-
-
 class Run:
     """One MLflow run under way, and the folder of its figures on this machine."""
 
@@ -119,7 +117,6 @@ class Run:
         self.name = name
         self.files_name = f"{file_name(name)}-{run_id[:8]}"
         self.output_dir = output_dir
-        self._client = mlflow.MlflowClient()
         self._splits: dict[str, MetaDataset] = {}
         self._before = before
 
@@ -166,14 +163,14 @@ class Run:
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log the params that the run lacks: ``mlflow run`` has logged its own, and a param can't be changed."""
-        present = self._client.get_run(self.id).data.params
-        missing = [Param(name, _text(value, MAX_PARAM)) for name, value in params.items() if name not in present]
-        self._client.log_batch(self.id, params=missing)
+        told = {name: _text(value, MAX_PARAM) for name, value in params.items()}
+        _known(self.id).params.update(told)
+        self._post("params", params=told)
 
     def log_settings(self, settings: Mapping[str, object]) -> None:
         """Log the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes, without passwords."""
         shown = {name: masked(value) if isinstance(value, str) else value for name, value in settings.items()}
-        mlflow.log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml", run_id=self.id)
+        self._log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml")
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; what is longer than MLflow takes is cut."""
@@ -183,8 +180,8 @@ class Run:
         """Set the note that the UI shows on the run's page, where a longer one is cut; a final one is whole as ``note.md``."""
         note = _shown(markdown)
         if final:
-            mlflow.log_text(note, "note.md", run_id=self.id)
-        self._client.log_batch(self.id, tags=[RunTag(NOTE, shortened(spaced(note), MAX_NOTE))])
+            self._log_text(note, "note.md")
+        self._post("batch", tags={NOTE: shortened(spaced(note), MAX_NOTE)})
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
         """Log final metrics, tied to the split that they are of, and to a logged model where one is named.
@@ -193,24 +190,25 @@ class Run:
         """
         if self._before is not None:
             metrics = {name: value for name, value in metrics.items() if not self._before.has_final(name, value)}
-        by_split: dict[str | None, dict[str, float]] = {}
+        _known(self.id).metrics.update(metrics)
+        now = _now()
+        points = []
         for name, value in metrics.items():
-            split = name.split("/")[0]
-            by_split.setdefault(split if split in self._splits else None, {})[name] = value
-        for named, of_split in by_split.items():
-            data = self._splits[named] if named else None
-            mlflow.log_metrics(of_split, run_id=self.id, model_id=model_id, dataset=data)
+            data = self._splits.get(name.split("/")[0])
+            of = (None, None) if data is None else (data.name, data.digest)
+            points.append(Point(name, float(value), now, 0, model_id, *of).record())
+        self._post("batch", metrics=points)
 
     def log_epochs(self, epochs: Sequence[Mapping[str, float]]) -> None:
         """Log the metrics of epochs in one call, but those that are there; each mapping has its number as ``epoch``."""
-        now = int(time.time() * 1000)
+        now = _now()
         metrics = [
-            Metric(name, value, now, int(epoch["epoch"]))
+            Point(name, float(value), now, int(epoch["epoch"])).record()
             for epoch in epochs
             for name, value in epoch.items()
             if name != "epoch" and not (self._before and self._before.has_step(name, int(epoch["epoch"])))
         ]
-        self._client.log_batch(self.id, metrics=metrics)
+        self._post("batch", metrics=metrics)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
         """Log a figure as ``figures/NAME.png``, and write it under ``figures/`` on this machine; a stop comes first.
@@ -224,15 +222,18 @@ class Run:
         # Labels of Optuna's own figures lie beyond the edge; to find the edge costs one more drawing.
         figure.savefig(content, bbox_inches=None if figure.get_layout_engine() else "tight")
         write_whole(path, content.getbuffer())
-        self._client.log_artifact(self.id, str(path), "figures")
+        self.log_file(path, "figures")
 
     @doing("writing tables")
     def log_tables(self, tables: Mapping[str, Columns]) -> None:
         """Log tables as ``tables/NAME.json``, which the UI shows and compares between runs."""
-        if self.is_resumed:
-            self._delete("tables")  # a table would be appended to the one that is there
-        for name, columns in tables.items():
-            mlflow.log_table(columns, f"tables/{name}.json", run_id=self.id)
+        import pandas as pd  # type: ignore[import-untyped] # noqa: PLC0415 - a slow import
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, columns in tables.items():
+                path = Path(folder, f"{name}.json")
+                pd.DataFrame(columns).to_json(path, orient="split", index=False, date_format="iso")  # as mlflow.log_table does
+                self._post("table", path, folder="tables")
 
     def fetch_file(self, artifact: str, folder: Path) -> Path | None:
         """Fetch a file of the run's artifacts into a folder; None: it has none of that name."""
@@ -242,7 +243,18 @@ class Run:
 
     def log_file(self, path: Path, folder: str) -> None:
         """Log a file under a folder of the run's artifacts."""
-        self._client.log_artifact(self.id, str(path), folder)
+        self._post("file", path, folder=folder)
+
+    def _log_text(self, text: str, name: str) -> None:
+        """Log a text as a file of the run's artifacts."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_text(text, encoding="utf-8")
+            self.log_file(path, "")
+
+    def _post(self, do: str, payload: Path | None = None, **what: object) -> str | None:
+        """Tell the store something of this run, as :func:`kd.tracking.outbox.outbox.post`."""
+        return post({"do": do, "run": self.id, **what}, payload)
 
     def log_dataset(self, dataset: Dataset, *, unlabelled: bool = False) -> None:
         """Log the splits of a data set as the run's inputs, each with the digest of its own images and labels.
@@ -260,7 +272,7 @@ class Run:
             name: MetaDataset(source, name=f"{dataset.name} {name}", digest=split.digest)  # type: ignore[abstract] # MLflow's own idea
             for name, split in splits.items()
         }
-        mlflow.log_inputs(list(self._splits.values()), list(self._splits), [None] * len(splits))
+        self._post("inputs", data={name: _entity(split) for name, split in self._splits.items()})
 
     @doing("exporting the model")
     def log_model(
@@ -290,8 +302,8 @@ class Run:
         check_stop()
         if self._before is not None and self._before.model is not None and self.model_file.exists():
             return self._before.model
-        for model_id in self._before.models if self._before is not None else []:
-            self._client.delete_logged_model(model_id)  # half of one
+        if self._before is not None and self._before.models:
+            self._post("delete_models", models=list(self._before.models))  # half of one
         was_on = next(module.parameters()).device
         module = module.cpu().eval()
         example = np.zeros((EXAMPLE_IMAGES, *image_shape), dtype=np.uint8)
@@ -301,20 +313,35 @@ class Run:
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *image_shape))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, outputs))]),
         )
-        info = mlflow.pytorch.log_model(
-            module,
-            name=logged_model_name(self.name),
-            signature=signature,
-            input_example=example,
-            pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
-            metadata=dict(metadata),
-            tags={"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)},
-            validate_serving_input=False,  # it would load the model again and try it
-        )
-        module.to(was_on)
-        self._keep_model(str(info.model_id), image_shape, outputs, texts)
+        tags = {"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)}
+        self.model_file.parent.mkdir(parents=True, exist_ok=True)
+        for left in self.model_file.parent.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = {"dir": self.model_file.parent, "prefix": f"{self.files_name}.", "suffix": ".tmp"}
+        with tempfile.TemporaryDirectory(**temporary) as folder:
+            new, saved = new_id(), Path(folder, "model")
+            facts = Model(location_of(new), self.id, metadata=dict(metadata), model_uuid=model_of(new), model_id=model_of(new))
+            mlflow.pytorch.save_model(
+                module,
+                str(saved),
+                mlflow_model=facts,
+                signature=signature,
+                input_example=example,
+                pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
+                serialization_format="pt2",
+            )
+            module.to(was_on)
+            read_model(saved / MODEL_FILE, image_shape, outputs, logarithm=False)  # refuses now what could not be loaded later
+            digests = {MODEL_DIGEST: file_digest(saved / MODEL_FILE)}
+            name = logged_model_name(self.name)
+            model_id = str(self._post("model", saved, new=new, name=name, tags=tags, digests=digests))
+            own = Path(folder, MODEL_FILE).with_name("own.pt2")
+            own.parent.mkdir(exist_ok=True)
+            shutil.copyfile(saved / MODEL_FILE, own)  # what is logged may still wait
+            add_texts(own, texts)
+            own.replace(self.model_file)
         self.log_note(page, final=False)
-        return str(info.model_id)
+        return model_id
 
     def log_weights(self, net: nn.Module, page: str) -> Path:
         """Keep the weights of a net that is not exported: a state dict in ``models/`` and among the artifacts.
@@ -351,45 +378,8 @@ class Run:
 
         Val accuracies are compared on the same data and split only: on others the champion stays.
         """
-        version = self._version_of(name, model_id) or mlflow.register_model(f"models:/{model_id}", name)
-        self._client.update_model_version(name, version.version, shortened(_shown(page), MAX_TAG))
-        for key, value in (("kd.val_accuracy", repr(val_accuracy)), ("kd.data_digest", data_digest)):
-            self._client.set_model_version_tag(name, version.version, key, value)
-        try:
-            present = self._client.get_model_version_by_alias(name, CHAMPION).tags
-        except MlflowException:
-            present = {"kd.data_digest": data_digest, "kd.val_accuracy": "-inf"}
-        if present.get("kd.data_digest") == data_digest and val_accuracy > float(present["kd.val_accuracy"]):
-            self._client.set_registered_model_alias(name, CHAMPION, version.version)
-            log.info("models:/%s@%s is now version %s", name, CHAMPION, version.version)
-
-    def _version_of(self, name: str, model_id: str) -> ModelVersion | None:
-        """Return the registered version of a model, which a run that was resumed may have; None: there is none."""
-        if not self.is_resumed:
-            return None
-        found = self._client.search_model_versions(f"name = '{name}'")
-        return next((version for version in found if version.model_id == model_id), None)
-
-    def _delete(self, folder: str) -> None:
-        """Delete a folder of the run's artifacts."""
-        with suppress(MlflowException, OSError):
-            get_artifact_repository(mlflow.get_run(self.id).info.artifact_uri).delete_artifacts(folder)  # type: ignore[no-untyped-call]
-
-    def _keep_model(self, model_id: str, image_shape: Sequence[int], outputs: int, texts: Mapping[str, str]) -> None:
-        location = mlflow.get_logged_model(model_id).artifact_location
-        target = self.model_file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{self.files_name}.", suffix=".tmp") as folder:
-            path, facts = (
-                Path(mlflow.artifacts.download_artifacts(f"{location}/{file}", dst_path=folder))
-                for file in (MODEL_FILE, FACTS_FILE)
-            )
-            read_model(path, image_shape, outputs, logarithm=False)  # refuses now what could not be loaded later
-            self.log_tags({MODEL_DIGEST: file_digest(path), FACTS_DIGEST: file_digest(facts)})
-            add_texts(path, texts)
-            path.replace(target)
+        text = shortened(_shown(page), MAX_TAG)
+        self._post("register", name=name, model=model_id, val_accuracy=val_accuracy, data_digest=data_digest, page=text)
 
 
 @dataclass(frozen=True)
@@ -447,6 +437,40 @@ def open_run() -> str | None:
     return None if active is None else str(active.info.run_id)
 
 
+@dataclass
+class _Known:
+    """What this process knows of a run, so that it need not ask a store that may be away."""
+
+    experiment_id: str = ""
+    name: str = ""
+    is_new: bool = False
+    """Whether this process opened it, so that it has no params and metrics but these."""
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+_runs: dict[str, _Known] = {}
+
+
+def _known(run_id: str) -> _Known:
+    return _runs.setdefault(run_id, _Known())
+
+
+def _experiment_of(run_id: str) -> str:
+    known = _known(run_id)
+    known.experiment_id = known.experiment_id or str(mlflow.get_run(run_id).info.experiment_id)
+    return known.experiment_id
+
+
+def _now() -> int:
+    """Return the time in milliseconds since 1970, as MLflow has it."""
+    return int(time.time() * 1000)
+
+
+def _entity(dataset: MetaDataset) -> dict[str, str]:
+    return {name: value for name, value in dict(dataset._to_mlflow_entity()).items() if value is not None}  # noqa: SLF001 - no other way
+
+
 def finished_run(run_id: str, name: str, output_dir: Path) -> Run:
     """Return a run that has ended, whose results are reused.
 
@@ -455,7 +479,22 @@ def finished_run(run_id: str, name: str, output_dir: Path) -> Run:
         name: what was made in it.
         output_dir: folder of its files on this machine.
     """
-    return Run(run_id, mlflow.get_run(run_id).info.experiment_id, _shown(printable(name)), output_dir)
+    return Run(run_id, _experiment_of(run_id), _shown(printable(name)), output_dir)
+
+
+def send_waiting(output_dir: Path) -> Left:
+    """Send what commands before could not tell the tracking store, and say so; what it does not take goes on waiting.
+
+    Args:
+        output_dir: the output folder of those commands.
+    """
+    quiet()
+    left = send_left(output_dir, tracking_uri())
+    if left.sent:
+        log.info("sent %d records that waited for the tracking store", left.sent)
+    if left.waiting:
+        log.warning("%s: %s", left_text(left.waiting, output_dir / FOLDER), left.why)
+    return left
 
 
 @contextmanager
@@ -477,15 +516,17 @@ def run(name: str, details: str = "", *, output_dir: Path, tags: Mapping[str, st
         UserError: the tracking store can't be used.
     """
     above = mlflow.active_run()
-    top = above is None
     # Set by `mlflow run`: the next child would take that run for its own.
     opened_by_mlflow = os.environ.pop("MLFLOW_RUN_ID", None) if again is not None else None
     if again is not None and opened_by_mlflow not in {None, again}:
         _lead(str(opened_by_mlflow), again)
     # MLflow would open a child of a run that was resumed in the experiment of now, not in that of its parent.
-    experiment = None if above is None else above.info.experiment_id
-    how = {"run_id": again, "experiment_id": experiment, "nested": not top}
-    with _started(name, details, output_dir, tags, (KeyboardInterrupt,), top=top, **how) as opened:
+    experiment = "" if above is None else str(above.info.experiment_id)
+    parent = None if above is None else str(above.info.run_id)
+    with (
+        outbox_open(output_dir, tracking_uri(), keep=False) as outbox,
+        _started(name, details, output_dir, tags, (KeyboardInterrupt,), outbox, experiment, parent, again) as opened,
+    ):
         yield opened
 
 
@@ -506,48 +547,114 @@ def child_run(  # noqa: PLR0913 - the run, and how it ends
     Raises:
         UserError: the tracking store can't be used.
     """
-    experiment = mlflow.get_run(parent_run).info.experiment_id
-    below = {"experiment_id": experiment, "parent_run_id": parent_run}
-    with _started(name, details, output_dir, tags, killed_by, top=False, **below, nested=True) as opened:
+    with (
+        outbox_open(output_dir, tracking_uri(), keep=True) as outbox,
+        _started(name, details, output_dir, tags, killed_by, outbox, _experiment_of(parent_run), parent_run) as opened,
+    ):
         yield opened
 
 
 @contextmanager
-def _started(  # noqa: PLR0913 - the run, and how it ends
+def _started(  # noqa: PLR0913, PLR0917 - the run, and how it ends
     name: str,
     details: str,
     output_dir: Path,
     tags: Mapping[str, str],
     killed_by: tuple[type[BaseException], ...],
-    *,
-    top: bool,
-    **how: Any,  # noqa: ANN401 - start_run's own
+    outbox: Outbox,
+    experiment: str,
+    parent: str | None,
+    again: str | None = None,
 ) -> Iterator[Run]:
     quiet()
     make_tables()
     check_stop()
     name = printable(name)
+    own = {"mlflow.runName": _text(f"{name} {details}".rstrip(), MAX_RUN_NAME), PROCESS: json.dumps(myself())}
+    all_tags = _tags({**own, **tags})
+    monitor = None
     try:
-        if top:
-            end_orphans(but=how.get("run_id"))
-        own = {"mlflow.runName": _text(f"{name} {details}".rstrip(), MAX_RUN_NAME), PROCESS: json.dumps(myself())}
         with doing("opening a run"):
-            active = mlflow.start_run(tags=_tags({**own, **tags}), log_system_metrics=top, **how)
+            if parent is None:
+                active, before, monitor = _open_top(all_tags, again, outbox)
+            else:
+                active, before = _open_child(all_tags, experiment, parent, again), _logged_of(again)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from None
+    run_id, experiment_id = str(active.info.run_id), str(active.info.experiment_id)
+    _runs[run_id] = _Known(experiment_id, all_tags["mlflow.runName"], is_new=before is None)
     views = views_of(tags.get("kd.role", ""))
-    if top or views:
-        _describe(active.info.experiment_id, views)
+    if parent is None or views:
+        _describe(experiment_id, views)
     status = RunStatus.FAILED
     try:
-        before = None if how.get("run_id") is None else logged_before(active.info.run_id)
-        yield Run(active.info.run_id, active.info.experiment_id, _shown(name), output_dir, before)
+        yield Run(run_id, experiment_id, _shown(name), output_dir, before)
+        if parent is None:
+            outbox.settle()
+        outbox.check_refused()
         status = RunStatus.FINISHED
     except killed_by:
         status = RunStatus.KILLED
         raise
     finally:
-        mlflow.end_run(RunStatus.to_string(status))
+        if monitor is not None:
+            monitor.finish()
+        _leave_run(run_id)
+        post({"do": "end", "run": run_id, "status": RunStatus.to_string(status), "at": _now()})
+
+
+def _open_top(
+    tags: Mapping[str, str], again: str | None, outbox: Outbox
+) -> tuple[Entity, "Logged | None", MachineMetrics | None]:
+    """Open a run that is below no other, with metrics of the machine; the store has to be there."""
+    with short_patience():
+        end_orphans(but=again)
+        active = mlflow.start_run(run_id=again, tags=dict(tags), log_system_metrics=False)
+    before = None
+    if again is not None:
+        before = logged_before(again)
+        for child in keep_children(again):
+            _before[child] = logged_before(child)
+    monitor = MachineMetrics(str(active.info.run_id), outbox, resumed=again is not None)
+    monitor.start()  # type: ignore[no-untyped-call] # MLflow's own
+    return active, before, monitor
+
+
+def _open_child(tags: Mapping[str, str], experiment: str, parent: str, again: str | None) -> Entity:
+    """Open a run below another, and have MLflow take it for the active one."""
+    if again is not None:
+        post({"do": "reopen", "run": again, "tags": tags})
+        run_id = again
+    else:
+        all_tags = resolve_tags({**tags, "mlflow.parentRunId": parent})
+        run_id = str(post({"do": "open", "new": new_id(), "experiment": experiment, "tags": all_tags, "at": _now()}))
+    info = RunInfo(run_id, experiment, "", RunStatus.to_string(RunStatus.RUNNING), _now(), None, LifecycleStage.ACTIVE)
+    active = fluent.ActiveRun(Entity(info, RunData()))  # type: ignore[no-untyped-call] # MLflow's own
+    _active_runs().append(active)  # mlflow.start_run asks the store, which may be away
+    return active
+
+
+def _leave_run(run_id: str) -> None:
+    """Have MLflow take a run for active no more; mlflow.end_run would tell the store, which may be away."""
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    stack = _active_runs()
+    stack[:] = [active for active in stack if active.info.run_id != run_id]
+
+
+def _active_runs() -> list[fluent.ActiveRun]:
+    """Return the runs that MLflow takes for active in this thread."""
+    runs: list[fluent.ActiveRun] = fluent._active_run_stack.get()  # type: ignore[no-untyped-call] # noqa: SLF001 - no other way
+    return runs
+
+
+_before: dict[str, "Logged"] = {}
+"""What the children of a run that was resumed had logged, by run id: the store may be away when they are resumed."""
+
+
+def _logged_of(run_id: str | None) -> "Logged | None":
+    if run_id is None:
+        return None
+    return _before.pop(run_id) if run_id in _before else logged_before(run_id)
 
 
 def _lead(run_id: str, to: str) -> None:
@@ -570,15 +677,9 @@ def _describe(experiment_id: str, views: Sequence[View]) -> None:
 
     What is there is left as it is, so that a user's own words, and a view that was changed by hand, stay.
     """
-    client = mlflow.MlflowClient()
-    with suppress(MlflowException, SQLAlchemyError):  # of a server, say, where another user made the experiment
-        present = client.get_experiment(experiment_id).tags
-        room = MAX_VIEWS - sum(name.startswith(KEY_PREFIX) for name in present)
-        saved = [view_tag(view, int(time.time() * 1000)) for view in views]
-        missing = [(name, value) for name, value in saved if name not in present]
-        facts = [(name, value) for name, value in _EXPERIMENT.items() if not present.get(name)]
-        for name, value in (*facts, *missing[:room]):
-            client.set_experiment_tag(experiment_id, name, value)
+    tags = dict(view_tag(view, _now()) for view in views)
+    limits = {"prefix": KEY_PREFIX, "most": MAX_VIEWS}
+    post({"do": "describe", "experiment": experiment_id, "tags": _EXPERIMENT, "views": tags, **limits})
 
 
 def _shown(text: str) -> str:
@@ -600,7 +701,7 @@ def quiet() -> None:
     if not is_verbose():
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the traceback of what it raises anyway
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each try to reach a server
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.
@@ -613,8 +714,12 @@ def quiet() -> None:
 
 def run_link(run_id: str, name: str = "") -> str:
     """Return a Markdown link to a run, by a name or by its own, that works in the notes that the UI shows."""
-    info = mlflow.get_run(run_id).info
-    return _link(name or str(info.run_name), info.experiment_id, run_id)
+    known = _known(run_id)
+    if name and not known.experiment_id and is_store_away():
+        active = mlflow.active_run()
+        return _link(name, "0" if active is None else str(active.info.experiment_id), run_id)
+    experiment = _experiment_of(run_id)
+    return _link(name or run_name(run_id), experiment, run_id)
 
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:
@@ -623,23 +728,27 @@ def _link(name: str, experiment_id: str, run_id: str) -> str:
 
 def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run that may have ended."""
-    mlflow.MlflowClient().log_batch(run_id, tags=[RunTag(name, value) for name, value in _tags(tags).items()])
+    post({"do": "batch", "run": run_id, "tags": _tags(tags)})
 
 
 def run_name(run_id: str) -> str:
     """Return the name of a run."""
-    return str(mlflow.get_run(run_id).info.run_name)
+    known = _known(run_id)
+    known.name = known.name or str(mlflow.get_run(run_id).info.run_name)
+    return known.name
 
 
 def run_metrics(run_id: str) -> dict[str, float]:
     """Return the last value of each metric of a run."""
-    return dict(mlflow.get_run(run_id).data.metrics)
+    known = _known(run_id)
+    return dict(known.metrics if known.is_new else mlflow.get_run(run_id).data.metrics)
 
 
 def run_params(run_ids: Sequence[str]) -> dict[str, str]:
     """Return the params of runs; where several differ in one, all their values, with commas between."""
     values: dict[str, list[str]] = {}
     for run_id in run_ids:
-        for name, value in mlflow.get_run(run_id).data.params.items():
+        known = _known(run_id)
+        for name, value in (known.params if known.is_new else mlflow.get_run(run_id).data.params).items():
             values.setdefault(name, []).append(value)
     return {name: ",".join(dict.fromkeys(texts)) for name, texts in values.items()}

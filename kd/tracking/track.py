@@ -12,7 +12,7 @@ from kd.distillation.tracker import tracked_by
 from kd.tracking.provenance import provenance
 from kd.tracking.ready import check_ready, check_registered
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import Run, run
+from kd.tracking.store import Run, run, send_waiting
 from kd.tracking.summary import summarise
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import output_folder
@@ -61,6 +61,7 @@ def track(name: str, output_dir: str | Path = ".", *, register_as: str = "", exp
     check_registered(register_as, export=export)
     folder = output_folder(output_dir)
     check_ready(register_as)
+    send_waiting(folder)
     tags = {"kd.command": "track", **provenance()}
     tracker = MlflowTracker(RunSettings(folder, tags, register_as=register_as, export=export))
     with run(name, output_dir=folder, tags={**tags, "kd.role": "parent"}) as opened, tracked_by(tracker):

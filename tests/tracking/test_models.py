@@ -22,6 +22,7 @@ from kd.nets.classifier import Classifier
 from kd.nets.resnet import ResNet
 from kd.tracking import store
 from kd.tracking.models import load_model
+from kd.tracking.outbox.delivery import FACTS_DIGEST
 
 CODE = "__import__('pathlib').Path('sprung').touch()"
 MODULE = f"{CODE}\n"
@@ -60,7 +61,7 @@ def model(logged: tuple[str, Path, torch.nn.Module], tmp_path: Path) -> Iterator
 def without_digests(logged: tuple[str, Path, torch.nn.Module]) -> Iterator[None]:
     """Have the run be one of before kd wrote digests: nothing but the check of the parts is left."""
     client = mlflow.MlflowClient()
-    tags = {name: client.get_run(logged[0]).data.tags[name] for name in (store.MODEL_DIGEST, store.FACTS_DIGEST)}
+    tags = {name: client.get_run(logged[0]).data.tags[name] for name in (store.MODEL_DIGEST, FACTS_DIGEST)}
     for name in tags:
         client.delete_tag(logged[0], name)
     yield

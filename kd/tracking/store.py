@@ -702,6 +702,7 @@ def quiet() -> None:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each try to reach a server
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each try to write to a database
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
     # torch warns so at every export of a model on the CPU.

@@ -86,7 +86,8 @@ class Outbox:
             Exception: MLflow's own: the store refuses this, or what it was told before.
             OSError: there is no place for it on disk.
         """
-        self.check_refused()
+        if record["do"] != "end":
+            self.check_refused()
         with self._lock:
             if not self._is_server and not len(self._journal):
                 try:
@@ -136,7 +137,7 @@ class Outbox:
             while len(self._journal) and self._is_worth_waiting(began):
                 self._wake.set()
                 time.sleep(_LOOK_SECONDS)
-            self._gave_up = bool(len(self._journal))
+            self._gave_up = self.is_away
 
     def close(self) -> None:
         """Wait for what is under way, and say in one line what is left."""
@@ -165,8 +166,6 @@ class Outbox:
             )
 
     def _is_worth_waiting(self, began: float) -> bool:
-        if self._refused:
-            return False
         now = time.monotonic()
         if self.is_away or is_stopping():
             return now - began < _END_SECONDS

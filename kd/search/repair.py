@@ -110,6 +110,6 @@ class Repair:
     def end_orphans(self) -> None:
         """End the MLflow runs below the study's that are of no trial: those that a leader had open when it died."""
         for run_id, tags in earlier.running_children(self._parent_run).items():
-            if "kd.trial" not in tags:
+            if "kd.trial" not in tags and not earlier.is_open_here(tags):
                 earlier.end_as_failed(run_id, {"kd.reason": "its process died"})
                 log.info("run %s: its process died; ended as failed", run_id)

@@ -19,7 +19,7 @@ from kd.machine.activity import doing
 from kd.machine.locks import acquire, held
 from kd.machine.processes import is_gone, is_here, is_of_another_boot
 from kd.tracking.outbox.delivery import is_away
-from kd.tracking.outbox.outbox import is_store_away, post
+from kd.tracking.outbox.outbox import is_store_away, post, send_of_the_dead, settle
 
 log = logging.getLogger("kd")
 
@@ -134,6 +134,7 @@ def earlier_child(parent_run: str, fingerprint: str) -> Earlier | None:
     Where the store is away, the answer is that of when the parent was resumed: no other process makes runs below it.
     """
     found = [run for run in _children.get(parent_run, []) if run.data.tags.get(FINGERPRINT) == fingerprint]
+    settle()
     if not is_store_away():
         with _passed_over_away():
             found = _children_of(parent_run, f" and tags.`{FINGERPRINT}` = '{fingerprint}'")
@@ -173,6 +174,7 @@ def running_children(parent_run: str) -> dict[str, dict[str, str]]:
     """Return the tags of a run's children that have not ended, by run id; none while the store is away."""
     if is_store_away():
         return {}
+    send_of_the_dead()
     with _passed_over_away():
         experiment = mlflow.get_run(parent_run).info.experiment_id
         below = f"tags.`{PARENT}` = '{parent_run}' and attributes.status = 'RUNNING'"

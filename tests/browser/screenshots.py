@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 import mlflow
-from mlflow_ui import Visitor, served, visited
+from mlflow_server import served
+from mlflow_ui import Visitor, visited
 from PIL import Image
 
 from kd.tracking.views import ALL_SYSTEMS, run_page

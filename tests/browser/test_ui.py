@@ -10,7 +10,8 @@ import mlflow
 import pytest
 from forked import Forked
 from mlflow.entities import Run
-from mlflow_ui import Visitor, browser, served, visited
+from mlflow_server import served
+from mlflow_ui import Visitor, browser, visited
 
 from kd.tracking.views import ALL_SYSTEMS, COMBINED, SPECIALISTS, STUDENTS, TRIALS, View, run_page
 

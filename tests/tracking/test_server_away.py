@@ -17,8 +17,8 @@ from typing import Any
 import mlflow
 import pytest
 import torch
-from browser.mlflow_ui import free_port, served
 from forked import Forked
+from mlflow_server import free_port, served
 
 from kd.commands import runs as runs_command
 from kd.commands.parent import parent_run
@@ -29,6 +29,7 @@ from kd.errors import UserError
 from kd.from_config import prepare
 from kd.nets.registry import net_spec
 from kd.tracking import store
+from kd.tracking.models import load_model
 from kd.tracking.outbox import outbox
 from kd.tracking.outbox.journal import Journal
 from kd.training.recipe import Recipe
@@ -119,7 +120,7 @@ def between(server: Server) -> Iterator[Between]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     monkeypatch.setattr(outbox, "_AGAIN_SECONDS", 0.2)
     monkeypatch.setattr(outbox, "_END_SECONDS", 1.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -171,6 +172,7 @@ def logged(parent: str) -> dict[str, dict[str, Any]]:
         tags = {key: value for key, value in run.data.tags.items() if key in {"kd.role", "kd.fingerprint", "kd.seed"}}
         assert name not in found
         assert run.info.end_time >= run.info.start_time
+        assert run.inputs is not None
         found[name] = {
             "state": run.info.status,
             "rows": sorted(rows),
@@ -188,14 +190,13 @@ def files(client: mlflow.MlflowClient, run_id: str, folder: str | None = None) -
     return [path for file in found for path in (files(client, run_id, file.path) if file.is_dir else [file.path])]
 
 
-def check_models_load(parent: str, tmp_path: Path) -> None:
+def check_models_load(parent: str) -> None:
     """Check that the models of a command's nets have the ids and the files that their runs say."""
     client = mlflow.MlflowClient()
     below = client.search_runs([client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
     for run in below:
-        from kd.tracking.models import load_model  # noqa: PLC0415
-
         assert load_model(run.info.run_id, "teacher").run_id == run.info.run_id
+        assert run.outputs is not None
         [output] = run.outputs.model_outputs
         facts = mlflow.models.get_model_info(f"models:/{output.model_id}")
         assert (facts.run_id, facts.model_id) == (run.info.run_id, output.model_id)
@@ -219,7 +220,7 @@ def test_a_server_that_is_stopped_for_good_is_sent_all_by_kd_runs_send(
     answer = runs_command.runs(asked)
     assert (answer.code, answer.record["waiting"], answer.record["sent"] > 20) == (0, 0, True)
     assert logged(parent) == logged(undisturbed)
-    check_models_load(parent, tmp_path)
+    check_models_load(parent)
     assert runs_command.runs(asked).record["sent"] == 0
     assert not list((tmp_path / "outbox").rglob("*.json"))
 
@@ -262,7 +263,7 @@ def test_a_slow_server_does_not_slow_down_the_training(
 
 
 def test_what_a_killed_command_could_not_send_is_sent_before_it_is_resumed(
-    server: Server, between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+    between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", between.address)
     arguments = ["teacher", "--epochs", "12", "--width", "1", "--depth", "1", "--no-export", "--output-dir", str(tmp_path)]
@@ -319,9 +320,17 @@ def test_what_a_server_refuses_fails_the_run(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-    with pytest.raises(mlflow.MlflowException, match="nvalid"), store.run("refused", output_dir=tmp_path, tags={}) as run:
-        run.log_metrics({"no:metric?": 0.5})
-        run.log_metrics({"test/accuracy": 0.5})
+    begun = []
+
+    def log() -> None:
+        with store.run("refused", output_dir=tmp_path, tags={}) as run:
+            begun.append(run)
+            run.log_metrics({"no:metric?": 0.5})
+            run.log_metrics({"test/accuracy": 0.5})
+
+    with pytest.raises(mlflow.MlflowException, match="nvalid"):
+        log()
+    [run] = begun
     assert mlflow.get_run(run.id).info.status == "FAILED"
     assert not of_store(told)
 

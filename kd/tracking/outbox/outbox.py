@@ -156,7 +156,7 @@ class Outbox:
                 self.ids.folder.rmdir()
         self._journal.close()
         if not self.is_away:
-            left += send_left(self.output_dir, self._address).waiting  # of processes that this one started
+            left += self.send_left()  # of processes that this one started
         if left:
             log.warning(
                 "tracking store %s has not taken all: %s; `%s` sends them when it is back, and so does the next command",
@@ -164,6 +164,10 @@ class Outbox:
                 left_text(left, self._root),
                 send_command(self.output_dir),
             )
+
+    def send_left(self) -> int:
+        """Send what dead processes left below the same folder, and return how many records that was not possible for."""
+        return send_left(self.output_dir, self._address).waiting
 
     def _is_worth_waiting(self, began: float) -> bool:
         now = time.monotonic()
@@ -185,7 +189,7 @@ class Outbox:
             try:
                 deliver_text(entry.text, entry.payload, self.ids)
             except NotKnownYetError:  # of another process, which may have died
-                send_left(self.output_dir, self._address)
+                self.send_left()
                 pause = _AGAIN_SECONDS
                 continue
             except Exception as error:  # noqa: BLE001 - stores of many makers raise errors of their own
@@ -262,6 +266,20 @@ def post(record: Record, payload: Path | None = None) -> str | None:
     return deliver(record, payload) if outbox is None else outbox.post(record, payload)
 
 
+def settle() -> None:
+    """Wait until the store has what this process told it, so that it may be asked for that; not while it is away."""
+    outbox = _Open.outbox
+    if outbox is not None and not outbox.is_away:
+        outbox.settle()
+
+
+def send_of_the_dead() -> None:
+    """Send what processes that this one started left when they ended, unless the store is away."""
+    outbox = _Open.outbox
+    if outbox is not None and not outbox.is_away:
+        outbox.send_left()
+
+
 def is_store_away() -> bool:
     """Return whether the tracking store is known to be away, so that to ask it would cost time and fail."""
     return _Open.outbox is not None and _Open.outbox.is_away
@@ -276,24 +294,24 @@ def outbox_open(output_dir: Path, address: str, *, keep: bool) -> Iterator[Outbo
         address: address of the tracking store.
         keep: whether the process goes on with other runs, for which the outbox stays.
     """
-    with _Open.lock:
-        outbox = _Open.outbox
-        if outbox is None:
-            outbox = _Open.outbox = Outbox(output_dir, address)
-        _Open.users += 1
-    try:
-        with _short_patience(address):
-            yield outbox
-    finally:
+    with _short_patience(address):
         with _Open.lock:
-            _Open.users -= 1
-            is_last = not _Open.users
+            outbox = _Open.outbox
+            if outbox is None:
+                outbox = _Open.outbox = Outbox(output_dir, address)
+            _Open.users += 1
+        try:
+            yield outbox
+        finally:
+            with _Open.lock:
+                _Open.users -= 1
+                is_last = not _Open.users
+                if is_last and not keep:
+                    _Open.outbox = None
             if is_last and not keep:
-                _Open.outbox = None
-        if is_last and not keep:
-            outbox.close()
-        elif is_last and not outbox.is_away:
-            outbox.settle()
+                outbox.close()
+            elif is_last and not outbox.is_away:
+                outbox.settle()
     if is_last:
         outbox.check_refused()
 

@@ -528,12 +528,12 @@ class DoctorConfig(OutputConfig):
 
 
 class RunsConfig(Config):
-    """List the runs of commands, and end those that dead processes left open: ``kd runs``."""
+    """List the runs of commands, end those that dead processes left open, and send what waits for the store: ``kd runs``."""
 
     last: int = Field(20, ge=1, le=10_000, description="how many runs are listed, the newest first")
     repair: bool = Field(default=False, description="end the runs that look as if they were running, but whose process is gone")
     send: bool = Field(default=False, description="send what commands could not tell the tracking store while it was away")
-    output_dir: str = Field(".", description="output folder of those commands, below which that waits")
+    output_dir: Switch[str] = Field(".", description="output folder of those commands, below which that waits")
 
 
 class PipelineConfig(SpecialistConfig):

@@ -47,8 +47,8 @@ _MOST = 200
 class Outbox:
     """What one process tells its tracking store."""
 
-    def __init__(self, output_dir: Path, address: str) -> None:
-        """Take the folder below which it waits on disk, and the address of the store."""
+    def __init__(self, output_dir: Path, address: str, *, is_told: bool = True) -> None:
+        """Take the folder below which it waits on disk, the address of the store, and whether a person is told of it."""
         self.output_dir = output_dir
         self.address = masked(address)
         self._address = address
@@ -63,6 +63,7 @@ class Outbox:
         self._waited = 0
         self._refused: Exception | None = None
         self._own_models: list[str] = []
+        self._level = logging.WARNING if is_told else logging.DEBUG
         self._closing = False
         self._gave_up = False
         self._sent_at = time.monotonic()
@@ -216,7 +217,8 @@ class Outbox:
         if not self.is_away:
             self._gone_because = _why(error)
             self._waited = len(self._journal)
-            log.warning(
+            log.log(
+                self._level,
                 "tracking store %s is away (%s): training goes on, and what is to be logged waits in %s",
                 self.address,
                 self._gone_because,
@@ -226,7 +228,7 @@ class Outbox:
     def _come_back(self) -> None:
         if self.is_away:
             self._gone_because = ""
-            log.warning("tracking store %s is back: all that waited is sent", self.address)
+            log.log(self._level, "tracking store %s is back: all that waited is sent", self.address)
 
 
 def _why(error: Exception) -> str:
@@ -292,13 +294,13 @@ def outbox_open(output_dir: Path, address: str, *, keep: bool) -> Iterator[Outbo
     Args:
         output_dir: folder below which waits what can't be sent.
         address: address of the tracking store.
-        keep: whether the process goes on with other runs, for which the outbox stays.
+        keep: whether the process goes on with other runs, for which the outbox stays; its leader tells of the store.
     """
     with _short_patience(address):
         with _Open.lock:
             outbox = _Open.outbox
             if outbox is None:
-                outbox = _Open.outbox = Outbox(output_dir, address)
+                outbox = _Open.outbox = Outbox(output_dir, address, is_told=not keep)
             _Open.users += 1
         try:
             yield outbox

@@ -317,8 +317,8 @@ class Run:
         self.model_file.parent.mkdir(parents=True, exist_ok=True)
         for left in self.model_file.parent.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        temporary = {"dir": self.model_file.parent, "prefix": f"{self.files_name}.", "suffix": ".tmp"}
-        with tempfile.TemporaryDirectory(**temporary) as folder:
+        models = self.model_file.parent
+        with tempfile.TemporaryDirectory(dir=models, prefix=f"{self.files_name}.", suffix=".tmp") as folder:
             new, saved = new_id(), Path(folder, "model")
             facts = Model(location_of(new), self.id, metadata=dict(metadata), model_uuid=model_of(new), model_id=model_of(new))
             mlflow.pytorch.save_model(

@@ -268,7 +268,7 @@ def test_what_a_killed_command_could_not_send_is_sent_before_it_is_resumed(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", between.address)
     arguments = ["teacher", "--epochs", "12", "--width", "1", "--depth", "1", "--no-export", "--output-dir", str(tmp_path)]
     output = tmp_path / "said.txt"
-    killed = Forked(arguments, tmp_path, dict(os.environ), output)
+    killed = Forked(arguments, tmp_path, {**os.environ, "OMP_NUM_THREADS": "1"}, output)
     wait_for(output, "epoch 2/12")
     between.code = 503
     wait_for(output, "epoch 6/12")
@@ -276,7 +276,7 @@ def test_what_a_killed_command_could_not_send_is_sent_before_it_is_resumed(
     killed.wait()
     assert "is away" in output.read_text()
     between.code = 0
-    again = Forked(arguments, tmp_path, dict(os.environ), output)
+    again = Forked(arguments, tmp_path, {**os.environ, "OMP_NUM_THREADS": "1"}, output)
     assert again.wait() == 0
     said = output.read_text()
     assert re.search("sent [0-9]+ records that waited", said)

@@ -283,7 +283,9 @@ class NetAndRecipe(Config):
         description=f"resnet (He et al.), pooled (each stage begins with pooling; faster), {', '.join(ELSEWHERE)}",
     )
     net_args: NetArgs = Field("", description="arguments of a net that is not kd's own: NAME=VALUE,NAME=VALUE")
-    weights: str = Field("", description="file of first weights (a state dict), or default: torchvision's own; empty: random")
+    weights: str = Field(
+        "", description="file of first weights (a state dict), or default: torchvision's or timm's own; empty: random"
+    )
     small_stem: bool = Field(
         default=False, description="make the first layers of a net for large images fit for images of less than 64 px"
     )
@@ -411,9 +413,12 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
             teachers -= {f"{TEACHER_PREFIX}{name}" for name in self.teacher_config().recorded()}
         elif is_named_teacher(self.teacher):
             teachers -= self.of_named_teacher()
-        others = {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != self.loss for name in own}
-        left_out = teachers | others
+        left_out = teachers | self.of_other_losses()
         return {name: value for name, value in super().recorded().items() if name not in left_out}
+
+    def of_other_losses(self) -> set[str]:
+        """Return the names of the weights of losses that are not the chosen one."""
+        return {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != self.loss for name in own}
 
     def of_named_teacher(self) -> set[str]:
         """Return the names of the settings that tell of a teacher that is named: its height, and the net of a state dict."""

@@ -244,8 +244,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
 def _warn_of_unused_weights(config: StudentConfig) -> None:
     """Warn of weights of a loss that is not the chosen one."""
     fields = type(config).model_fields
-    others = [f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != config.loss for name in own]
-    unused = [name for name in others if getattr(config, name) != fields[name].default]
+    unused = [name for name in sorted(config.of_other_losses()) if getattr(config, name) != fields[name].default]
     if unused:
         log.warning("not used, since --loss is %s: %s", printable(config.loss), ", ".join(flags(name)[-1] for name in unused))
 

@@ -107,14 +107,14 @@ def stopped_run(tag: str, fingerprint: str, folder: Path) -> Iterator[str | None
 def last_stopped(tag: str, fingerprint: str) -> tuple[str, str] | None:
     """Return the id and the digest of the images of the newest run with a fingerprint, if it stopped; None: it did not."""
     client, newest_first = mlflow.MlflowClient(), ["attributes.start_time DESC"]
-    found = client.search_runs(_experiments(), f"tags.`{tag}` = '{fingerprint}'", order_by=newest_first, max_results=1)
+    found = client.search_runs(experiments(), f"tags.`{tag}` = '{fingerprint}'", order_by=newest_first, max_results=1)
     return next(((run.info.run_id, run.data.tags.get(DATA_DIGEST, "")) for run in found if _can_be_resumed(run)), None)
 
 
 @doing("looking for a stopped run to resume")
 def _stopped(tag: str, fingerprint: str) -> list[Entity]:
     found = mlflow.MlflowClient().search_runs(
-        _experiments(),
+        experiments(),
         f"tags.`{tag}` = '{fingerprint}' and attributes.status != 'FINISHED'",
         order_by=["attributes.start_time DESC"],
         max_results=MAX_STOPPED,
@@ -201,7 +201,7 @@ def end_orphans(but: str | None = None) -> list[str]:
     """
     ended = []
     left_open = f"attributes.status = 'RUNNING' and tags.`{PROCESS}` LIKE '%'"
-    for run in mlflow.MlflowClient().search_runs(_experiments(), left_open):
+    for run in mlflow.MlflowClient().search_runs(experiments(), left_open):
         if run.info.run_id == but or not is_orphan(run):
             continue
         state = {"kd.state": "failed"} if "kd.state" in run.data.tags else {}  # a trial's
@@ -230,7 +230,7 @@ def top_runs(most: int) -> list[TopRun]:
     token = None
     while len(found) < most:
         page = client.search_runs(
-            _experiments(), f"tags.`{PROCESS}` LIKE '%'", order_by=newest, max_results=MAX_LISTED, page_token=token
+            experiments(), f"tags.`{PROCESS}` LIKE '%'", order_by=newest, max_results=MAX_LISTED, page_token=token
         )
         top = [run for run in page if PARENT not in run.data.tags]
         found += [TopRun(run.info.run_id, str(run.info.run_name), _state(run), run.info.start_time) for run in top]
@@ -276,5 +276,6 @@ def _is_silent(run: Entity) -> bool:
     return bool(time.time() - max(heard) / 1000 > SILENT_SECONDS)
 
 
-def _experiments() -> list[str]:
+def experiments() -> list[str]:
+    """Return the ids of all experiments."""
     return [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()]

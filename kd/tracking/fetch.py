@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.text import listed
+from kd.tracking.earlier import experiments
 from kd.tracking.finished import MAX_FOUND
 from kd.tracking.outbox.delivery import FACTS_DIGEST
 from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, quiet
@@ -116,9 +117,9 @@ def _only_run(reference: str) -> str:
     ways = [f"attributes.run_id LIKE '{reference}%'"] if _SHORT_RUN_ID.fullmatch(reference) else []
     ways += [] if quote in reference else [f"attributes.run_name = {quote}{reference}{quote}"]
     client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    all_experiments = experiments()
     for way in ways:
-        runs = [run.info.run_id for run in client.search_runs(experiments, way, max_results=MAX_FOUND)]
+        runs = [run.info.run_id for run in client.search_runs(all_experiments, way, max_results=MAX_FOUND)]
         if len(runs) > 1:
             raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
         if runs:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import mlflow
 
 from kd.machine.activity import doing
+from kd.tracking.earlier import FINGERPRINT, experiments
 from kd.tracking.metric_names import metric_of, names_of
 
 MAX_FOUND = 10
@@ -30,7 +31,7 @@ class FinishedTeacher:
 def find_finished(fingerprint: str) -> list[str]:
     """Return the ids of the newest FINISHED runs with a fingerprint, in any experiment, the newest one first."""
     found = _search(
-        f"tags.`kd.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+        f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
     )
     return [run.info.run_id for run in found]
 
@@ -51,15 +52,9 @@ def best_teachers(data_digest: str) -> list[FinishedTeacher]:
 
 def teacher_of(run_id: str) -> str:
     """Return the run of the teacher that a command's run has, or several with commas between; empty where it has none."""
-    return _teacher(mlflow.get_run(run_id))
-
-
-def _teacher(run: mlflow.entities.Run) -> str:
-    teacher = str(run.data.tags.get(TEACHER, ""))
+    teacher = str(mlflow.get_run(run_id).data.tags.get(TEACHER, ""))
     return teacher if _RUN_IDS.fullmatch(teacher) else ""
 
 
 def _search(query: str, order: list[str]) -> list[mlflow.entities.Run]:
-    client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, query, order_by=order, max_results=MAX_FOUND))
+    return list(mlflow.MlflowClient().search_runs(experiments(), query, order_by=order, max_results=MAX_FOUND))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kd.distillation.job import Job, create_trainer, fit_job, score_job, show_epoch
+from kd.distillation.objectives import HINTON
 from kd.distillation.results import Trained
 from kd.distillation.saved import saved_texts
 from kd.distillation.task import Task
@@ -22,7 +23,7 @@ from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint, finished_checkpoint
 from kd.tracking.earlier import FINGERPRINT
-from kd.tracking.metrics import epoch_metrics, job_params, training_metrics
+from kd.tracking.metrics import epoch_metrics, job_params, loss_settings, training_metrics
 from kd.tracking.provenance import device_tag
 from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
@@ -136,7 +137,15 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
 def _details(job: Job) -> str:
     width_first = dict(sorted(job.net.settings.items(), reverse=True))
     seed = None if job.name.endswith(f" seed {job.recipe.seed}") else job.recipe.seed
-    return details({"temperature": job.temperature, "alpha": job.alpha, **width_first, "net": job.net.name, "seed": seed})
+    soft = {"temperature": job.temperature, "alpha": job.alpha, **_loss_told(job)}
+    return details({**soft, **width_first, "net": job.net.name, "seed": seed})
+
+
+def _loss_told(job: Job) -> dict[str, object]:
+    """Return the settings of the loss, where it is not the usual one."""
+    if job.loss is None or job.loss == HINTON:
+        return {}
+    return {name: value for name, value in loss_settings(job.loss).items() if value is not False}
 
 
 def _tags(job: Job, settings: RunSettings) -> dict[str, str]:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from by_hand import softmax, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -13,15 +14,6 @@ from kd.losses.soft_targets import distillation_loss, soft_loss
 from kd.losses.terms import LossTerms
 
 LN2, LN3 = math.log(2), math.log(3)
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def softmax(logits: list[float], temperature: float) -> list[float]:
-    powers = [math.exp((logit - max(logits)) / temperature) for logit in logits]
-    return [power / sum(powers) for power in powers]
 
 
 def slow_soft(student: list[float], teacher: list[float], temperature: float) -> float:

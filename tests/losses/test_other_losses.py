@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_hand import softmax, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -21,15 +22,6 @@ from kd.losses.standardized import standardized
 from kd.specialists.kind import TaskKind
 
 LN2, LN3 = math.log(2), math.log(3)
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def softmax(logits: list[float], temperature: float) -> list[float]:
-    powers = [math.exp((logit - max(logits)) / temperature) for logit in logits]
-    return [power / sum(powers) for power in powers]
 
 
 def divergence(teacher: list[float], student: list[float]) -> float:

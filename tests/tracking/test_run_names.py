@@ -1,8 +1,19 @@
 """The end of a run's name: the settings by which it differs from its neighbours."""
 
+from dataclasses import replace
+
+import pytest
+import torch
+
+import kd
 from kd.config import StudentConfig
+from kd.data.dataset import Dataset
+from kd.distillation.plan import hard_targets_job
 from kd.from_config import run_details
+from kd.losses.choice import SoftLoss
+from kd.nets.registry import net_spec
 from kd.tracking.run_names import details, seeds_text
+from kd.tracking.training import _details
 
 
 def test_settings_stand_in_their_order_with_the_net_by_its_name() -> None:
@@ -24,3 +35,20 @@ def test_seeds_that_follow_one_another_are_a_range() -> None:
 
 def test_an_alpha_of_0_is_told_and_empty_arguments_are_not() -> None:
     assert run_details(StudentConfig(alpha=0)) == "T=4 alpha=0 width=16 depth=1 resnet seed=0"
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (None, ""),
+        (SoftLoss(), ""),
+        (SoftLoss("dkd", {"beta": 2.0}), " loss=dkd dkd_alpha=1 dkd_beta=2"),
+        (SoftLoss("kd", standardize=True), " loss=kd standardize=true"),
+    ],
+)
+def test_a_training_tells_its_loss_where_it_is_not_the_usual_one(
+    loss: SoftLoss | None, told: str, tiny_digits: Dataset
+) -> None:
+    spec = net_spec("resnet", {"depth": 1, "width": 4})
+    job = hard_targets_job(spec, tiny_digits, kd.Recipe(epochs=1, batch_size=60), torch.device("cpu"))
+    assert _details(replace(job, temperature=4.0, alpha=0.9, loss=loss)) == f"T=4 alpha=0.9{told} width=4 depth=1 resnet seed=0"

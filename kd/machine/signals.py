@@ -105,15 +105,29 @@ def sleep(seconds: float) -> None:
 def raised_at_once() -> Iterator[None]:
     """Let a signal raise at once, wherever it comes: around code of others that waits long and may be cut anywhere.
 
+    Where the signal comes while a destructor or a weak reference's callback runs, Python drops what is raised; it is raised
+    again at the end, then.
+
     Raises:
         KeyboardInterrupt: as :func:`check_stop`.
     """
     check_stop()
+    was_answered, told = _wish.is_answered, sys.unraisablehook
     _wish.raises = True
+    sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else told(dropped)
     try:
         yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _wish.is_answered = was_answered
+        raise
+    else:
+        _wish.is_answered = was_answered
     finally:
         _wish.raises = False
+        sys.unraisablehook = told
+    check_stop()
 
 
 def exit_code() -> int:

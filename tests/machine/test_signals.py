@@ -107,6 +107,25 @@ def test_code_of_others_that_may_be_cut_is_cut_at_once() -> None:
         send()  # which cleans up after the first, say
 
 
+class SignalledAtItsEnd:
+    def __del__(self) -> None:
+        send()
+
+
+def test_a_stop_that_comes_within_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    note_signals()
+    with pytest.raises(KeyboardInterrupt), signals.raised_at_once():
+        SignalledAtItsEnd()
+    assert capfd.readouterr() == ("", "")
+    check_stop()  # raised once, not twice
+    note_signals()
+    with pytest.raises(ValueError, match="by its side"), signals.raised_at_once():
+        SignalledAtItsEnd()
+        raise ValueError("by its side")
+    with pytest.raises(KeyboardInterrupt):
+        check_stop()
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize("listen", [end_at_signals, note_signals])
 def test_what_is_ignored_stays_ignored(listen: Callable[[], None], number: int) -> None:

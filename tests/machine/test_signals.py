@@ -112,6 +112,11 @@ class SignalledAtItsEnd:
         send()
 
 
+def fail_beside_a_signal() -> None:
+    SignalledAtItsEnd()
+    raise ValueError("by its side")
+
+
 def test_a_stop_that_comes_within_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     note_signals()
     with pytest.raises(KeyboardInterrupt), signals.raised_at_once():
@@ -120,8 +125,7 @@ def test_a_stop_that_comes_within_a_destructor_is_not_lost(capfd: pytest.Capture
     check_stop()  # raised once, not twice
     note_signals()
     with pytest.raises(ValueError, match="by its side"), signals.raised_at_once():
-        SignalledAtItsEnd()
-        raise ValueError("by its side")
+        fail_beside_a_signal()
     with pytest.raises(KeyboardInterrupt):
         check_stop()
 

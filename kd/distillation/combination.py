@@ -12,7 +12,7 @@ from kd.distillation.results import Tracked, TrackedRun, Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.evaluation.intervals import Interval, mcnemar, paired_bootstrap, paired_relative_gain
+from kd.evaluation.intervals import BOOTSTRAP_SEED, Interval, mcnemar, paired_bootstrap, paired_relative_gain
 from kd.evaluation.latency import milliseconds_per_image
 from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
 from kd.evaluation.scores import Scores, score
@@ -25,7 +25,6 @@ from kd.specialists.dustbin import fit_correction, group_labels, paper_correctio
 from kd.specialists.kind import Correction, TaskKind
 
 CORRECTIONS: tuple[Correction, ...] = ("none", "paper", "fit")
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,57 +1,18 @@
-"""Comparison of two systems: paired differences, over images for one seed and over seeds for several."""
+"""Comparison of two trained systems on the same test images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from kd.distillation.combination import BOOTSTRAP_SEED, Combination
+from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
-from kd.evaluation.intervals import (
-    Interval,
-    format_interval,
-    mcnemar,
-    paired_bootstrap,
-    paired_difference,
-    t_interval,
-    verdict,
-    wilson_interval,
-)
+from kd.evaluation.comparisons import Comparison, compare_correct
 from kd.specialists.kind import TaskKind
 
 System = Trained | Teacher | Combination
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The accuracy of two systems on test, and the paired difference: ``after`` is compared with ``before``."""
-
-    before: Interval
-    after: Interval
-    difference: Interval
-    p_value: float | None
-    """McNemar's; None over several seeds."""
-
-    @property
-    def over(self) -> str:
-        """Return the unit of n: images or seeds."""
-        return "seeds" if self.p_value is None else "images"
-
-    @property
-    def verdict(self) -> str:
-        """Return the verdict on the difference: gain, loss, null result or no interval."""
-        return verdict(self.difference)
-
-    @property
-    def difference_text(self) -> str:
-        """Return the difference in percentage points, with its interval and n."""
-        return f"{format_interval(self.difference, '% points')} {self.over}"
-
-    def __str__(self) -> str:
-        return f"{self.difference_text}: {self.verdict}"
 
 
 def compare(system: System | Sequence[System], other: System | Sequence[System] | None) -> Comparison:
@@ -74,20 +35,6 @@ def compare(system: System | Sequence[System], other: System | Sequence[System] 
     if len(systems) != len(others) or not systems:
         raise UserError(f"{len(systems)} and {len(others)} systems can't be paired; give as many of both, one or more")
     return compare_correct([_both(one, two) for one, two in zip(systems, others, strict=True)])
-
-
-def compare_correct(seeds: Sequence[tuple[Tensor, Tensor]]) -> Comparison:
-    """Compare two systems by the images, (N,) bool, that each has right: pairs of (before, after), one per seed."""
-    if len(seeds) == 1:
-        before, after = (correct.numpy() for correct in seeds[0])
-        return Comparison(
-            wilson_interval(int(before.sum()), len(before)),
-            wilson_interval(int(after.sum()), len(after)),
-            paired_bootstrap(before, after, seed=BOOTSTRAP_SEED),
-            mcnemar(before, after),
-        )
-    befores, afters = ([correct.double().mean().item() for correct in column] for column in zip(*seeds, strict=True))
-    return Comparison(t_interval(befores), t_interval(afters), paired_difference(afters, befores), None)
 
 
 def _both(system: System, other: System) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
+BOOTSTRAP_SEED = 0
 MAX_DECIMALS = 6
 
 Values = Sequence[float] | npt.NDArray[np.floating]
@@ -153,6 +154,36 @@ def mcnemar(before: Correct, after: Correct) -> float:
     return float(stats.binomtest(mended, mended + broken, 0.5).pvalue)
 
 
+def paired_t_test(a: Values, b: Values) -> float:
+    """Return the two-sided p-value of Student's paired test that a and b, values of the same seeds, have one mean.
+
+    It is below 0.05 just where zero lies outside the interval of :func:`paired_difference`, whose arguments and errors it has;
+    NaN for one seed; 0 or 1 where all differences are equal.
+    """
+    difference = paired_difference(a, b)
+    if difference.n == 1:
+        return math.nan
+    if difference.low == difference.high:
+        return 1.0 if difference.mean == 0 else 0.0
+    from scipy import stats  # noqa: PLC0415 - a slow import, of no use to a training
+
+    return float(stats.ttest_rel(a, b).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for all tests of one table (Holm 1979), in the same order.
+
+    Comparisons whose adjusted value is at most 0.05 are, with a probability of 95 % or more, all of them true, however
+    the tests depend on one another. NaN, a test that could not be made, stays NaN and counts for nothing.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(values), math.nan)
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # NaN stands last
+    left = len(order) - np.arange(len(order))  # how many tests are not yet decided, this one among them
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(left * values[order]))
+    return [float(value) for value in adjusted]
+
+
 def format_interval(interval: Interval, unit: str = "%", *, signed: bool = True) -> str:
     """Write the interval as text: "+1.2 % [0.3, 2.1], n = 5".
 
@@ -170,11 +201,16 @@ def format_interval(interval: Interval, unit: str = "%", *, signed: bool = True)
     return f"{text} {bounds}, {n}"
 
 
-def verdict(interval: Interval) -> str:
-    """Name a difference in a score where more is better: gain, loss, or null result where the interval holds zero."""
+def verdict(interval: Interval, adjusted_p: float | None = None) -> str:
+    """Name a difference in a score where more is better: gain, loss, or null result where the interval holds zero.
+
+    Args:
+        interval: of the difference.
+        adjusted_p: its p-value among all of a table (:func:`holm`); above 0.05 the difference is a null result as well.
+    """
     if not interval.is_known:
         return "no interval"
-    if interval.holds_zero:
+    if interval.holds_zero or (adjusted_p is not None and not adjusted_p <= 1 - CONFIDENCE):
         return "null result"
     return "gain" if interval.mean > 0 else "loss"
 

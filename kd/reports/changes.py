@@ -7,9 +7,9 @@ from typing import Literal
 from torch import Tensor
 
 from kd.distillation.combination import Combination
-from kd.distillation.comparison import Comparison, compare_correct
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
+from kd.evaluation.comparisons import Comparison, compare_correct
 from kd.evaluation.intervals import wilson_interval
 
 Beside = Literal["control", "generalist", "without unlabelled"]
@@ -88,6 +88,7 @@ def _change(
         after=compared.after,
         difference=compared.difference,
         p_value=compared.p_value,
+        over=compared.over,
         label=label,
         beside=beside,
         teacher=teacher,

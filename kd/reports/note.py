@@ -8,13 +8,14 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import TrackedRun, Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
-from kd.evaluation.intervals import format_interval, verdict, wilson_interval
+from kd.evaluation.intervals import format_interval, wilson_interval
 from kd.reports.changes import Change, verdict_line
 from kd.specialists.kind import TaskKind
 
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
-    "images of a model's own classes, among those classes; the generalist's too. p is McNemar's."
+    "images of a model's own classes, among those classes; the generalist's too. p is McNemar's for one seed, that of "
+    "Student's paired test for several."
 )
 WITHOUT_TEXT = (
     "Both are distilled from the same teacher, with the same seed and in as many steps; one learns from labelled images alone."
@@ -147,8 +148,8 @@ def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
             _percent(change.before.mean),
             _percent(change.after.mean),
             f"{format_interval(change.difference, '% points')} {change.over}",
-            f"**{verdict(change.difference)}**",
-            "" if change.p_value is None else f"{change.p_value:.3g}",
+            f"**{change.verdict}**",
+            f"{change.p_value:.3g}",
         ]
         for change in changes
     ]

@@ -120,5 +120,5 @@ def test_a_correction_that_is_better_on_val_is_told() -> None:
     told = combination_advice([COMBINED], [combination(0.5, fit=0.5, none=0.6)])
     assert told == "with --dustbin-correction none the combination is better on val (60.0 % and 50.0 %)"
     assert "seeds" in combination_advice([COMBINED], [combination(0.5, fit=0.5, none=0.5)])
-    several = dataclasses.replace(COMBINED, p_value=None)
+    several = dataclasses.replace(COMBINED, over="seeds")
     assert "--groups" in combination_advice([several], [combination(0.5, fit=0.5)])

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 import kd
 from kd.data.dataset import Dataset
-from kd.distillation.combination import BOOTSTRAP_SEED
-from kd.distillation.comparison import Comparison
 from kd.distillation.results import Trained
 from kd.distillation.task import Task, specialist_task, whole_task
 from kd.errors import UserError
-from kd.evaluation.intervals import paired_bootstrap, wilson_interval
+from kd.evaluation.comparisons import Comparison
+from kd.evaluation.intervals import BOOTSTRAP_SEED, paired_bootstrap, wilson_interval
 from kd.evaluation.scores import Scores
 from kd.specialists.kind import TaskKind
 
@@ -153,7 +152,9 @@ def test_several_seeds_are_compared_by_their_differences(dataset: Dataset) -> No
     half = 4.302652729911275 * 0.25 / math.sqrt(3)
     assert compared.difference.low == pytest.approx(0.5 - half)
     assert compared.difference.high == pytest.approx(0.5 + half)
-    assert (compared.difference.n, compared.p_value, compared.over) == (3, None, "seeds")
+    assert (compared.difference.n, compared.over) == (3, "seeds")
+    # t = 0.5 / (0.25 / sqrt(3)) = sqrt(12); with 2 degrees of freedom the p-value is 1 - t / sqrt(2 + t^2).
+    assert compared.p_value == pytest.approx(1 - math.sqrt(12 / 14))
     assert str(compared) == "+50.0 % points [-12.1, 112.1], n = 3 seeds: null result"
 
 

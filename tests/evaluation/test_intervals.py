@@ -1,4 +1,4 @@
-"""kd.statistics against values by hand and slower, plainer versions."""
+"""Intervals and tests against values by hand and slower, plainer versions."""
 
 import math
 from collections.abc import Callable
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from kd.evaluation.intervals import (
     Interval,
     format_interval,
+    holm,
     mcnemar,
     paired_bootstrap,
     paired_difference,
     paired_relative_gain,
+    paired_t_test,
     score_interval,
     t_interval,
     unit_scale,
@@ -113,6 +115,45 @@ def test_paired_difference_uses_the_pairing() -> None:
 def test_paired_difference_refuses_values_without_a_partner() -> None:
     with pytest.raises(ValueError, match="partner"):
         paired_difference([0.1, 0.2], [0.1])
+
+
+def test_the_paired_t_test_by_hand() -> None:
+    # Differences 0.01, 0.02, 0.03: t = 0.02 / (0.01 / sqrt(3)); with 2 degrees of freedom p is 1 - t / sqrt(2 + t^2).
+    t = 2 * math.sqrt(3)
+    assert paired_t_test([0.91, 0.80, 0.70], [0.90, 0.78, 0.67]) == pytest.approx(1 - t / math.sqrt(2 + t * t))
+    assert paired_t_test([0.5, 0.6], [0.4, 0.5]) < 1e-9
+    assert paired_t_test([0.5, 0.75], [0.25, 0.5]) == 0.0  # without a spread no other test is left
+    assert paired_t_test([0.5, 0.6], [0.5, 0.6]) == 1.0
+    assert math.isnan(paired_t_test([0.5], [0.4]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=6))
+def test_the_paired_t_test_and_the_interval_agree(differences: list[float]) -> None:
+    zeros = [0.0] * len(differences)
+    p = paired_t_test(differences, zeros)
+    assert (p < 0.05) is (not paired_difference(differences, zeros).holds_zero) or p == pytest.approx(0.05, abs=1e-6)
+
+
+def test_holm_by_hand() -> None:
+    # 4 * 0.005; 3 * 0.01; 2 * 0.03; 1 * 0.04 is smaller than the one before, which it takes.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    tested = holm([NAN, 0.02, 0.5])  # what could not be tested takes nothing from the others
+    assert math.isnan(tested[0])
+    assert tested[1:] == pytest.approx([0.04, 0.5])
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_his_steps_reject(p_values: list[float]) -> None:
+    rejected = set()
+    for step, which in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[which] * (len(p_values) - step) > 0.05:
+            break
+        rejected.add(which)
+    assert {which for which, p in enumerate(holm(p_values)) if p <= 0.05} == rejected
 
 
 @pytest.mark.parametrize("counts", [(120, 30, 15, 35), (150, 3, 9, 38), (0, 1, 0, 99)])
@@ -221,6 +262,11 @@ def test_holds_zero(interval: Interval, *, holds: bool) -> None:
 )
 def test_verdict(interval: Interval, words: str) -> None:
     assert verdict(interval) == words
+
+
+@pytest.mark.parametrize(("adjusted_p", "words"), [(0.04, "gain"), (0.05, "gain"), (0.06, "null result"), (NAN, "null result")])
+def test_one_difference_of_many_needs_a_small_p_value_as_well(adjusted_p: float, words: str) -> None:
+    assert verdict(Interval(0.1, 0.05, 0.15, 9), adjusted_p) == words
 
 
 @pytest.mark.parametrize(

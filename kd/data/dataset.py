@@ -84,6 +84,8 @@ class Dataset:
     there are none."""
     full_train: int = 0
     """Images of train before a share of it was taken; 0: train is whole."""
+    shift: bool = True
+    """Whether the augmentation may shift an image."""
 
     @classmethod
     def from_arrays(  # noqa: PLR0913 - the parts of a data set
@@ -169,4 +171,5 @@ class Dataset:
 
         A shift of 0 stands for an eighth of the height (4 of 32 px), which is at least 1 px.
         """
-        return Augmentation(shift_px=shift_px or max(1, self.image_shape[1] // 8), flip=self.flip, seed=seed)
+        usual = shift_px or max(1, self.image_shape[1] // 8)
+        return Augmentation(shift_px=usual if self.shift else 0, flip=self.flip, seed=seed)

@@ -54,6 +54,8 @@ class Job:
     """Weight of the soft term; None: there is none."""
     loss: SoftLoss | None = None
     """Loss of the soft targets; None: there are none."""
+    altered: str = ""
+    """What was done to the teacher's targets before they are learned from, in a few words; empty: nothing."""
     start: nn.Module | None = None
     """A net on all classes, from whose weights the training starts where the nets match; None: the seed draws the weights."""
 
@@ -77,6 +79,7 @@ class Job:
                 "alpha": self.alpha,
                 "loss": None if self.loss is None else self.loss.facts(),
                 "teacher": self.teacher.digest if self.teacher and self.temperature is not None else None,
+                "altered": self.altered,
                 "start": None if self.start is None else weights_digest(self.start),
             }
         )

@@ -1,0 +1,126 @@
+"""Experiments: what the paper claims, how it is tried, and what came out of it."""
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from kd.distillation.comparison import Comparison, compare_correct
+from kd.distillation.results import Trained
+from kd.distillation.teacher import Teacher
+from kd.evaluation.intervals import t_interval
+from kd.lab.names import MODULES, ExperimentName
+from kd.lab.record import Difference, Figure, Record, Row, machine
+from kd.lab.setup import Setup
+from kd.machine.activity import doing
+
+Expected = Literal["gain", "loss"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two systems that a claim compares."""
+
+    after: str
+    before: str
+    expected: Expected | None = None
+    """The verdict that the paper's claim asks for; None: the paper claims nothing of these two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What came out of one seed."""
+
+    correct: Mapping[str, Tensor]
+    """Whether each system is right on each test image that it is scored on, (n,) bool, by the system's name."""
+    contrasts: Sequence[Contrast]
+    """The same for each seed."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Trained parameters of the systems that are nets."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Other numbers by name, such as a bias that was chosen on val."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of the paper."""
+
+    title: str
+    section: str
+    """Where the paper has it."""
+    claim: str
+    """What the paper says came out of it."""
+    run: Callable[[Setup, int], Measured]
+    """Carries it out with one seed."""
+    published: Mapping[str, str] = field(default_factory=dict)
+    """The paper's own result of a system or figure, by its name."""
+
+
+def experiment(name: ExperimentName) -> Experiment:
+    """Return an experiment by its name."""
+    found: Experiment = importlib.import_module(MODULES[name]).EXPERIMENT
+    return found
+
+
+def correct(system: Trained | Teacher) -> Tensor:
+    """Return whether a net on all classes is right on each test image, (n,) bool."""
+    return system.test_logits.argmax(dim=1) == system.dataset.test.labels
+
+
+def carry_out_experiment(name: ExperimentName, setup: Setup, seeds: Sequence[int], command: str = "") -> Record:
+    """Carry out an experiment with each seed, and return its record.
+
+    Args:
+        name: the experiment.
+        setup: images, device and settings.
+        seeds: the seeds, one or more; all systems of an experiment share each of them.
+        command: the command that does the same; empty: it was called from Python.
+
+    Raises:
+        UserError: the experiment does not fit the images or settings, or a loss is not finite.
+    """
+    own, began = experiment(name), time.monotonic()
+    measured = []
+    for number, seed in enumerate(seeds, 1):
+        with doing(f"{name}: seed {seed}, {number} of {len(seeds)}", has_bar=True):
+            measured.append(own.run(setup, seed))
+    return Record(
+        experiment=name,
+        title=own.title,
+        section=own.section,
+        claim=own.claim,
+        command=command,
+        data=setup.dataset.name,
+        data_digest=setup.dataset.digest,
+        seeds=tuple(seeds),
+        settings=asdict(setup.settings),
+        rows=tuple(_row(system, measured, own) for system in measured[0].correct),
+        differences=tuple(_difference(contrast, measured) for contrast in measured[0].contrasts),
+        figures=tuple(_figure(figure, measured, own) for figure in measured[0].figures),
+        machine=machine(setup.device),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _row(system: str, measured: Sequence[Measured], own: Experiment) -> Row:
+    answers = [one.correct[system] for one in measured]
+    return Row(
+        system=system,
+        images=len(answers[0]),
+        errors=tuple(int((~answer).sum()) for answer in answers),
+        parameters=measured[0].parameters.get(system),
+        published=own.published.get(system, ""),
+    )
+
+
+def _difference(contrast: Contrast, measured: Sequence[Measured]) -> Difference:
+    pairs = [(one.correct[contrast.before], one.correct[contrast.after]) for one in measured]
+    found: Comparison = compare_correct(pairs)
+    return Difference(contrast.after, contrast.before, contrast.expected, found.difference, found.over)
+
+
+def _figure(name: str, measured: Sequence[Measured], own: Experiment) -> Figure:
+    return Figure(name, t_interval([one.figures[name] for one in measured]), own.published.get(name, ""))

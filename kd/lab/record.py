@@ -1,0 +1,165 @@
+"""The record of an experiment: what was run, what came out, and where; written as a small JSON file."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+import kd
+from kd.errors import UserError, reason
+from kd.evaluation.intervals import Interval, format_interval, t_interval, verdict, wilson_interval
+from kd.machine.files import write_whole
+from kd.machine.paths import open_file
+
+MAX_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system, with its test errors."""
+
+    system: str
+    images: int
+    """Test images that it is scored on."""
+    errors: tuple[int, ...]
+    """Per seed."""
+    parameters: int | None
+    published: str
+    """The paper's own result; empty: it has none."""
+
+    @property
+    def accuracy(self) -> Interval:
+        """Return its accuracy: over seeds, or over images where there is one seed."""
+        if len(self.errors) == 1:
+            return wilson_interval(self.images - self.errors[0], self.images)
+        return t_interval([1 - errors / self.images for errors in self.errors])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference in accuracy of two systems, and what the paper claims of it."""
+
+    after: str
+    before: str
+    expected: str | None
+    """gain or loss; None: the paper claims nothing."""
+    points: Interval
+    """A fraction, over seeds or images."""
+    over: str
+
+    @property
+    def verdict(self) -> str:
+        """Return gain, loss, null result or no interval."""
+        return verdict(self.points)
+
+    @property
+    def in_words(self) -> str:
+        """Return what came out, and what it says of the paper's claim."""
+        told = f"{self.after} against {self.before}: {format_interval(self.points, '% points')} {self.over}: {self.verdict}"
+        return told if self.expected is None else f"{told}, {self.of_claim}"
+
+    @property
+    def of_claim(self) -> str:
+        """Return whether the paper's claim holds here."""
+        if self.verdict == self.expected:
+            return "as the paper has it"
+        if self.verdict in {"gain", "loss"}:
+            return "against the paper"
+        return "so the paper's claim is neither shown nor refuted"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Another number of an experiment, over its seeds."""
+
+    name: str
+    value: Interval
+    published: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came out of an experiment."""
+
+    experiment: str
+    title: str
+    section: str
+    claim: str
+    command: str
+    """Empty: it was called from Python."""
+    data: str
+    data_digest: str
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    figures: tuple[Figure, ...]
+    machine: str
+    seconds: float
+    kd: str = kd.__version__
+
+    @property
+    def conclusion(self) -> tuple[str, ...]:
+        """Return what came out, a sentence per comparison of which the paper claims something, or else of each."""
+        claimed = [difference for difference in self.differences if difference.expected is not None]
+        return tuple(difference.in_words for difference in claimed or self.differences)
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of its file."""
+        return f"{self.experiment}-{self.data}.json"
+
+    def write(self, folder: Path) -> Path:
+        """Write it to its file in a folder, whole or not at all, and return the path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / self.file_name
+        text = json.dumps(_without_nan(asdict(self)), indent=1, ensure_ascii=False)
+        write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record from its file.
+
+        Raises:
+            UserError: it can't be read, or is not a record.
+        """
+        try:
+            with open_file(path) as file:
+                found = json.loads(file.read(MAX_BYTES))
+            return cls(
+                **{
+                    **found,
+                    "seeds": tuple(found["seeds"]),
+                    "rows": tuple(Row(**{**row, "errors": tuple(row["errors"])}) for row in found["rows"]),
+                    "differences": tuple(Difference(**{**one, "points": _interval(one["points"])}) for one in found["differences"]),
+                    "figures": tuple(Figure(**{**one, "value": _interval(one["value"])}) for one in found["figures"]),
+                }
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path}: is no record of an experiment ({reason(error)}); kd paper writes them") from None
+
+
+def machine(device: torch.device) -> str:
+    """Return what a record says of the machine: its cores, the kind of its processor, threads, and torch."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{where}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a value in which null stands for NaN, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _interval(found: Mapping[str, Any]) -> Interval:
+    numbers = {name: math.nan if found[name] is None else float(found[name]) for name in ("mean", "low", "high")}
+    return Interval(**numbers, n=int(found["n"]))

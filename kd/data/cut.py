@@ -59,7 +59,9 @@ def cut_dataset(  # noqa: PLR0913 - the shares of the splits
     dataset = Dataset(
         name=name,
         classes=source.classes,
-        **splits,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
         mean=mean,
         std=std,
         flip=source.flip,

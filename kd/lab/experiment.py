@@ -8,9 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from kd.distillation.comparison import Comparison, compare_correct
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
+from kd.evaluation.comparisons import compare_correct, corrected
 from kd.evaluation.intervals import t_interval
 from kd.lab.names import MODULES, ExperimentName
 from kd.lab.record import Difference, Figure, Record, Row, machine
@@ -98,7 +98,7 @@ def carry_out_experiment(name: ExperimentName, setup: Setup, seeds: Sequence[int
         seeds=tuple(seeds),
         settings=asdict(setup.settings),
         rows=tuple(_row(system, measured, own) for system in measured[0].correct),
-        differences=tuple(_difference(contrast, measured) for contrast in measured[0].contrasts),
+        differences=_differences(measured),
         figures=tuple(_figure(figure, measured, own) for figure in measured[0].figures),
         machine=machine(setup.device),
         seconds=time.monotonic() - began,
@@ -116,10 +116,17 @@ def _row(system: str, measured: Sequence[Measured], own: Experiment) -> Row:
     )
 
 
-def _difference(contrast: Contrast, measured: Sequence[Measured]) -> Difference:
-    pairs = [(one.correct[contrast.before], one.correct[contrast.after]) for one in measured]
-    found: Comparison = compare_correct(pairs)
-    return Difference(contrast.after, contrast.before, contrast.expected, found.difference, found.over)
+def _differences(measured: Sequence[Measured]) -> tuple[Difference, ...]:
+    """Return the differences of all contrasts; where there are several, each verdict is given by all of them together."""
+    contrasts = measured[0].contrasts
+    found = [
+        compare_correct([(one.correct[contrast.before], one.correct[contrast.after]) for one in measured])
+        for contrast in contrasts
+    ]
+    return tuple(
+        Difference(contrast.after, contrast.before, contrast.expected, one.difference, one.over, one.adjusted_p)
+        for contrast, one in zip(contrasts, corrected(found), strict=True)
+    )
 
 
 def _figure(name: str, measured: Sequence[Measured], own: Experiment) -> Figure:

@@ -51,11 +51,13 @@ class Difference:
     points: Interval
     """A fraction, over seeds or images."""
     over: str
+    adjusted_p: float | None
+    """Its p-value among all comparisons of the experiment (Holm 1979), by which the verdict is given."""
 
     @property
     def verdict(self) -> str:
         """Return gain, loss, null result or no interval."""
-        return verdict(self.points)
+        return verdict(self.points, self.adjusted_p)
 
     @property
     def in_words(self) -> str:
@@ -119,7 +121,7 @@ class Record:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / self.file_name
         text = json.dumps(_without_nan(asdict(self)), indent=1, ensure_ascii=False)
-        write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+        write_whole(path, f"{text}\n".encode())
         return path
 
     @classmethod
@@ -137,7 +139,9 @@ class Record:
                     **found,
                     "seeds": tuple(found["seeds"]),
                     "rows": tuple(Row(**{**row, "errors": tuple(row["errors"])}) for row in found["rows"]),
-                    "differences": tuple(Difference(**{**one, "points": _interval(one["points"])}) for one in found["differences"]),
+                    "differences": tuple(
+                        Difference(**{**one, "points": _interval(one["points"])}) for one in found["differences"]
+                    ),
                     "figures": tuple(Figure(**{**one, "value": _interval(one["value"])}) for one in found["figures"]),
                 }
             )
@@ -151,7 +155,7 @@ def machine(device: torch.device) -> str:
     return f"{where}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     """Return a value in which null stands for NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {name: _without_nan(one) for name, one in value.items()}

@@ -1,9 +1,8 @@
 """The nets, images and recipes that an experiment is run with, and the trainings that experiments are made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -111,7 +110,15 @@ class Setup:
         trained = carry_out(replace(job, role="teacher"))
         return Teacher(trained.model, trained.dataset, "trained", trained.run, trained)
 
-    def hard(self, seed: int, name: str, *, images: Dataset | None = None, width: int | None = None, **recipe: Any) -> Trained:
+    def hard(
+        self,
+        seed: int,
+        name: str,
+        *,
+        images: Dataset | None = None,
+        width: int | None = None,
+        recipe: Recipe | None = None,
+    ) -> Trained:
         """Train a student on hard targets alone: a control.
 
         Args:
@@ -119,10 +126,10 @@ class Setup:
             name: what the result is called, for the run.
             images: the images to learn from; None: all of them.
             width: width of the net, where it is not that of the settings.
-            recipe: as in :meth:`recipe`.
+            recipe: a recipe of its own; None: that of :meth:`recipe`.
         """
         on = images or self.transfer
-        return carry_out(self._hard(self.net(width=width), on, self.recipe(seed, **recipe), f"{name} seed {seed}"))
+        return carry_out(self._hard(self.net(width=width), on, recipe or self.recipe(seed), f"{name} seed {seed}"))
 
     def soft(  # noqa: PLR0913 - the choices of one distillation
         self,
@@ -137,7 +144,7 @@ class Setup:
         loss: SoftLoss = HINTON,
         targets: TeacherTargets | None = None,
         altered: str = "",
-        **recipe: Any,
+        recipe: Recipe | None = None,
     ) -> Trained:
         """Distil a teacher into a student.
 
@@ -152,12 +159,12 @@ class Setup:
             loss: loss of the soft targets.
             targets: the teacher's targets, where they were computed before, or are not as the teacher gives them.
             altered: what was done to these targets, in a few words; empty: nothing.
-            recipe: as in :meth:`recipe`.
+            recipe: a recipe of its own; None: that of :meth:`recipe`.
         """
         own = self.settings
         how = Distillation(
             self.net(width=width),
-            self.recipe(seed, **recipe),
+            recipe or self.recipe(seed),
             self.device,
             own.temperature if temperature is None else temperature,
             own.alpha if alpha is None else alpha,

@@ -30,10 +30,12 @@ class MLP(nn.Sequential):
     def __init__(self, inputs: int, num_classes: int, *, width: int, depth: int, regularised: bool) -> None:
         """Take the number of pixels times channels, of classes, of units per hidden layer, and of hidden layers."""
         linear = BoundedLinear if regularised else nn.Linear
-        layers: list[nn.Module] = [nn.Flatten(), *_dropout(INPUT_DROPOUT, regularised=regularised)]
-        for number in range(depth):
-            layers += [linear(width if number else inputs, width), nn.ReLU(), *_dropout(HIDDEN_DROPOUT, regularised=regularised)]
-        super().__init__(*layers, linear(width if depth else inputs, num_classes))
+        layers: list[nn.Module] = [nn.Flatten(), *([nn.Dropout(INPUT_DROPOUT)] if regularised else [])]
+        before = inputs
+        for _ in range(depth):
+            layers += [linear(before, width), nn.ReLU(), *([nn.Dropout(HIDDEN_DROPOUT)] if regularised else [])]
+            before = width
+        super().__init__(*layers, linear(before, num_classes))
 
 
 def mlp(  # noqa: PLR0913 - the settings of a net
@@ -52,7 +54,3 @@ def mlp(  # noqa: PLR0913 - the settings of a net
         regularised: whether there is dropout, and a bound on the length of the weights into each unit.
     """
     return MLP(in_channels * px * px, num_classes, width=width, depth=depth, regularised=regularised)
-
-
-def _dropout(share: float, *, regularised: bool) -> list[nn.Module]:
-    return [nn.Dropout(share)] if regularised else []

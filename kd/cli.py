@@ -58,10 +58,12 @@ COMMANDS = {
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
     "runs": ("RunsConfig", "List the runs of commands; end those that were left open; send what waits for the store."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
+    "paper": ("PaperConfig", "Carry out an experiment of the paper, with several seeds."),
+    "results": ("ResultsConfig", "Render the records of kd paper as one page."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"targets", "runs", "doctor"}
+TRACKED = set(COMMANDS) - {"results", "targets", "runs", "doctor"}
 """The commands that open MLflow runs."""
 
 

@@ -26,6 +26,7 @@ from kd.distillation.defaults import (
     is_named_teacher,
 )
 from kd.errors import UserError, reason
+from kd.lab.names import ALL, NAMES, NetKind
 from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
@@ -514,6 +515,60 @@ class CombineConfig(CombinationOptions, DataConfig):
         "best finished one on val",
     )
     specialists: str = Field("", description="the specialists: RUN_ID,RUN_ID,...")
+
+
+def _experiment(name: str) -> str:
+    if name in {ALL, *NAMES}:
+        return name
+    alike = difflib.get_close_matches(name, NAMES, n=1)
+    advice = f"did you mean {alike[0]}?" if alike else f"choose one of {', '.join([*NAMES, ALL])}"
+    raise ValueError(f"no experiment of that name; {advice}")
+
+
+class PaperConfig(DataConfig):
+    """Carry out an experiment of the paper with several seeds: ``kd paper``."""
+
+    name: str = Field("", description=f"experiment: {', '.join(NAMES)}, or {ALL}", json_schema_extra={"argument": "NAME"})
+    seed: Seed = Field(Recipe.seed, description="first seed")
+    seeds: int = Field(3, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...")
+    net: NetKind = Field("mlp", description="mlp (the paper's nets for MNIST), resnet, or pooled")
+    depth: Count = Field(2, le=1000, description="hidden layers, or residual blocks per stage, of students")
+    width: Width = Field(800, description="units per hidden layer, or channels of the first stage, of students")
+    teacher_depth: Count = Field(2, le=1000, description="the same, of teachers")
+    teacher_width: Width = Field(1200, description="the same, of teachers")
+    epochs: Count = Field(40, description="passes over the training images, of students")
+    teacher_epochs: Count = Field(60, description="the same, of teachers")
+    batch_size: BatchSize = Field(64, description="images per step")
+    lr: Rate = Field(0.02, description="peak learning rate of students")
+    teacher_lr: Rate = Field(0.02, description="peak learning rate of teachers")
+    temperature: float = Field(20.0, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
+    alpha: Fraction = Field(ALPHA, description="weight of the soft targets")
+    views: int = Field(
+        1, ge=1, lt=2**31, description="augmented views of each image that students see; mlp sees images as they are"
+    )
+    resume: Switch[bool] = Field(default=True, description="resume the run of the same configuration that stopped")
+    checkpoint_minutes: Switch[float] = Field(
+        CHECKPOINT_MINUTES, gt=0, le=1e6, description="minutes after which a training is saved within an epoch, beside its end"
+    )
+    track: Switch[bool] = Field(default=True, description="track each training in MLflow; --no-track writes the record alone")
+
+    def check_name(self) -> None:
+        """Refuse a name that no experiment has.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        try:
+            _experiment(self.name)
+        except ValueError as error:
+            raise UserError(f"{self.name or 'none'}: {error}", field="name") from None
+
+
+class ResultsConfig(Config):
+    """Render the records of experiments as one page: ``kd results``."""
+
+    results: str = Field("results", description="folder of the records that kd paper wrote")
+    output: str = Field("RESULTS.md", description="file that is written")
 
 
 class TargetsConfig(OutputConfig):

@@ -15,6 +15,7 @@ from kd.config import (
     CombineConfig,
     DataConfig,
     NetAndRecipe,
+    PaperConfig,
     PipelineConfig,
     SpecialistConfig,
     StudentConfig,
@@ -81,9 +82,10 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         config.check_teacher()
     output_dir = output_folder(config.output_dir)
     register_as = config.register_as if isinstance(config, CombinationOptions) else ""
-    check_registered(register_as, export=exports(config))
-    check_ready(register_as)
-    send_waiting(output_dir)
+    if not isinstance(config, PaperConfig) or config.track:
+        check_registered(register_as, export=exports(config))
+        check_ready(register_as)
+        send_waiting(output_dir)
     dataset = load_dataset(
         config.data,
         config.data_root,
@@ -105,7 +107,7 @@ def prepare(command: str, config: DataConfig) -> Workspace:
         if shift >= smallest_px:
             raise UserError(f"{shift}: images of {smallest_px} px can only be shifted by fewer", field=name)
     check_space(output_dir, _least_bytes(config, dataset, output_dir))
-    resume = config.resume if isinstance(config, TrainingConfig) else True
+    resume = config.resume if isinstance(config, TrainingConfig | PaperConfig) else True
     return open_workspace(command, dataset, config.device, output_dir, resume=resume)
 
 
@@ -316,7 +318,9 @@ def run_settings(config: DataConfig, workspace: Workspace, above: Run | None = N
         register_as=config.register_as if isinstance(config, CombinationOptions) else "",
         export=exports(config),
     )
-    return replace(settings, checkpoint_minutes=config.checkpoint_minutes) if isinstance(config, TrainingConfig) else settings
+    if not isinstance(config, TrainingConfig | PaperConfig):
+        return settings
+    return replace(settings, checkpoint_minutes=config.checkpoint_minutes)
 
 
 def find_teacher(config: StudentConfig, workspace: Workspace, run: Run | None = None) -> Teacher:
@@ -478,6 +482,8 @@ def _logits_and_channels(dataset: Dataset) -> tuple[int, int]:
 
 def run_details(config: DataConfig) -> str:
     """Return what tells a command's run from others of the same command, as the end of its name."""
+    if isinstance(config, PaperConfig):
+        return details({"net": config.net, "seed": seeds_text(range(config.seed, config.seed + config.seeds))})
     if not isinstance(config, StudentConfig):
         return ""
     names = [

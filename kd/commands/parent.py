@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kd.commands.answer import Answer
+from kd.commands.found import comparison_answer
 from kd.commands.plan import plan, plan_line
-from kd.commands.results import comparison_answer
 from kd.config import DataConfig, StudentConfig
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
@@ -52,7 +52,7 @@ class Guided:
 
 
 @contextmanager
-def parent_run(command: str, config: DataConfig, workspace: Workspace, models: str = "") -> Iterator[Run]:
+def parent_run(command: str, config: DataConfig, workspace: Workspace, models: str = "", *, label: str = "") -> Iterator[Run]:
     """Open a command's parent run, with its whole configuration; trainings in it have runs below it.
 
     The newest run of the same command that stopped before its end is resumed.
@@ -62,11 +62,12 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace, models: s
         config: its configuration.
         workspace: its data.
         models: digest of the models that it names; empty: it names none.
+        label: what its run is called; empty: as the command.
     """
     dataset, fingerprint = workspace.dataset, fingerprint_of(config, workspace, models)
     settings = settings_fingerprint_of(config, workspace)
     tags = {**workspace.tags, "kd.role": "parent", COMMAND_FINGERPRINT: fingerprint, SETTINGS_FINGERPRINT: settings}
-    name, details = f"{command} {dataset.name}", run_details(config)
+    name, details = f"{label or command} {dataset.name}", run_details(config)
     with (
         _stopped(fingerprint, settings, workspace) as stopped,
         run(name, details, output_dir=workspace.output_dir, tags=tags, again=stopped) as parent,

@@ -3,8 +3,8 @@
 import logging
 
 from kd.commands.answer import Answer
+from kd.commands.found import training_answer
 from kd.commands.plan import described
-from kd.commands.results import training_answer
 from kd.config import TeacherConfig
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.from_config import check_nets, prepare, teacher_job, teacher_tracker

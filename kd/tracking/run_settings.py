@@ -28,3 +28,12 @@ class RunSettings:
     """Name in the model registry for combined models; empty: they are not registered."""
     export: bool = True
     """Whether models are kept as programs; otherwise the weights of trained nets are kept alone."""
+    brief: str = ""
+    """Name of a folder below ``checkpoints/``. Where there is one, runs of trainings are brief, for many small nets: params,
+    metrics and curves, without figures, tables and a model. The folder has their checkpoints, by which a resumed command reuses
+    what was trained."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder of the trainings' checkpoints."""
+        return self.output_dir / "checkpoints" / self.brief

@@ -57,7 +57,7 @@ def _reused(job: Job, run_id: str, settings: RunSettings, control: Trained | Non
     """Return what a finished run trained, from its checkpoint; None: that is not as it was written."""
     finished = finished_run(run_id, job.name, settings.output_dir)
     trainer, _ = create_trainer(job)
-    state = _restored(job, trainer, finished_checkpoint(settings.output_dir / "checkpoints", finished))
+    state = _restored(job, trainer, finished_checkpoint(settings.checkpoints, finished))
     if state is None or trainer.epochs_done < job.recipe.epochs:
         log.warning("%s: run %s is finished, but its checkpoint can't be used: trained again", job.name, run_id)
         return None
@@ -65,7 +65,7 @@ def _reused(job: Job, run_id: str, settings: RunSettings, control: Trained | Non
         raise AssertionError
     log.info("%s: finished in run %s: reused", job.name, run_id)
     result = finished.as_result(exported=settings.export)
-    result = result if settings.export else replace(result, weights_file=finished.weights_file)
+    result = result if settings.export or settings.brief else replace(result, weights_file=finished.weights_file)
     return replace(score_job(job, trainer.model, state, control), run=result)
 
 
@@ -75,16 +75,20 @@ def _trained_in_run(job: Job, settings: RunSettings, control: Trained | None, ag
         if settings.configuration:
             tracked.log_settings(settings.configuration)
         tracked.log_dataset(job.dataset, unlabelled=job.task.unlabelled > 0)
-        with Checkpoint(settings.output_dir / "checkpoints", job.fingerprint(), tracked.id) as checkpoint:
+        with Checkpoint(settings.checkpoints, job.fingerprint(), tracked.id) as checkpoint:
             trainer, state = _begin(job, tracked, checkpoint, resume=settings.resume)
             _fit(job, tracked, checkpoint, trainer, state, 60 * settings.checkpoint_minutes)
             trained = replace(score_job(job, trainer.model, state, control), run=tracked.as_result(exported=settings.export))
             give_back_freed_memory()
-            _log_figures(job, tracked, trained)
-            tracked.log_tables(_tables(trained))
-            trained, model_id = _keep(job, tracked, trained, export=settings.export)
+            model_id = None
+            if not settings.brief:
+                _log_figures(job, tracked, trained)
+                tracked.log_tables(_tables(trained))
+                trained, model_id = _keep(job, tracked, trained, export=settings.export)
             tracked.log_metrics(training_metrics(trained), model_id=model_id)
-            tracked.log_file(checkpoint.keep(tracked.files_name), "checkpoints")
+            kept = checkpoint.keep(tracked.files_name)
+            if not settings.brief:
+                tracked.log_file(kept, "checkpoints")
     give_back_freed_memory()
     where = "" if job.task.kind == TaskKind.ALL else " among its own classes"
     log.info("%s: test accuracy%s %.2f %%, run %s", job.name, where, 100 * trained.test.rank[0], tracked.id)
@@ -157,7 +161,8 @@ def _tags(job: Job, settings: RunSettings) -> dict[str, str]:
         **({"kd.unlabelled_digest": job.dataset.unlabelled_digest} if job.task.unlabelled else {}),
         **({"kd.teacher": job.teacher.run_id} if job.teacher else {}),
         "kd.seed": str(job.recipe.seed),
-        "kd.role": job.role,
+        # A command that looks for a teacher must not find one of which no model was kept.
+        "kd.role": f"brief {job.role}" if settings.brief else job.role,
         "kd.group": group_tag(job.task),
         **({} if job.task.kind == TaskKind.ALL else {"kd.group_classes": _class_names(job)}),
         FINGERPRINT: job.fingerprint(),

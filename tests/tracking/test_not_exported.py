@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import kd
-from kd.commands.results import training_answer
+from kd.commands.found import training_answer
 from kd.config import SpecialistConfig, StudentConfig, TuneConfig
 from kd.data.dataset import Dataset
 from kd.distillation.results import Trained

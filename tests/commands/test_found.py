@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 import kd
-from kd.commands.results import comparison_answer, training_answer
+from kd.commands.found import comparison_answer, training_answer
 from kd.config import StudentConfig
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun, Trained

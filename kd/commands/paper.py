@@ -1,0 +1,130 @@
+"""``kd paper``: an experiment of the paper with several seeds, its record, and what it says of the paper's claim."""
+
+import logging
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+
+from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_lines, place_record
+from kd.commands.parent import parent_run
+from kd.config import PaperConfig
+from kd.distillation.tracker import tracked_by
+from kd.flags import flags
+from kd.from_config import prepare, run_settings
+from kd.lab.experiment import carry_out_experiment
+from kd.lab.names import ALL, NAMES, ExperimentName
+from kd.lab.page import note_text, tables
+from kd.lab.record import Difference, Record
+from kd.lab.setup import Settings, Setup
+from kd.machine.activity import doing
+from kd.machine.names import metric_name
+from kd.tracking.params import canonical
+from kd.tracking.store import Run
+from kd.tracking.tracker import MlflowTracker
+from kd.tracking.views import ALL_SYSTEMS
+from kd.tracking.workspace import Workspace
+
+log = logging.getLogger("kd")
+
+RESULTS = "results"
+"""The folder of records, below the output folder."""
+
+
+def paper(config: PaperConfig) -> Answer:
+    """Carry out one experiment of the paper, or all of them one after the other."""
+    config.check_name()
+    workspace = prepare("paper", config)
+    names = NAMES if config.name == ALL else [name for name in NAMES if name == config.name]
+    answers = [_carried_out(name, config.model_copy(update={"name": name}), workspace) for name in names]
+    if len(answers) == 1:
+        return answers[0]
+    lines = [line for answer in answers for line in answer.lines]
+    return Answer(lines, {**no_change(), "experiments": [dict(answer.record) for answer in answers]})
+
+
+def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace) -> Answer:
+    own = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
+    setup = Setup(workspace.dataset, workspace.device, own)
+    seeds = range(config.seed, config.seed + config.seeds)
+    log.info("%s with %d seeds on %s", name, config.seeds, workspace.dataset.name)
+    with _place(config, workspace) as parent:
+        record = carry_out_experiment(name, setup, seeds, command_line(config))
+        path = record.write(workspace.output_dir / RESULTS)
+        if parent is not None:
+            _log(record, path, parent)
+    if parent is not None:  # its finished nets were there to be reused after a stop
+        shutil.rmtree(workspace.output_dir / "checkpoints" / parent.files_name, ignore_errors=True)
+    return _answer(record, path, parent)
+
+
+@contextmanager
+def _place(config: PaperConfig, workspace: Workspace) -> Iterator[Run | None]:
+    """Open the experiment's run, below which each training has its own; None: nothing is tracked."""
+    if not config.track:
+        yield None
+        return
+    with parent_run("paper", config, workspace, label=config.name) as parent:
+        settings = replace(run_settings(config, workspace, parent), brief=parent.files_name, export=False)
+        with tracked_by(MlflowTracker(settings)):
+            yield parent
+
+
+@doing("writing the record, its tables and figure")
+def _log(record: Record, path: Path, parent: Run) -> None:
+    from kd.reports.plots.systems import interval_forest  # noqa: PLC0415 - matplotlib is a slow import
+
+    labels = [f"{one.after} against {one.before}" for one in record.differences]
+    title = f"{record.title}: {record.data}, {len(record.seeds)} seeds"
+    over = record.differences[0].over
+    figure = interval_forest(labels, [one.points for one in record.differences], title, over=over)
+    parent.log_figure(figure, "1_differences")
+    parent.log_tables(tables(record))
+    parent.log_file(path, RESULTS)
+    parent.log_note(note_text(record))
+    parent.log_metrics({f"lab/{metric_name(row.system)}": row.accuracy.mean for row in record.rows})
+    parent.log_tags({"kd.verdict": record.conclusion[0]})
+
+
+def command_line(config: PaperConfig) -> str:
+    """Return the command that does the same: with the settings that are not the defaults."""
+    switches, default = config.switches() - {"data_root"}, PaperConfig()
+    given = [
+        f"{flags(name)[-1]} {shlex.quote(canonical(getattr(config, name)))}"
+        for name in PaperConfig.model_fields
+        if name != "name" and name not in switches and getattr(config, name) != getattr(default, name)
+    ]
+    return " ".join(["kd paper", config.name, *given])
+
+
+def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
+    of_claim = [one for one in record.differences if one.expected is not None] or list(record.differences)
+    lines = [(one.in_words, COLOURS.get(one.verdict, "")) for one in of_claim]
+    lines.append((f"record: {path}", ""))
+    if parent is not None:
+        lines += place_lines(parent, None, f"all systems: {parent.view_address(ALL_SYSTEMS)}")
+    return Answer(
+        lines,
+        {
+            **_difference_record(of_claim[0]),
+            "experiment": record.experiment,
+            **(place_record(parent) if parent is not None else {}),
+            "record": str(path),
+            "differences": [
+                {"after": one.after, "before": one.before, "expected": one.expected, **_difference_record(one)}
+                for one in record.differences
+            ],
+        },
+    )
+
+
+def _difference_record(one: Difference) -> dict[str, object]:
+    return {
+        "verdict": one.verdict,
+        "difference": one.points.mean,
+        "interval": bounds_record(one.points),
+        "n": one.points.n,
+        "over": one.over,
+    }

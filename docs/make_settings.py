@@ -24,6 +24,8 @@ SECTIONS: dict[str, type[config.Config]] = {
     "`kd targets`": config.TargetsConfig,
     "`kd runs`": config.RunsConfig,
     "`kd doctor`": config.DoctorConfig,
+    "`kd paper`": config.PaperConfig,
+    "`kd results`": config.ResultsConfig,
     "`kd tune`": config.TuneConfig,
 }
 HEAD = """# Settings
@@ -40,27 +42,32 @@ have `teacher-` in front (`--teacher-epochs 30`). The generalist has depth {dept
 
 def page() -> str:
     """Return the page in Markdown."""
-    seen: set[str] = set()
     parts = [HEAD]
     for title, section in SECTIONS.items():
-        own = {name: field for name, field in section.model_fields.items() if name not in seen and not _is_teachers(name)}
-        seen |= own.keys()
+        own = _own_fields(section)
         large = config.TeacherConfig.model_fields
         sizes = {name: large[name].default for name in ("depth", "width")}
         text = OF_TEACHER.format(**sizes) if section is config.NetAndRecipe else ""
-        parts.append(f"## {title}\n\n{_commands(own)}\n{text}\n{_table(own)}")
+        parts.append(f"## {title}\n\n{_commands(section)}\n{text}\n{_table(own)}")
     return "\n".join([*parts, "## Flags that are no settings\n", *_options(), ""])
 
 
-def _is_teachers(name: str) -> bool:
-    return name.removeprefix(config.TEACHER_PREFIX) in config.NetAndRecipe.model_fields and name.startswith(
-        config.TEACHER_PREFIX
-    )
+def _own_fields(section: type[config.Config]) -> dict[str, FieldInfo]:
+    """Return the fields of a configuration that no section before it shows, of which it is a special form."""
+    shown = {
+        name
+        for other in SECTIONS.values()
+        if other is not section and issubclass(section, other)
+        for name in other.model_fields
+    }
+    if issubclass(section, config.StudentConfig):
+        shown |= {f"{config.TEACHER_PREFIX}{name}" for name in config.NetAndRecipe.model_fields}
+    return {name: field for name, field in section.model_fields.items() if name not in shown}
 
 
-def _commands(fields: Mapping[str, FieldInfo]) -> str:
-    """Return which commands have some fields, which are the same for all of them."""
-    [having] = {tuple(command for command in COMMANDS if name in config_class(command).model_fields) for name in fields}
+def _commands(section: type[config.Config]) -> str:
+    """Return which commands have the fields of a section."""
+    having = [command for command in COMMANDS if issubclass(config_class(command), section)]
     return f"Commands: {'all' if len(having) == len(COMMANDS) else ', '.join(having)}."
 
 

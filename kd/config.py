@@ -27,6 +27,7 @@ from kd.distillation.defaults import (
 )
 from kd.errors import UserError, reason
 from kd.lab.names import ALL, NAMES, NetKind
+from kd.lab.settings import Settings
 from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
@@ -531,20 +532,23 @@ class PaperConfig(DataConfig):
     name: str = Field("", description=f"experiment: {', '.join(NAMES)}, or {ALL}", json_schema_extra={"argument": "NAME"})
     seed: Seed = Field(Recipe.seed, description="first seed")
     seeds: int = Field(3, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...")
-    net: NetKind = Field("mlp", description="mlp (the paper's nets for MNIST), resnet, or pooled")
-    depth: Count = Field(2, le=1000, description="hidden layers, or residual blocks per stage, of students")
-    width: Width = Field(800, description="units per hidden layer, or channels of the first stage, of students")
-    teacher_depth: Count = Field(2, le=1000, description="the same, of teachers")
-    teacher_width: Width = Field(1200, description="the same, of teachers")
-    epochs: Count = Field(40, description="passes over the training images, of students")
-    teacher_epochs: Count = Field(60, description="the same, of teachers")
-    batch_size: BatchSize = Field(64, description="images per step")
-    lr: Rate = Field(0.02, description="peak learning rate of students")
-    teacher_lr: Rate = Field(0.02, description="peak learning rate of teachers")
-    temperature: float = Field(20.0, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
-    alpha: Fraction = Field(ALPHA, description="weight of the soft targets")
+    net: NetKind = Field(Settings.net, description="mlp (the paper's nets for MNIST), resnet, or pooled")
+    depth: Count = Field(Settings.depth, le=1000, description="hidden layers, or residual blocks per stage, of students")
+    width: Width = Field(Settings.width, description="units per hidden layer, or channels of the first stage, of students")
+    teacher_depth: Count = Field(Settings.teacher_depth, le=1000, description="those of teachers")
+    teacher_width: Width = Field(Settings.teacher_width, description="those of teachers")
+    epochs: Count = Field(Settings.epochs, description="passes over the training images, of students")
+    teacher_epochs: Count = Field(Settings.teacher_epochs, description="passes of teachers")
+    batch_size: BatchSize = Field(Settings.batch_size, description="images per step")
+    lr: Rate = Field(Settings.lr, description="peak learning rate of students")
+    teacher_lr: Rate = Field(Settings.teacher_lr, description="peak learning rate of teachers")
+    temperature: float = Field(Settings.temperature, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
+    alpha: Fraction = Field(Settings.alpha, description="weight of the soft targets")
     views: int = Field(
-        1, ge=1, lt=2**31, description="augmented views of each image that students see; mlp sees images as they are"
+        Settings.views,
+        ge=1,
+        lt=2**31,
+        description="augmented views of each image that students see; mlp sees images as they are",
     )
     resume: Switch[bool] = Field(default=True, description="resume the run of the same configuration that stopped")
     checkpoint_minutes: Switch[float] = Field(

@@ -174,7 +174,8 @@ def other_values() -> Callable[[type[Config]], dict[str, Any]]:
         others = {name: other_value(field.annotation, field.default) for name, field in config.model_fields.items()}
         forms = {"net": "my nets/one.py:a net", "net_args": "width=3,kind=a b", "train_fraction": 0.5, "label_fraction": 0.5}
         forms |= {"mean": "0.5,0.25,0.125", "std": "0.5", "loss": "my losses/one.py:a loss"}
-        own = {name: name.removeprefix("teacher_") for name in others}
+        free = [name for name, field in config.model_fields.items() if get_origin(field.annotation) is not Literal]
+        own = {name: name.removeprefix("teacher_") for name in free}
         return others | {name: forms[short] for name, short in own.items() if short in forms}
 
     return others

@@ -18,7 +18,8 @@ from kd.lab.experiment import carry_out_experiment
 from kd.lab.names import ALL, NAMES, ExperimentName
 from kd.lab.page import note_text, tables
 from kd.lab.record import Difference, Record
-from kd.lab.setup import Settings, Setup
+from kd.lab.settings import Settings
+from kd.lab.setup import Setup
 from kd.machine.activity import doing
 from kd.machine.names import metric_name
 from kd.tracking.params import canonical

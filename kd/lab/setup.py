@@ -1,14 +1,13 @@
 """The nets, images and recipes that an experiment is run with, and the trainings that experiments are made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import nn
 
 from kd.data.dataset import Dataset
-from kd.distillation.defaults import ALPHA
 from kd.distillation.job import Job
 from kd.distillation.objectives import HINTON
 from kd.distillation.plan import Distillation, check_temperature, distillation_jobs, hard_targets_job, targets_seen
@@ -17,7 +16,7 @@ from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
-from kd.lab.names import NetKind
+from kd.lab.settings import Settings
 from kd.losses.choice import SoftLoss
 from kd.nets.mlp import mlp
 from kd.nets.registry import NetSpec, net_spec
@@ -27,42 +26,16 @@ JITTER_PX = 2
 """Largest shift of the images that the paper's teacher sees (section 3)."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of an experiment beside its images; the defaults fit the embedded digits."""
-
-    net: NetKind = "mlp"
-    """mlp: the paper's nets for MNIST, a regularised teacher that sees shifted images, and students that see them as they are;
-    resnet, pooled: kd's own, all trained on augmented views."""
-    width: int = 800
-    """Units per layer, or channels of the first stage, of students."""
-    teacher_width: int = 1200
-    depth: int = 2
-    """Hidden layers, or blocks per stage, of students."""
-    teacher_depth: int = 2
-    epochs: int = 40
-    teacher_epochs: int = 60
-    batch_size: int = 64
-    lr: float = 0.02
-    """Peak learning rate of students."""
-    teacher_lr: float = 0.02
-    temperature: float = 20.0
-    """T of the soft targets; the paper's on MNIST."""
-    alpha: float = ALPHA
-    views: int = 1
-    """Augmented views of each image that students see; those of an mlp see images as they are."""
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-
-
 @dataclass(frozen=True, eq=False)
 class Setup:
     """Images, a device and settings: what an experiment is run with."""
 
     dataset: Dataset
     device: torch.device
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        check_temperature(self.settings.temperature)
 
     @property
     def transfer(self) -> Dataset:

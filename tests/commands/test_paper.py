@@ -1,0 +1,124 @@
+"""``kd paper`` and ``kd results``: an experiment tracked, resumed and untracked, its record, and the page of all records."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from kd.commands.paper import command_line, paper
+from kd.commands.results import results
+from kd.config import PaperConfig, ResultsConfig
+from kd.errors import UserError
+from kd.lab import soft_targets
+from kd.lab.record import Record
+from kd.lab.setup import Setup
+
+TINY = {"name": "soft-targets", "seeds": 2, "width": 4, "teacher_width": 4, "epochs": 1, "teacher_epochs": 1, "batch_size": 400}
+NETS = ["teacher", "student, hard targets", "student, soft targets"]
+
+
+@pytest.fixture
+def config(tmp_path: Path, mlflow_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> PaperConfig:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store(tmp_path))
+    return PaperConfig.parse({**TINY, "output_dir": str(tmp_path / "out")})
+
+
+def test_an_experiment_is_one_run_with_brief_ones_below_it_and_leaves_a_record(config: PaperConfig, tmp_path: Path) -> None:
+    answer = paper(config)
+    [parent] = mlflow.MlflowClient().search_runs(["0"], "tags.`kd.role` = 'parent'")
+    below = mlflow.MlflowClient().search_runs(["0"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert {run.info.status for run in [parent, *below]} == {"FINISHED"}
+    names = sorted(str(run.info.run_name).split(" depth=")[0].split(" temperature=")[0].split(" width=")[0] for run in below)
+    assert [name.split(" T=")[0] for name in names] == sorted(f"{net} seed {seed}" for net in NETS for seed in (0, 1))
+    assert all(run.data.tags["kd.role"].startswith("brief ") for run in below)  # no command takes one for its teacher
+    assert all("test/accuracy" in run.data.metrics for run in below)
+    client = mlflow.MlflowClient()
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"figures", "note.md", "results", "tables"}
+    assert not any(client.list_artifacts(run.info.run_id) for run in below)
+    assert not list((tmp_path / "out" / "checkpoints").rglob("*.pt"))
+    record = Record.read(Path(str(answer.record["record"])))
+    assert (
+        record.command
+        == "kd paper soft-targets --seeds 2 --width 4 --teacher-width 4 --epochs 1 --teacher-epochs 1 --batch-size 400"
+    )
+    assert parent.data.tags["kd.verdict"] == record.conclusion[0]
+    means = {row.system: row.accuracy.mean for row in record.rows}
+    assert list(means) == NETS
+    for net, mean in means.items():
+        own = [run.data.metrics["test/accuracy"] for run in below if str(run.info.run_name).startswith(f"{net} seed")]
+        assert mean == pytest.approx(sum(own) / 2)
+
+
+def test_an_experiment_that_stopped_trains_no_finished_net_again(
+    config: PaperConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    caplog.set_level(logging.INFO, "kd")
+    whole = Record.read(Path(str(paper(config.model_copy(update={"output_dir": f"{config.output_dir}2"})).record["record"])))
+    hard, calls = Setup.hard, []
+
+    def stops_at_the_second(*arguments: object, **settings: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return hard(*arguments, **settings)  # type: ignore[arg-type] # what hard takes
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Setup, "hard", stops_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            paper(config)
+    caplog.clear()
+    answer = paper(config)
+    reused = [record.message.partition(":")[0] for record in caplog.records if "reused" in record.message]
+    assert reused == ["teacher seed 0", "student, hard targets seed 0", "student, soft targets seed 0", "teacher seed 1"]
+    again = Record.read(Path(str(answer.record["record"])))
+    assert again.rows == whole.rows
+    assert [one.points for one in again.differences] == [one.points for one in whole.differences]
+
+
+def test_without_a_tracker_an_experiment_gives_the_same_record(config: PaperConfig, tmp_path: Path) -> None:
+    tracked = Record.read(Path(str(paper(config).record["record"])))
+    runs = len(mlflow.MlflowClient().search_runs(["0"]))
+    untracked = config.model_copy(update={"track": False, "output_dir": str(tmp_path / "untracked")})
+    record = Record.read(Path(str(paper(untracked).record["record"])))
+    assert record.rows == tracked.rows
+    assert record.command == tracked.command
+    assert len(mlflow.MlflowClient().search_runs(["0"])) == runs
+
+
+def test_a_name_of_no_experiment_is_refused_with_those_that_there_are(config: PaperConfig) -> None:
+    with pytest.raises(UserError, match=r"soft-target: no experiment of that name; did you mean soft-targets\?"):
+        paper(config.model_copy(update={"name": "soft-target"}))
+    with pytest.raises(UserError, match=r"none: no experiment of that name; choose one of soft-targets, .*, all"):
+        paper(config.model_copy(update={"name": ""}))
+
+
+def test_a_command_line_holds_what_is_not_the_default() -> None:
+    config = PaperConfig(name="temperature", data="mnist", data_root="my data", lr=0.1, output_dir="elsewhere", resume=False)
+    assert command_line(config) == "kd paper temperature --data mnist --data-root 'my data' --lr 0.1"
+
+
+def test_results_are_a_page_of_all_records(config: PaperConfig, tmp_path: Path) -> None:
+    untracked = config.model_copy(update={"track": False})
+    record = Record.read(Path(str(paper(untracked).record["record"])))
+    page = tmp_path / "page.md"
+    told = results(ResultsConfig(results=f"{config.output_dir}/results", output=str(page)))
+    text = page.read_text()
+    assert told.record["records"] == 1
+    assert f"## {soft_targets.EXPERIMENT.title}: digits" in text
+    for row in record.rows:
+        assert f"| {row.system} | {100 * row.accuracy.mean:.1f} %" in text
+        assert f"{row.errors[0]}, {row.errors[1]} of 359 | {row.parameters:,} | {row.published} |" in text
+    assert "## Not run" in text
+    assert "`temperature`" in text
+
+
+def test_what_is_no_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no records"):
+        results(ResultsConfig(results=str(tmp_path)))
+    (tmp_path / "a.json").write_text(json.dumps({"rows": 3}))
+    with pytest.raises(UserError, match=r"a\.json: is no record of an experiment"):
+        results(ResultsConfig(results=str(tmp_path)))

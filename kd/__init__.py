@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from kd.machine.lazy import loader
 
 if TYPE_CHECKING:
-    from kd import losses, nets
+    from kd import lab, losses, nets
     from kd.data.dataset import Dataset, Split
     from kd.data.load import load_dataset
     from kd.distillation.comparison import compare
@@ -40,6 +40,7 @@ __all__ = [
     "distil",
     "find_groups",
     "fit",
+    "lab",
     "load",
     "load_dataset",
     "losses",
@@ -70,6 +71,7 @@ __getattr__ = loader(
         "distil": "kd.distillation.distil",
         "find_groups": "kd.distillation.specialise",
         "fit": "kd.training.fit",
+        "lab": "kd.lab",
         "load": "kd.distillation.loading",
         "load_dataset": "kd.data.load",
         "losses": "kd.losses",

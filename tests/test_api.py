@@ -18,7 +18,7 @@ FUNCTIONS = {
     *("load_dataset", "train", "fit", "distil", "cached_targets", "find_groups", "specialise", "combine"),
     *("predict", "score", "compare", "load", "save", "track", "show_progress"),
 }
-MODULES = {"losses", "nets"}
+MODULES = {"lab", "losses", "nets"}
 VERDICT = re.compile(r"[+-][\d.]+ % points \[[-\d.]+, [-\d.]+\], n = \d+ images: (gain|loss|null result)")
 
 

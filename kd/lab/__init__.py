@@ -6,8 +6,8 @@ from kd.lab.names import NAMES
 from kd.machine.lazy import loader
 
 if TYPE_CHECKING:
-    from kd.lab.record import Record
     from kd.lab.from_python import run
+    from kd.lab.record import Record
 
 __all__ = ["NAMES", "Record", "run"]
 

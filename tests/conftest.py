@@ -31,7 +31,7 @@ settings.register_profile("kd", deadline=None)  # how long an example takes says
 settings.load_profile("kd")
 torch.set_num_threads(1)
 
-pytest_plugins = ["studies"]
+pytest_plugins = ["laboratory", "studies"]
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
 MEMORY_BYTES = 4 << 30

@@ -103,6 +103,30 @@ def paired_difference(a: Values, b: Values) -> Interval:
     return t_interval(first - second)
 
 
+def ratio_interval(pairs: Sequence[tuple[float, float]]) -> Interval:
+    """Return the ratio of two means by Fieller's method (1954): of pairs of numerator and denominator, one per seed.
+
+    The mean of ratios would be at the mercy of a single small denominator. The bounds are the ratios r for which the mean of
+    ``numerator - r denominator`` can't be told from 0; they are NaN for one pair, and where a denominator of 0 can't be ruled
+    out. The ratio itself is NaN where the mean denominator is not above 0: there is nothing to have a share of.
+
+    Raises:
+        ValueError: there is no pair, or not all are finite.
+    """
+    above, below = (t_interval([pair[place] for pair in pairs]) for place in (0, 1))
+    ratio = above.mean / below.mean if below.mean > 0 else math.nan
+    n = len(pairs)
+    if n == 1 or not below.low > 0:
+        return Interval(ratio, math.nan, math.nan, n)
+    from scipy import stats  # noqa: PLC0415 - a slow import, of no use to a training
+
+    covariance = np.cov(np.asarray(pairs, dtype=np.float64), rowvar=False)  # (2, 2)
+    spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) ** 2 / n * covariance
+    a, b, c = below.mean**2 - spread[1, 1], above.mean * below.mean - spread[0, 1], above.mean**2 - spread[0, 0]
+    half = math.sqrt(max(0.0, b * b - a * c))
+    return Interval(ratio, float((b - half) / a), float((b + half) / a), n)
+
+
 def paired_bootstrap(before: Correct, after: Correct, *, seed: int, resamples: int = 10_000) -> Interval:
     """Return the difference in accuracy, after - before, with the paired percentile bootstrap over images.
 

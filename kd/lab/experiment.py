@@ -11,7 +11,7 @@ from torch import Tensor
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.evaluation.comparisons import compare_correct, corrected
-from kd.evaluation.intervals import t_interval
+from kd.evaluation.intervals import ratio_interval, t_interval
 from kd.lab.names import MODULES, ExperimentName
 from kd.lab.record import Difference, Figure, Record, Row, machine
 from kd.lab.setup import Setup
@@ -41,7 +41,11 @@ class Measured:
     parameters: Mapping[str, int] = field(default_factory=dict)
     """Trained parameters of the systems that are nets."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """Other numbers by name, such as a bias that was chosen on val."""
+    """Other numbers by name, such as a bias that was chosen on val; a seed may lack one."""
+    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Figures that are ratios, by name: numerator and denominator, whose means over the seeds are divided."""
+    on_test: frozenset[str] = frozenset()
+    """The systems of which something was chosen on test: they show what comes of it, and are no result."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def carry_out_experiment(name: ExperimentName, setup: Setup, seeds: Sequence[int
         settings=asdict(setup.settings),
         rows=tuple(_row(system, measured, own) for system in measured[0].correct),
         differences=_differences(measured),
-        figures=tuple(_figure(figure, measured, own) for figure in measured[0].figures),
+        figures=_figures(measured, own),
         machine=machine(setup.device),
         seconds=time.monotonic() - began,
     )
@@ -113,6 +117,7 @@ def _row(system: str, measured: Sequence[Measured], own: Experiment) -> Row:
         errors=tuple(int((~answer).sum()) for answer in answers),
         parameters=measured[0].parameters.get(system),
         published=own.published.get(system, ""),
+        chosen_on_test=system in measured[0].on_test,
     )
 
 
@@ -129,5 +134,9 @@ def _differences(measured: Sequence[Measured]) -> tuple[Difference, ...]:
     )
 
 
-def _figure(name: str, measured: Sequence[Measured], own: Experiment) -> Figure:
-    return Figure(name, t_interval([one.figures[name] for one in measured]), own.published.get(name, ""))
+def _figures(measured: Sequence[Measured], own: Experiment) -> tuple[Figure, ...]:
+    """Return the figures over the seeds that have them, and the ratios over all."""
+    names = dict.fromkeys(name for one in measured for name in one.figures)
+    values = {name: t_interval([one.figures[name] for one in measured if name in one.figures]) for name in names}
+    ratios = {name: ratio_interval([one.ratios[name] for one in measured]) for name in measured[0].ratios}
+    return tuple(Figure(name, value, own.published.get(name, "")) for name, value in {**values, **ratios}.items())

@@ -31,6 +31,8 @@ class Row:
     parameters: int | None
     published: str
     """The paper's own result; empty: it has none."""
+    chosen_on_test: bool = False
+    """Whether something of it was chosen on test: it shows what comes of that, and is no result."""
 
     @property
     def accuracy(self) -> Interval:

@@ -83,14 +83,16 @@ class Setup:
         trained = carry_out(replace(job, role="teacher"))
         return Teacher(trained.model, trained.dataset, "trained", trained.run, trained)
 
-    def hard(
+    def hard(  # noqa: PLR0913 - the choices of one training
         self,
         seed: int,
         name: str,
         *,
         images: Dataset | None = None,
-        width: int | None = None,
+        net: NetSpec | None = None,
         recipe: Recipe | None = None,
+        start: nn.Module | None = None,
+        epoch_images: int = 0,
     ) -> Trained:
         """Train a student on hard targets alone: a control.
 
@@ -98,11 +100,14 @@ class Setup:
             seed: seed of the weights and of the order of images.
             name: what the result is called, for the run.
             images: the images to learn from; None: all of them.
-            width: width of the net, where it is not that of the settings.
+            net: a net of its own; None: that of :meth:`net`.
             recipe: a recipe of its own; None: that of :meth:`recipe`.
+            start: a net from whose weights it starts; None: the seed draws them.
+            epoch_images: images of an epoch, where that is to have more or fewer steps than one pass; 0: it is one pass.
         """
         on = images or self.transfer
-        return carry_out(self._hard(self.net(width=width), on, recipe or self.recipe(seed), f"{name} seed {seed}"))
+        job = self._hard(net or self.net(), on, _fitting(recipe or self.recipe(seed), on), f"{name} seed {seed}")
+        return carry_out(replace(job, start=start, task=replace(job.task, epoch_images=epoch_images)))
 
     def soft(  # noqa: PLR0913 - the choices of one distillation
         self,
@@ -111,13 +116,15 @@ class Setup:
         name: str,
         *,
         images: Dataset | None = None,
-        width: int | None = None,
+        net: NetSpec | None = None,
         temperature: float | None = None,
         alpha: float | None = None,
         loss: SoftLoss = HINTON,
         targets: TeacherTargets | None = None,
         altered: str = "",
         recipe: Recipe | None = None,
+        start: nn.Module | None = None,
+        epoch_images: int = 0,
     ) -> Trained:
         """Distil a teacher into a student.
 
@@ -126,27 +133,30 @@ class Setup:
             seed: seed of the weights and of the order of images: that of the control.
             name: what the result is called, for the run.
             images: the images to learn from; None: all of them.
-            width: width of the net, where it is not that of the settings.
+            net: a net of its own; None: that of :meth:`net`.
             temperature: T, where it is not that of the settings.
             alpha: weight of the soft term, where it is not that of the settings.
             loss: loss of the soft targets.
             targets: the teacher's targets, where they were computed before, or are not as the teacher gives them.
             altered: what was done to these targets, in a few words; empty: nothing.
             recipe: a recipe of its own; None: that of :meth:`recipe`.
+            start: a net from whose weights it starts; None: the seed draws them.
+            epoch_images: images of an epoch, as in :meth:`hard`.
         """
-        own = self.settings
+        own, on = self.settings, images or self.transfer
         how = Distillation(
-            self.net(width=width),
-            recipe or self.recipe(seed),
+            net or self.net(),
+            _fitting(recipe or self.recipe(seed), on),
             self.device,
             own.temperature if temperature is None else temperature,
             own.alpha if alpha is None else alpha,
             control=False,
             loss=loss,
         )
-        guide = self.on(teacher, images or self.transfer)
+        guide = self.on(teacher, on)
         known = targets_seen(guide, how) if targets is None else targets
-        _, job = distillation_jobs(how, guide, known, guide.task, label=name, suffix=f" seed {seed}")
+        task = replace(guide.task, epoch_images=epoch_images)
+        _, job = distillation_jobs(how, guide, known, task, label=name, suffix=f" seed {seed}", start=start)
         return carry_out(replace(job, altered=altered))
 
     def targets(self, teacher: Teacher, images: Dataset | None = None) -> TeacherTargets:
@@ -173,3 +183,8 @@ class Setup:
         create: Callable[[int, int], nn.Module] = partial(mlp, px=height, width=width, depth=depth, regularised=regularised)
         told = {"depth": depth, "width": width, "regularised": regularised, "px": height}
         return NetSpec("mlp", create, told)
+
+
+def _fitting(recipe: Recipe, images: Dataset) -> Recipe:
+    """Return a recipe whose batches are no larger than the images are many: an experiment may take a small share of them."""
+    return replace(recipe, batch_size=min(recipe.batch_size, len(images.train)))

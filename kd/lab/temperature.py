@@ -19,7 +19,7 @@ def run(setup: Setup, seed: int) -> Measured:
     for width in widths:
         for temperature in TEMPERATURES:
             name = system(width, temperature)
-            student = setup.soft(teacher, seed, name, width=width, temperature=temperature, targets=targets)
+            student = setup.soft(teacher, seed, name, net=setup.net(width=width), temperature=temperature, targets=targets)
             right[name], parameters[name] = correct(student), student.parameters
     narrow, *_, wide = widths
     return Measured(

@@ -18,6 +18,7 @@ from kd.evaluation.intervals import (
     paired_difference,
     paired_relative_gain,
     paired_t_test,
+    ratio_interval,
     score_interval,
     t_interval,
     unit_scale,
@@ -305,3 +306,30 @@ def test_format_never_hides_the_side_of_zero_a_bound_is_on(mean: float, half: fl
 
 def test_unit_scale() -> None:
     assert (unit_scale("%"), unit_scale("% points"), unit_scale("nats"), unit_scale("")) == (100, 100, 1, 1)
+
+
+def test_a_ratio_of_means_is_not_the_mean_of_ratios() -> None:
+    pairs = [(1.0, 2.0), (3.0, 3.0), (2.0, 4.0)]
+    found = ratio_interval(pairs)
+    assert (found.mean, found.n) == (6 / 9, 3)
+
+
+def test_bounds_of_a_ratio_are_where_the_difference_is_barely_told_from_zero() -> None:
+    pairs = [(0.8, 1.1), (1.2, 1.3), (0.7, 0.8), (0.9, 1.2)]
+    found = ratio_interval(pairs)
+    assert found.low < found.mean < found.high
+    for bound in (found.low, found.high):
+        at_bound = t_interval([above - bound * below for above, below in pairs])
+        assert min(abs(at_bound.low), abs(at_bound.high)) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_share_of_nothing_has_no_value_and_of_what_may_be_nothing_no_bounds() -> None:
+    assert math.isnan(ratio_interval([(0.1, 0.0)]).mean)
+    assert math.isnan(ratio_interval([(0.1, -0.2), (0.3, 0.1)]).mean)
+    one = ratio_interval([(0.1, 0.2)])
+    assert (one.mean, one.is_known, one.n) == (0.5, False, 1)
+    doubtful = ratio_interval([(0.1, 0.1), (0.3, -0.05), (0.2, 0.4)])
+    assert doubtful.mean > 0
+    assert not doubtful.is_known
+    equal = ratio_interval([(0.5, 2.0), (0.5, 2.0)])
+    assert (equal.mean, equal.low, equal.high) == (0.25, 0.25, 0.25)

@@ -57,7 +57,7 @@ def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace
         if parent is not None:
             _log(record, path, parent)
     if parent is not None:  # its finished nets were there to be reused after a stop
-        shutil.rmtree(workspace.output_dir / "checkpoints" / parent.files_name, ignore_errors=True)
+        shutil.rmtree(workspace.output_dir / "checkpoints" / _unfinished(parent), ignore_errors=True)
     return _answer(record, path, parent)
 
 
@@ -68,9 +68,14 @@ def _place(config: PaperConfig, workspace: Workspace) -> Iterator[Run | None]:
         yield None
         return
     with parent_run("paper", config, workspace, label=config.name) as parent:
-        settings = replace(run_settings(config, workspace, parent), brief=parent.files_name, export=False)
+        settings = replace(run_settings(config, workspace, parent), brief=_unfinished(parent), export=False)
         with tracked_by(MlflowTracker(settings)):
             yield parent
+
+
+def _unfinished(parent: Run) -> str:
+    """Return the name of the folder of an experiment's checkpoints, which it has until its end."""
+    return f"unfinished-{parent.files_name}"
 
 
 @doing("writing the record, its tables and figure")

@@ -99,7 +99,10 @@ def _files(output_dir: Path) -> Iterator[tuple[str, Path]]:
     patterns: dict[str, Sequence[str]] = {
         TARGETS: ("*.targets", "*.targets.*tmp", "*.targets.lock"),
         PIXELS: ("folder-*px.bin", "folder-*px.bin.*tmp"),
-        CHECKPOINTS: ("unfinished-*.pt", "*.pt.*tmp", "unfinished-*.pt.lock"),
+        CHECKPOINTS: (
+            *("unfinished-*.pt", "*.pt.*tmp", "unfinished-*.pt.lock"),
+            *("unfinished-*/*.pt", "unfinished-*/*.pt.*tmp", "unfinished-*/*.pt.lock"),  # of an experiment's many nets
+        ),
     }
     for kind, folder in folders(output_dir).items():
         for pattern in patterns[kind]:

@@ -61,6 +61,14 @@ def test_a_checkpoint_is_stale_after_a_week(caches: dict[str, Path], tmp_path: P
     assert wrong(tmp_path) == {"unfinished-1.pt": "of a training that was stopped 12 days ago"}
 
 
+def test_nets_of_an_experiment_that_stopped_are_checkpoints_too(caches: dict[str, Path], tmp_path: Path) -> None:
+    net = tmp_path / "checkpoints" / "unfinished-temperature-digits-0123abcd" / "width-30.pt"
+    write_array(net, np.arange(3, dtype=np.uint8), {"of": "a test"})
+    assert {file.path for file in list_caches(tmp_path)} == {*caches.values(), net}
+    age(net, 8.1 * DAY)
+    assert wrong(tmp_path) == {"width-30.pt": "of a training that was stopped 8 days ago"}
+
+
 def test_what_killed_processes_left_is_told_once_it_is_old(caches: dict[str, Path], tmp_path: Path) -> None:
     part = Path(f"{caches[TARGETS]}.0123abcd.tmp")
     lock = Path(f"{caches[TARGETS]}.lock")

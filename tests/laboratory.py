@@ -14,7 +14,8 @@ from kd.distillation.tracker import tracked_by
 from kd.lab.experiment import carry_out_experiment
 from kd.lab.names import ExperimentName
 from kd.lab.record import Record
-from kd.lab.setup import Settings, Setup
+from kd.lab.settings import Settings
+from kd.lab.setup import Setup
 
 TINY = Settings(
     width=12, teacher_width=16, depth=1, teacher_depth=1, epochs=2, teacher_epochs=2, batch_size=16, lr=0.1, teacher_lr=0.1

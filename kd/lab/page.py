@@ -75,7 +75,7 @@ def tables(record: Record) -> dict[str, Columns]:
 
 def _systems(record: Record) -> str:
     rows = [
-        [row.system, _share(row.accuracy), _errors(row), _count(row.parameters), row.published or "not reported"]
+        [_named(row), _share(row.accuracy), _errors(row), _count(row.parameters), row.published or "not reported"]
         for row in record.rows
     ]
     return table(["System", "Test accuracy", "Errors per seed", "Parameters", "The paper"], rows)
@@ -109,6 +109,10 @@ def _how(record: Record) -> str:
     )
     command = f"`{record.command}`" if record.command else "called from Python"
     return f"{command}; seeds {', '.join(map(str, record.seeds))}; {settings}; {took}; {record.machine}; kd {record.kd}."
+
+
+def _named(row: Row) -> str:
+    return f"{row.system} (chosen on test: no result)" if row.chosen_on_test else row.system
 
 
 def _errors(row: Row) -> str:

@@ -21,6 +21,7 @@ SECTIONS: dict[str, type[config.Config]] = {
     "Combination (Eq. 5)": config.CombinationOptions,
     "Specialists": config.SpecialistConfig,
     "`kd combine`": config.CombineConfig,
+    "`kd predict`": config.PredictConfig,
     "`kd targets`": config.TargetsConfig,
     "`kd runs`": config.RunsConfig,
     "`kd doctor`": config.DoctorConfig,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from kd.config import Config
 
 NEGATED = "no_"
-PATHS = {"data_root", "output_dir", "config", "storage"}
+ARGUMENT = "argument_"
+PATHS = {"data_root", "output_dir", "config", "storage", "model", "images", "csv"}
 """Fields that may be paths."""
 PRESET_HELP = {
     "preset": "Settings of the generalist that go together, by name; those of --config and flags win over them.",
@@ -55,6 +56,7 @@ COMMANDS = {
     "specialist": ("SpecialistConfig", "Train one specialist for each class group, guided by the generalist."),
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
+    "predict": ("PredictConfig", "Name the classes of images, by a run's model or one in a file."),
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
     "runs": ("RunsConfig", "List the runs of commands; end those that were left open; send what waits for the store."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
@@ -63,7 +65,7 @@ COMMANDS = {
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"results", "targets", "runs", "doctor"}
+TRACKED = set(COMMANDS) - {"predict", "results", "targets", "runs", "doctor"}
 """The commands that open MLflow runs."""
 
 
@@ -123,10 +125,19 @@ def _command(name: str, act: Callable[[str, click.Context, dict[str, Any]], obje
         names = [*flags(option), *(flags(f"{prefix}{option}") if prefix else []), option]
         params.append(click.Option(names, metavar="NAME", help=PRESET_HELP[option]))
     for field, info in config.model_fields.items():
-        params += _options(field, info)
+        params += [*_argument(field, info), *_options(field, info)]
     params += [click.Option([*names, name], is_flag=True, help=text) for name, (names, text) in OUTPUT_OPTIONS.items()]
     callback = click.pass_context(lambda ctx, **values: act(name, ctx, values))
     return click.Command(name, params=params, callback=callback, help=COMMANDS[name][1])
+
+
+def _argument(field: str, info: "FieldInfo") -> list[click.Parameter]:
+    """Return the argument that a field may be given as, beside its flag."""
+    extra = info.json_schema_extra
+    if not isinstance(extra, dict) or "argument" not in extra:
+        return []
+    many = -1 if "joined_by" in extra else 1
+    return [click.Argument([f"{ARGUMENT}{field}"], nargs=many, required=False, metavar=f"[{extra['argument']}]")]
 
 
 def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
@@ -210,14 +221,30 @@ def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Confi
     for field in [name for name in values if name.startswith(NEGATED)]:
         if values.pop(field):
             values[field.removeprefix(NEGATED)] = "false"
+    arguments = _arguments(name, values)
     for field, value in values.items():
         if isinstance(value, tuple):  # of a flag that may be repeated
-            extra = cast("dict[str, str]", config_class(name).model_fields[field].json_schema_extra)
-            values[field] = extra["joined_by"].join(value)
+            values[field] = _joined(name, field, value)
+    for field, value in arguments.items():
+        if values[field]:
+            raise UserError(f"{values[field]}: given twice, as {value} too; leave one out", field=field)
+        values[field] = value
     settings |= load_settings(file) if file else {}
     if settings:
-        values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}}
+        values = {**values, **settings, **{field: values[field] for field in _given(name, ctx, values)}, **arguments}
     return config_class(name).parse(values)
+
+
+def _arguments(name: str, values: dict[str, Any]) -> dict[str, str]:
+    """Take the arguments that are no flags out of what was typed, and return those that are there, by their fields."""
+    typed = {field.removeprefix(ARGUMENT): values.pop(field) for field in [*values] if field.startswith(ARGUMENT)}
+    given = {field: value for field, value in typed.items() if value}
+    return {field: value if isinstance(value, str) else _joined(name, field, value) for field, value in given.items()}
+
+
+def _joined(name: str, field: str, values: Sequence[str]) -> str:
+    extra = cast("dict[str, str]", config_class(name).model_fields[field].json_schema_extra)
+    return extra["joined_by"].join(values)
 
 
 def _given(name: str, ctx: click.Context, values: dict[str, Any]) -> list[str]:

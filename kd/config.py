@@ -591,6 +591,33 @@ class DoctorConfig(OutputConfig):
     )
 
 
+class NamedModelConfig(Config):
+    """The model that a command is about."""
+
+    model: Switch[str] = Field(
+        "",
+        description="the model: a run (id, its first 8 characters, or name), models:/NAME@ALIAS, runs:/RUN_ID/PATH, or a file "
+        "(.pt2, .onnx)",
+        json_schema_extra={"argument": "MODEL"},
+    )
+
+
+class PredictConfig(NamedModelConfig):
+    """Name the classes of images: ``kd predict``."""
+
+    images: Switch[str] = Field(
+        "",
+        description="an image file, or a folder of them at any depth; may be repeated",
+        json_schema_extra={"argument": "IMAGE|FOLDER...", "joined_by": "\n"},
+    )
+    top: Count = Field(3, description="classes that are told of each image, the most probable first")
+    csv: Switch[str] = Field("", description="file that the answers are written to, a line per image; empty: a table is shown")
+    skip_bad_images: Switch[bool] = Field(
+        default=False, description="leave out images that can't be read, instead of refusing them"
+    )
+    device: Switch[str] = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+
 class RunsConfig(Config):
     """List the runs of commands, end those that dead processes left open, and send what waits for the store: ``kd runs``."""
 

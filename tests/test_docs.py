@@ -23,6 +23,8 @@ _LONG = re.compile(r"^.*# about \d+ minutes$", re.MULTILINE)
 """A command that says how long it takes, which is more than a minute."""
 MOST_SECONDS = 300
 """For a command of a minute, on a machine with other things to do."""
+OF_FILES = {"predict"}
+"""Commands that need models or images that a page supposes to be there."""
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -134,7 +136,7 @@ def short_commands(root: Path) -> list[list[str]]:
     found = [words for text in told for words in commands_in(_LONG.sub("", text)) if "--data" not in words]
     assert not [words for words in found if words[:2] == ["mlflow", "run"]], "they take minutes, and should say so"
     blocks = [["kd", "tune", *words[2:]] if words[:2] == ["python", "tune.py"] else words for words in found]
-    blocks = [words for words in blocks if words[0] == "kd"]
+    blocks = [words for words in blocks if words[0] == "kd" and words[1] not in OF_FILES]
     spans = [span.split() for text in told for span in re.findall(r"`(kd [^`]+)`", text)]
     others = [words for words in spans if words[1] == "doctor"]
     return [list(words) for words in dict.fromkeys(map(tuple, [*blocks, *others]))]

@@ -51,7 +51,9 @@ def plan_specialists(config: SpecialistConfig, workspace: Workspace, groups: Map
     for group in groups.values():
         own = int(torch.isin(labels, torch.tensor(group)).sum())
         images = own if kind == TaskKind.OWN else round(own / config.own_fraction)
-        planned += [_planned(config, workspace, len(task_classes(workspace.dataset, group, kind)), images)] * _each(config)
+        planned += [_planned(config, workspace, len(task_classes(workspace.dataset.classes, group, kind)), images)] * _each(
+            config
+        )
     return planned * config.seeds
 
 

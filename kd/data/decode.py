@@ -26,6 +26,8 @@ _ALL_BYTES = "RGBA"
 """What it reads the same four bytes per pixel as, whole."""
 _DEPTHS = (8, 10, 12, 14, BIT_DEPTH)
 _COLOURS = 3
+CROP = "centre"
+"""The part of an image that is not square that is taken: the largest square in its centre."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,6 +59,17 @@ def bits_of(top: int) -> int:
     return next(bits for bits in _DEPTHS if top < 2**bits)
 
 
+def check_square(image_shape: tuple[int, int, int], what: str) -> None:
+    """Refuse to read files as images of a shape (C, H, W) that is no square.
+
+    Raises:
+        UserError: it is none.
+    """
+    _, height, width = image_shape
+    if width != height:
+        raise UserError(f"{what}: images of {width} x {height} px are not read from files; give an array")
+
+
 def decode_image(path: Path, image_shape: tuple[int, int, int], *, bit_depth: int = BIT_DEPTH) -> npt.NDArray[np.uint8]:
     """Decode one file to (C, H, W) with C 1 or 3, cropped and resized as the images of a folder are.
 
@@ -66,17 +79,13 @@ def decode_image(path: Path, image_shape: tuple[int, int, int], *, bit_depth: in
         bit_depth: bits that the values of files of 16 bits have, as in the data set that a model was trained on.
 
     Raises:
-        UserError: the file can't be read.
+        BadImageError: it can't be decoded.
+        OSError: the disk or the network can't be read, whatever the file is.
     """
-    channels, height, width = image_shape
-    if width != height:
-        raise UserError(f"{printable(path)}: images of {width} x {height} px are not read from files; give an array")
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise UserError(f"cannot read the image {printable(path)}: it is not a file; remove it")
-    try:
-        decoded = decode_file(str(path), height, bit_depth).pixels
-    except BadImageError as error:
-        raise UserError(f"cannot read the image {printable(path)}: {error}; repair or remove it") from error
+    if not path.is_file() and path.exists():  # reading a pipe would wait for ever
+        raise BadImageError("it is not a file")
+    channels, height, _ = image_shape
+    decoded = decode_file(str(path), height, bit_depth).pixels
     if len(decoded) > channels:
         grey = Image.fromarray(decoded.transpose(1, 2, 0)).convert("L")
         return np.asarray(grey)[None]

@@ -175,7 +175,7 @@ def _decode(files: Sequence[ImageFile], rows: Rows, places: Sequence[int], image
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         what, decoded = "decoding images", zip(chunks, pool.map(decode_chunk, chunks), strict=True)
-        with doing(what, has_bar=True), bar(what, len(places), "img") as progress, _no_warnings():
+        with doing(what, has_bar=True), bar(what, len(places), "img") as progress, no_warnings():
             for chunk, _ in counted(decoded, len(chunks)):
                 check_stop()
                 progress.update(len(chunk))
@@ -187,7 +187,7 @@ def _decode(files: Sequence[ImageFile], rows: Rows, places: Sequence[int], image
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
+def no_warnings() -> Iterator[None]:
     """Silence Pillow's warnings of odd metadata and of large images: pixels are good, or the file is named."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

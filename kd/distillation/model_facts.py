@@ -3,14 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from kd.data.decode import CROP
+from kd.data.source import BIT_DEPTH
 from kd.specialists.kind import TaskKind
 
 OUTPUTS: Final = ("logits", "probabilities")
+PREPARATION: Final[Mapping[str, Any]] = {"bit_depth": BIT_DEPTH, "crop": CROP}
+"""How image files become a model's images, as it was in all models that do not say it."""
 
 
 def wrong_fact(facts: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """Return the first of some names whose fact is missing, or not one that kd writes; None: all are right."""
     return next((name for name in names if not _RIGHT[name](facts.get(name), facts)), None)
+
+
+def with_preparation(facts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return facts with those of the preparation of images, and the names of those that were missing."""
+    return {**PREPARATION, **facts}, [name for name in PREPARATION if name not in facts]
 
 
 def outputs_of(kind: str, group: Sequence[int], classes: Sequence[str]) -> int:
@@ -46,6 +55,7 @@ def _is_share(value: object, _: Mapping[str, Any]) -> bool:
 _RIGHT: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
     "bit_depth": lambda value, _: type(value) is int and 1 <= value <= 16,  # noqa: PLR2004 - bits
     "classes": _are_names,
+    "crop": lambda value, _: value == CROP,
     "data_digest": _is_text,
     "group": _is_group,
     "held_out_digest": _is_text,

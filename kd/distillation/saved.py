@@ -1,7 +1,8 @@
 """A trained model as one file, which loads without a run, a tracker or the code of its net; and its predictions."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from kd.data.arrays import channels_first
-from kd.data.decode import decode_image
+from kd.data.decode import CROP
 from kd.data.source import BIT_DEPTH
 from kd.distillation.combination import Combination
-from kd.distillation.model_facts import wrong_fact
+from kd.distillation.file_answers import Answered, answer_files
+from kd.distillation.model_facts import PREPARATION, with_preparation, wrong_fact
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.evaluation.predict import predict_images
 from kd.machine.paths import user_path
 from kd.nets.exported import read_model, read_text, write_program
 
+log = logging.getLogger("kd")
+
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
-_FACTS = ("classes", "image_shape", "outputs", "data_digest", "held_out_digest", "bit_depth")
+_FACTS = ("classes", "image_shape", "outputs", "data_digest", "held_out_digest", *PREPARATION)
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,13 @@ class SavedModel:
         held_out_digest: str = "",
         *,
         named: bool = True,
+        assumed: Sequence[str] = (),
     ) -> None:
         """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digests.
 
         ``held_out_digest`` is that of val and test. Digests are empty where they are not known. The bit depth is that of the
         data set's image files of 16 bits: those to predict are scaled alike. ``named`` says whether its classes have names,
-        and are not numbers in their place.
+        and are not numbers in their place; ``assumed``, what is not known of how its images are prepared.
         """
         channels, height, width = image_shape
         self.module = module
@@ -67,6 +72,7 @@ class SavedModel:
         self.bit_depth = bit_depth
         self.held_out_digest = held_out_digest
         self.named = named
+        self._assumed = assumed
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -84,18 +90,35 @@ class SavedModel:
         """
         if isinstance(images, str | Path):
             raise UserError(f"{images}: give a list of images, as in predict([{str(images)!r}])")
-        pixels = self._files(images) if _are_paths(images) else self._array(images)  # type: ignore[arg-type]
-        if len(pixels) == 0:
-            return []
-        probabilities = self.logits(pixels).softmax(dim=1)
-        return [self._prediction(row) for row in probabilities.tolist()]
+        if _are_paths(images):
+            rows = self._of_files(images)  # type: ignore[arg-type]
+        else:
+            pixels = self._array(images)  # type: ignore[arg-type]
+            rows = self.logits(pixels).softmax(dim=1).tolist() if len(pixels) else []
+        return [self._prediction(row) for row in rows]
 
-    def _files(self, paths: Sequence[str | Path]) -> Tensor:
-        images = [decode_image(user_path(path, "path"), self.image_shape, bit_depth=self.bit_depth) for path in paths]
-        return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.image_shape, dtype=torch.uint8)
+    def _of_files(self, paths: Sequence[str | Path]) -> list[list[float]]:
+        found = [user_path(path, "path") for path in paths]
+        return [row for batch in self.answers(found) for row in batch.probabilities.tolist()]
+
+    def answers(self, paths: Sequence[Path], *, skip_bad_images: bool | None = None) -> Iterator[Answered]:
+        """Yield the model's answers to image files of any number, a batch at a time.
+
+        Args:
+            paths: the files, which are cropped and resized as in training.
+            skip_bad_images: whether files that can't be decoded are left out; see
+                :func:`~kd.distillation.file_answers.answer_files`, also for the errors.
+        """
+        if self._assumed:
+            log.info("an older kd wrote this model, without the %s of its images: as usual", " and ".join(self._assumed))
+            self._assumed = ()
+        yield from answer_files(self.module, paths, self.image_shape, self.bit_depth, skip_bad_images=skip_bad_images)
 
     def _array(self, images: npt.ArrayLike) -> Tensor:
-        given = np.asarray(images)
+        try:
+            given = np.asarray(images)
+        except ValueError:  # a list of arrays of several shapes, or of arrays and paths
+            raise UserError("images are of several kinds or shapes; give paths of files, or arrays of one shape") from None
         if given.dtype != np.uint8:
             raise UserError(f"images are {given.dtype}; give uint8, 0 to 255, or paths of files")
         pixels = channels_first("images", given)
@@ -136,6 +159,7 @@ def saved_texts(system: Trained | Combination) -> dict[str, str]:
         "data_digest": system.dataset.digest,
         "held_out_digest": system.dataset.held_out_digest,
         "bit_depth": system.dataset.bit_depth,
+        "crop": CROP,
     }
     return {FACTS_FILE: json.dumps(facts)}
 
@@ -152,12 +176,13 @@ def load_saved(path: Path) -> SavedModel:
     Raises:
         UserError: there is no such file, or kd did not write it.
     """
-    facts = _facts(read_text(path, FACTS_FILE))
+    facts, assumed = with_preparation(_facts(read_text(path, FACTS_FILE)))
     if facts.get("format") != FORMAT or wrong_fact(facts, _FACTS):
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     classes, shape = facts["classes"], facts["image_shape"]
     module = read_model(path, shape, len(classes), logarithm=facts["outputs"] == "probabilities")
-    return SavedModel(module, classes, shape, facts["data_digest"], facts["bit_depth"], facts["held_out_digest"])
+    digests = {"data_digest": facts["data_digest"], "held_out_digest": facts["held_out_digest"]}
+    return SavedModel(module, classes, shape, bit_depth=facts["bit_depth"], **digests, assumed=assumed)
 
 
 def is_saved(path: Path) -> bool:
@@ -175,7 +200,7 @@ def _facts(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return {"bit_depth": BIT_DEPTH, "held_out_digest": "", **found} if isinstance(found, dict) else {}
+    return {"held_out_digest": "", **found} if isinstance(found, dict) else {}
 
 
 def _are_paths(images: object) -> bool:

@@ -127,7 +127,7 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
-    for outputs in sorted({len(task_classes(guide.dataset, group, task_kind)) for group in checked}):
+    for outputs in sorted({len(task_classes(guide.dataset.classes, group, task_kind)) for group in checked}):
         check_net(how.net, guide.dataset, outputs, on, "a specialist", exported=is_exported())
     if targets is None:
         shared = targets_seen(guide, how, unlabelled=False)

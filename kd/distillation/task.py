@@ -1,5 +1,6 @@
 """The task of a net: the classes that it learns, the images that it learns from, and its scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -105,16 +106,16 @@ def labelled_task(dataset: Dataset) -> Task:
     return replace(whole_task(dataset), epoch_images=0 if dataset.unlabelled is None else len(dataset.transfer_set))
 
 
-def task_classes(dataset: Dataset, group: Group, kind: TaskKind) -> tuple[str, ...]:
-    """Return the name of each logit of the specialist of a group."""
-    names = tuple(dataset.classes[number] for number in group)
+def task_classes(classes: Sequence[str], group: Group, kind: TaskKind) -> tuple[str, ...]:
+    """Return the name of each logit of a net of a kind of task, by the names of the data set's classes."""
+    names = tuple(classes[number] for number in group)
     rest = DUSTBIN if DUSTBIN not in names else f"{DUSTBIN} (all others)"
-    return {TaskKind.DUSTBIN: (*names, rest), TaskKind.OWN: names, TaskKind.FULL: dataset.classes}[kind]
+    return {TaskKind.DUSTBIN: (*names, rest), TaskKind.OWN: names}.get(kind, tuple(classes))
 
 
 def specialist_task(dataset: Dataset, group: Group, kind: TaskKind, own_fraction: float) -> Task:
     """Return the task of the specialist of a group (paper, section 5.2 and 6.1)."""
-    classes = task_classes(dataset, group, kind)
+    classes = task_classes(dataset.classes, group, kind)
     train, val, test = (_relabel(split, group, kind, dataset) for split in (dataset.train, dataset.val, dataset.test))
     return Task(kind, group, dataset.num_classes, classes, train, val, test, own_fraction)
 

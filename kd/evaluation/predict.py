@@ -49,10 +49,20 @@ def predict(model: nn.Module | HasModel, split: Split) -> Tensor:
 
 def predict_images(model: nn.Module, images: Tensor) -> Tensor:
     """Return the logits of images (N, C, H, W) uint8, as :func:`predict` does."""
-    device = next(iter([*model.parameters(), *model.buffers()]), images).device
     batches = torch.split(images, EVAL_BATCH_SIZE)
-    with evaluating(model), torch.inference_mode(), doing(f"predicting {len(images):,} images"):
-        return torch.cat([model(batch.to(device)).float().cpu() for batch in stoppable(counted(batches, len(batches)))])
+    with doing(f"predicting {len(images):,} images"):
+        return torch.cat([answers(model, batch) for batch in stoppable(counted(batches, len(batches)))])
+
+
+def answers(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits (B, classes) float32, on the CPU, of one batch of images (B, C, H, W) uint8.
+
+    The model is in evaluation mode meanwhile.
+    """
+    device = next(iter([*model.parameters(), *model.buffers()]), images).device
+    with evaluating(model), torch.inference_mode():
+        logits: Tensor = model(images.to(device)).float().cpu()
+        return logits
 
 
 @contextmanager

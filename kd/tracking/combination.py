@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from kd.data.decode import CROP
 from kd.distillation.combination import Combination, CombinationJob, combine_job
 from kd.distillation.saved import saved_texts
 from kd.machine.memory import give_back_freed_memory
@@ -103,6 +104,8 @@ def _metadata(combination: Combination, job: CombinationJob) -> dict[str, Any]:
         "data": dataset.name,
         "data_digest": dataset.digest,
         "held_out_digest": dataset.held_out_digest,
+        "bit_depth": dataset.bit_depth,
+        "crop": CROP,
         "generalist": job.teacher.run_id,
         "specialists": [member.run_id for member in combination.members],
         "top_n": combination.top_n,

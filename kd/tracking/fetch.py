@@ -12,11 +12,10 @@ from kd.errors import UserError, reason
 from kd.machine.text import listed
 from kd.tracking.earlier import experiments
 from kd.tracking.finished import MAX_FOUND
+from kd.tracking.others import REGISTRY, RUNS
 from kd.tracking.outbox.delivery import FACTS_DIGEST
 from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, quiet
 
-REGISTRY = "models:/"
-RUNS = "runs:/"
 _EARLY_NAME = "model"
 """Name of every model before models were named by what they are."""
 _RUN_ID = re.compile("[0-9a-f]{32}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from kd.distillation.model_facts import outputs_of, wrong_fact
+from kd.distillation.model_facts import PREPARATION, outputs_of, wrong_fact
 from kd.errors import UserError, reason
 from kd.machine.files import file_digest
 from kd.machine.yaml_text import read_yaml
@@ -118,7 +118,10 @@ def _facts(fetched: FetchedModel, reference: str) -> dict[str, Any]:
             f"{reference}: not a model that kd logged; name a run of kd teacher, student or pipeline, "
             "or the file of a model: runs:/RUN_ID/PATH.pt2"
         )
-    wrong = wrong_fact(facts, _FACTS) or ("" if facts["kind"] == TaskKind.ALL else wrong_fact(facts, _FACTS_OF_SPECIALISTS))
+    known = [name for name in PREPARATION if name in facts]  # models of before have none
+    wrong = wrong_fact(facts, [*_FACTS, *known]) or (
+        "" if facts["kind"] == TaskKind.ALL else wrong_fact(facts, _FACTS_OF_SPECIALISTS)
+    )
     if wrong:
         raise UserError(f"{reference}: its file {FACTS_FILE} has no {wrong} of a model of kd's; name another run")
     return facts

@@ -6,6 +6,14 @@ from kd.distillation.pretrained import SUFFIXES
 from kd.errors import UserError
 from kd.machine.text import listed, printable
 
+REGISTRY = "models:/"
+RUNS = "runs:/"
+
+
+def is_model_file(name: str) -> bool:
+    """Return whether a model is named by the path of a file."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith((RUNS, REGISTRY))
+
 
 def file_of_model(folder: Path, reference: str) -> Path:
     """Return the one file of a model of others: a program, an ONNX file, or a state dict, whichever comes first.

@@ -11,7 +11,7 @@ from kd.distillation.as_teacher import fitted_model
 from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
 from kd.distillation.loading import is_kds_file, load_any
-from kd.distillation.pretrained import PROGRAM, SUFFIXES, About
+from kd.distillation.pretrained import PROGRAM, About
 from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out, tracked_by
@@ -21,9 +21,9 @@ from kd.machine.paths import user_path
 from kd.nets.names import STATE_DICTS
 from kd.specialists.kind import TaskKind
 from kd.tracking import finished, store
-from kd.tracking.fetch import REGISTRY, RUNS, fetch_file, fetch_model
+from kd.tracking.fetch import fetch_file, fetch_model
 from kd.tracking.models import LoadedModel, is_kds, read_fetched, told_of
-from kd.tracking.others import file_of_model
+from kd.tracking.others import REGISTRY, RUNS, file_of_model, is_model_file
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
 
@@ -136,11 +136,6 @@ def _load(name: str, dataset: Dataset, field: str, about: About, *, warn: bool, 
             f"{loaded.metadata['image_shape'][1]} px; leave out what is said of them"
         )
     return _fitted(loaded, name, dataset, field, warn=warn)
-
-
-def is_model_file(name: str) -> bool:
-    """Return whether a teacher is named by the path of a file."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith((RUNS, REGISTRY))
 
 
 def _is_state_dict(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kd.data.decode import CROP
 from kd.distillation.job import Job, create_trainer, fit_job, score_job, show_epoch
 from kd.distillation.objectives import HINTON
 from kd.distillation.results import Trained
@@ -131,6 +132,8 @@ def metadata(job: Job, trained: Trained) -> dict[str, Any]:
         "data": dataset.name,
         "data_digest": dataset.digest,
         "held_out_digest": dataset.held_out_digest,
+        "bit_depth": dataset.bit_depth,
+        "crop": CROP,
         "own_fraction": task.own_fraction,
         "net": job.net.name,
         **job.net.settings,

@@ -11,7 +11,6 @@ from pictures import chunk, noise, png, save
 from PIL import Image, PngImagePlugin
 
 from kd.data.decode import BadImageError, bits_of, decode_file, decode_image
-from kd.errors import UserError
 
 LONG = PngImagePlugin.MAX_TEXT_CHUNK + 1
 
@@ -173,7 +172,7 @@ def test_a_file_that_is_a_program_is_not_run(tmp_path: Path, name: str) -> None:
 
 def test_an_image_to_predict_is_not_waited_for_from_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png: it is not a file; remove it$"):
+    with pytest.raises(BadImageError, match=r"^it is not a file$"):
         decode_image(tmp_path / "a.png", (1, 8, 8))
 
 
@@ -181,15 +180,8 @@ def test_more_pixels_than_pillow_decodes_are_one_line(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(UserError, match=r"^cannot read the image .*a.png: it has more pixels than Pillow decodes .*make it"):
+    with pytest.raises(BadImageError, match=r"^it has more pixels than Pillow decodes .*make it"):
         decode_image(tmp_path / "a.png", (3, 8, 8))
-
-
-def test_what_a_damaged_file_says_is_shown_without_escape_codes(tmp_path: Path) -> None:
-    (tmp_path / "\x1b[2Ja.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"a\.png: it is no image") as caught:
-        decode_image(tmp_path / "\x1b[2Ja.png", (3, 8, 8))
-    assert "\x1b" not in str(caught.value)
 
 
 def test_a_file_that_is_cut_is_refused_or_read_as_it_was(tmp_path: Path) -> None:

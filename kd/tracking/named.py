@@ -1,0 +1,84 @@
+"""A model by any name that a user has for it: a run, one of the registry, a file of a run, or a file on this machine."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kd.distillation.loading import load_any
+from kd.distillation.model_facts import with_preparation
+from kd.distillation.pretrained import About
+from kd.distillation.saved import SavedModel
+from kd.distillation.task import task_classes
+from kd.errors import UserError
+from kd.machine.activity import doing
+from kd.machine.paths import user_path
+from kd.nets.names import STATE_DICTS
+from kd.specialists.kind import TaskKind
+from kd.tracking.others import REGISTRY, RUNS, file_of_model, is_model_file
+
+if TYPE_CHECKING:
+    from kd.tracking.models import LoadedModel
+
+
+@doing("loading the model")
+def named_model(reference: str, field: str) -> SavedModel:
+    """Load a model, on the CPU.
+
+    A command's parent run stands for the model that the command was run for.
+
+    Args:
+        reference: a run (its id, the first 8 characters of it or its name), ``models:/NAME@ALIAS``, ``runs:/RUN_ID/PATH``, or
+            a file.
+        field: the setting that named it.
+
+    Raises:
+        UserError: there is no such model, it can't be read, or it holds weights alone.
+    """
+    if not reference.strip():
+        raise UserError("names no model; give a run, models:/NAME@ALIAS or a file", field=field)
+    try:
+        return _from_file(user_path(reference, field)) if is_model_file(reference) else _of_store(reference)
+    except UserError as error:
+        raise UserError(str(error), field=field) from error.__cause__
+
+
+def _from_file(path: Path) -> SavedModel:
+    if path.suffix.lower() in STATE_DICTS:
+        raise UserError(f"{path}: holds weights alone; name a .pt2 or .onnx, or load it in Python: kd.load(path, net=...)")
+    return load_any(path, About())
+
+
+def _of_store(reference: str) -> SavedModel:
+    # A model in a file needs no MLflow, which is slow to import.
+    from kd.tracking.fetch import fetch_file, fetch_model  # noqa: PLC0415
+    from kd.tracking.models import is_kds, read_fetched  # noqa: PLC0415
+    from kd.tracking.ready import check_ready, make_tables  # noqa: PLC0415
+    from kd.tracking.store import is_made, quiet  # noqa: PLC0415
+
+    quiet()
+    if not is_made():
+        raise UserError(f"{reference}: neither a file of a model nor a run, as no runs are tracked here yet")
+    make_tables()
+    check_ready()
+    with tempfile.TemporaryDirectory() as folder:
+        if reference.startswith(RUNS):
+            path, _ = fetch_file(reference, Path(folder))
+            return _from_file(file_of_model(path, reference))
+        fetched = fetch_model(reference, Path(folder))
+        if reference.startswith(REGISTRY) and not is_kds(fetched):
+            return _from_file(file_of_model(fetched.folder, reference))
+        return _saved(read_fetched(fetched, reference))
+
+
+def _saved(loaded: "LoadedModel") -> SavedModel:
+    """Return a model of the store as one from a file, with the names of its outputs."""
+    facts, assumed = with_preparation(loaded.metadata)
+    return SavedModel(
+        loaded.module,
+        task_classes(facts["classes"], facts.get("group", []), TaskKind(facts["kind"])),
+        facts["image_shape"],
+        facts["data_digest"],
+        facts["bit_depth"],
+        facts["held_out_digest"],
+        assumed=assumed,
+    )

@@ -63,6 +63,7 @@ class TorchvisionSet:
     flip: bool
     other_names: Sequence[str]
     """What its folder is called by others."""
+    licence: str
     cifar: CifarFiles | None = None
     """None: the set has the files of MNIST."""
 
@@ -87,11 +88,28 @@ _CIFAR100 = CifarFiles(
 )
 _FASHION_NAMES = ("fashion_mnist", "fashion-mnist", "fashionmnist", "Fashion-MNIST")
 
+_DIGITS_LICENCE = (
+    "the images come with scikit-learn (BSD 3-Clause), which has them from UCI's Optical Recognition of Handwritten Digits"
+)
+_CIFAR_LICENCE = (
+    "its authors state none; they ask to cite A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
+)
+_FASHION_LICENCE = "MIT, copyright of Zalando SE"
+_MNIST_LICENCE = (
+    "copyright of Y. LeCun and C. Cortes; the documentation of Keras names Creative Commons Attribution-Share Alike 3.0"
+)
+
 TORCHVISION_SETS = {
-    "cifar10": TorchvisionSet("CIFAR10", ".", flip=True, other_names=("cifar10", "cifar-10"), cifar=_CIFAR10),
-    "cifar100": TorchvisionSet("CIFAR100", ".", flip=True, other_names=("cifar100", "cifar-100"), cifar=_CIFAR100),
-    "fashion_mnist": TorchvisionSet("FashionMNIST", "FashionMNIST/raw", flip=True, other_names=_FASHION_NAMES),
-    "mnist": TorchvisionSet("MNIST", "MNIST/raw", flip=False, other_names=("mnist",)),
+    "cifar10": TorchvisionSet(
+        "CIFAR10", ".", flip=True, other_names=("cifar10", "cifar-10"), licence=_CIFAR_LICENCE, cifar=_CIFAR10
+    ),
+    "cifar100": TorchvisionSet(
+        "CIFAR100", ".", flip=True, other_names=("cifar100", "cifar-100"), licence=_CIFAR_LICENCE, cifar=_CIFAR100
+    ),
+    "fashion_mnist": TorchvisionSet(
+        "FashionMNIST", "FashionMNIST/raw", flip=True, other_names=_FASHION_NAMES, licence=_FASHION_LICENCE
+    ),
+    "mnist": TorchvisionSet("MNIST", "MNIST/raw", flip=False, other_names=("mnist",), licence=_MNIST_LICENCE),
 }
 
 
@@ -102,7 +120,9 @@ def load_digits_source() -> Source:
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8)
     classes = tuple(str(name) for name in bunch.target_names)
-    return Source(classes, LabelledImages(pixels, bunch.target.astype(np.int64)), test=None, flip=False)
+    return Source(
+        classes, LabelledImages(pixels, bunch.target.astype(np.int64)), test=None, flip=False, licence=_DIGITS_LICENCE
+    )
 
 
 def load_torchvision_source(name: str, root: Path) -> Source:
@@ -237,12 +257,12 @@ def _source(dataset_class: Any, entry: TorchvisionSet, contents: Mapping[str, by
     if entry.cifar is None:
         train, test = (idx.labelled_images(*(contents[name] for name in names)) for names in (_IDX_FILES[:2], _IDX_FILES[2:]))
         classes = tuple(str(label).split(" - ")[0] for label in dataset_class.classes)  # MNIST: "0 - zero"
-        return Source(classes, train, test, entry.flip)
+        return Source(classes, train, test, entry.flip, licence=entry.licence)
     files = entry.cifar
     train, test = (
         cifar.labelled_images([contents[name] for name in names], files.labels_key) for names in (files.train, files.test)
     )
-    return Source(cifar.class_names(contents[files.names], files.names_key), train, test, entry.flip)
+    return Source(cifar.class_names(contents[files.names], files.names_key), train, test, entry.flip, licence=entry.licence)
 
 
 def _why(path: Path, error: Exception) -> str:

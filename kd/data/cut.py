@@ -67,6 +67,7 @@ def cut_dataset(  # noqa: PLR0913 - the shares of the splits
         flip=source.flip,
         digest=_digest(source.classes, splits),
         bit_depth=source.bit_depth,
+        licence=source.licence,
         seed=seed,
         full_train=len(train),
     )

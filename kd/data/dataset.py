@@ -79,6 +79,8 @@ class Dataset:
     """Seed of the cuts and of the augmented views."""
     bit_depth: int = BIT_DEPTH
     """Bits that the values in image files of 16 bits have, by which they are scaled: 12 for many cameras."""
+    licence: str = ""
+    """Licence of the images, as far as it is known for certain; empty: it is not."""
     unlabelled: Split | None = None
     """Images without labels, from which students learn by soft targets alone; their index is that of no labelled one. None:
     there are none."""

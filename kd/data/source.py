@@ -38,5 +38,7 @@ class Source:
     """None: val is cut from train."""
     bit_depth: int = BIT_DEPTH
     """Bits that the values in image files of 16 bits have: 12 for many cameras."""
+    licence: str = ""
+    """Licence of the images, as far as it is known for certain; empty: it is not."""
     passed_over: str = ""
     """Which files are passed over, with counts; empty: none."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd.distillation.pretrained import About, check_classes, read_pretrained
-from kd.distillation.saved import SavedModel, is_saved, load_saved
+from kd.distillation.saved import MODEL_NAME, SavedModel, is_saved, load_saved
 from kd.errors import UserError
 from kd.machine.paths import check_file, user_path
 from kd.nets.names import STATE_DICTS
@@ -32,8 +32,8 @@ def load(  # noqa: PLR0913 - what may be known of a model of others
     compiled or evaluated. One of kd's knows all that the arguments tell of others.
 
     Args:
-        path: a ``.pt2`` that kd wrote (those of tracked runs lie in ``models/``) or that ``torch.export`` wrote; ``.onnx``; or
-            a state dict (``.safetensors``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin``), whose net is named beside it.
+        path: a folder of ``models/``, which holds the model of a tracked run; a ``.pt2`` that kd or ``torch.export`` wrote;
+            ``.onnx``; or a state dict (``.safetensors``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin``), whose net is named beside it.
         net: the net of a state dict, as in :func:`kd.train`.
         classes: names of the outputs in their order; None: numbers.
         mean: mean of pixels in [0, 1] with which its images are normalised, per channel or one for all; nets of torchvision and
@@ -45,7 +45,7 @@ def load(  # noqa: PLR0913 - what may be known of a model of others
     Raises:
         UserError: there is no such file, it can't be read, or something that must be known of it is missing.
     """
-    found = user_path(path, "path")
+    found = model_file(user_path(path, "path"))
     spec = None
     if net is not None:
         from kd.nets.registry import net_spec  # noqa: PLC0415 - a model of kd's needs the code of no net
@@ -53,6 +53,12 @@ def load(  # noqa: PLR0913 - what may be known of a model of others
         spec = net_spec(net, settings)
     names = None if classes is None else check_classes(list(classes), "classes", "classes")
     return load_any(found, About(spec, names, _numbers(mean), _numbers(std), px))
+
+
+def model_file(path: Path) -> Path:
+    """Return the file of the model in a folder of ``models/``; any other path as it is."""
+    inner = path / MODEL_NAME
+    return inner if inner.is_file() else path
 
 
 def load_any(path: Path, about: About, image_shape: Sequence[int] | None = None, num_classes: int = 0) -> SavedModel:

@@ -28,6 +28,8 @@ log = logging.getLogger("kd")
 
 FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
+MODEL_NAME = "model.pt2"
+"""The file of a model in its folder below ``models/``."""
 _FACTS = ("classes", "image_shape", "outputs", "data_digest", "held_out_digest", *PREPARATION)
 
 
@@ -171,7 +173,7 @@ def load_saved(path: Path) -> SavedModel:
     compiled or evaluated.
 
     Args:
-        path: the file; those of tracked runs lie in ``models/`` of the output folder.
+        path: the file; those of tracked runs lie in folders below ``models/`` of the output folder.
 
     Raises:
         UserError: there is no such file, or kd did not write it.

@@ -1,5 +1,6 @@
 """The page of one model in Markdown: what it is, how accurate, what goes in and comes out, and how to call it."""
 
+import json
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -13,6 +14,9 @@ from kd.evaluation.intervals import wilson_interval
 from kd.machine.text import printable
 from kd.specialists.kind import TaskKind
 
+CARD_FILE = "README.md"
+CLASSES_FILE = "classes.json"
+"""Files beside a model's own."""
 MAX_NAMES = 2000
 """Characters of the names of classes; the rest of the classes is counted: MLflow takes pages of some thousand characters."""
 CHANNELS = {1: "grey", 3: "red, green, blue"}
@@ -48,7 +52,7 @@ def weights_page(trained: Trained, details: str, net: str, file: Path) -> str:
     return (
         f"{trained.name} ({details}), trained on {trained.dataset.name}. {accuracy}\n\n"
         "**Not exported** (`--no-export`): it can't be served, or be a teacher by its run. Its weights are a state "
-        f"dict, `models/{file.name}`: `--weights models/{file.name}` begins with them, for `--net {printable(net)}`."
+        f"dict, `{place(file)}`: `--weights {place(file)}` begins with them, for `--net {printable(net)}`."
     )
 
 
@@ -58,6 +62,39 @@ def combination_page(combination: Combination, file: Path) -> str:
     what = f"{combination.name}: the generalist with {members}, by Eq. 5"
     accuracy = f"{_accuracy(combination.after, '')} The generalist alone: {_percent(combination.before)} %."
     return _page(what, accuracy, dataset, dataset.classes, "probabilities", file)
+
+
+def place(file: Path) -> str:
+    """Return the path of a model's file below the folder of a command's output."""
+    return f"models/{file.parent.name}/{file.name}"
+
+
+def model_card(page: str, system: Trained | Combination, file: Path, size_bytes: int) -> dict[str, str]:
+    """Return the texts that lie beside a model's file, by name: its card, and the names of its outputs.
+
+    Args:
+        page: its page.
+        system: the model.
+        file: its file on this machine.
+        size_bytes: the size of that.
+    """
+    dataset = system.dataset
+    classes = dataset.classes if isinstance(system, Combination) else system.task.classes
+    splits = ", ".join(f"{len(getattr(dataset, split)):,} {split}" for split in ("train", "val", "test"))
+    images = f"{dataset.name}, {len(dataset.classes)} classes, {splits}, digest `{dataset.digest}`"
+    prepared = "turned as their EXIF says, cropped to the square in their centre, and resized"
+    named = f"`{CLASSES_FILE}` has the names of its outputs in their order, as a list in JSON"
+    card = [
+        f"# {file.parent.name}",
+        page,
+        "or, on the command line:",
+        f"```bash\nkd predict models/{file.parent.name} picture.png\n```",
+        f"Pictures are prepared as in training: {prepared}.",
+        f"**Images**: {images}. Licence: {dataset.licence or 'not known to kd'}.",
+        f"**Size**: {system.parameters:,} parameters; `{file.name}` has {size_bytes:,} bytes. {named}.",
+    ]
+    names = json.dumps(list(classes), ensure_ascii=False, indent=1)
+    return {CARD_FILE: "\n\n".join(card) + "\n", CLASSES_FILE: f"{names}\n"}
 
 
 def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
@@ -72,7 +109,7 @@ def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], ou
             f"**In**: images, uint8 from 0 to 255, (N, {channels}, {height}, {width}), {of}. The model normalises them itself.",
             f"**Out**: {outputs}, float32, (N, {len(classes)}), in this order: {', '.join(shown)}{more}.",
             "**Call** it on pictures of any size, in the folder of the command's output:",
-            f'```python\nimport kd\n\nkd.load("models/{file.name}").predict(["picture.png"])\n```',
+            f'```python\nimport kd\n\nkd.load("models/{file.parent.name}").predict(["picture.png"])\n```',
         ]
     )
 

@@ -10,6 +10,7 @@ from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, wilson_interval
 from kd.reports.changes import Change, verdict_line
+from kd.reports.model_page import place
 from kd.specialists.kind import TaskKind
 
 CONTROL_TEXT = (
@@ -207,11 +208,9 @@ def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -
     run = answer.run
     where = ""
     if run is not None and run.model_file is not None:
-        where = f", in the file `models/{run.model_file.name}`"
+        where = f", in the file `{place(run.model_file)}`"
     elif run is not None and run.weights_file is not None:
-        where = (
-            f": not exported, so it can't be served, or be a teacher by its run; its weights: `models/{run.weights_file.name}`"
-        )
+        where = f": not exported, so it can't be served, or be a teacher by its run; its weights: `{place(run.weights_file)}`"
     return f"The model of this run: {_link(run, answer.name)}{where}."
 
 

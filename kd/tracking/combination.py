@@ -8,7 +8,7 @@ from kd.data.decode import CROP
 from kd.distillation.combination import Combination, CombinationJob, combine_job
 from kd.distillation.saved import saved_texts
 from kd.machine.memory import give_back_freed_memory
-from kd.reports.model_page import combination_page
+from kd.reports.model_page import combination_page, model_card
 from kd.reports.tables import answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.earlier import FINGERPRINT
@@ -76,7 +76,12 @@ def _combined_in_run(job: CombinationJob, settings: RunSettings, again: str | No
         model_id = None
         if settings.export:
             model_id = tracked.log_model(
-                combination.model, dataset.image_shape, _metadata(combination, job), page=page, texts=saved_texts(combination)
+                combination.model,
+                dataset.image_shape,
+                _metadata(combination, job),
+                page=page,
+                texts=saved_texts(combination),
+                beside=lambda size: model_card(page, combination, tracked.model_file, size),
             )
         else:
             tracked.log_tags({NOT_EXPORTED: "true"})  # its members have their weights

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kd.distillation.loading import load_any
+from kd.distillation.loading import load_any, model_file
 from kd.distillation.model_facts import with_preparation
 from kd.distillation.pretrained import About
 from kd.distillation.saved import SavedModel
@@ -37,7 +37,7 @@ def named_model(reference: str, field: str) -> SavedModel:
     if not reference.strip():
         raise UserError("names no model; give a run, models:/NAME@ALIAS or a file", field=field)
     try:
-        return _from_file(user_path(reference, field)) if is_model_file(reference) else _of_store(reference)
+        return _from_file(model_file(user_path(reference, field))) if is_model_file(reference) else _of_store(reference)
     except UserError as error:
         raise UserError(str(error), field=field) from error.__cause__
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kd.distillation.pretrained import SUFFIXES
+from kd.distillation.saved import MODEL_NAME
 from kd.errors import UserError
 from kd.machine.text import listed, printable
 
@@ -11,8 +12,10 @@ RUNS = "runs:/"
 
 
 def is_model_file(name: str) -> bool:
-    """Return whether a model is named by the path of a file."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith((RUNS, REGISTRY))
+    """Return whether a model is named by the path of a file, or of its folder below ``models/``."""
+    if name.startswith((RUNS, REGISTRY)):
+        return False
+    return name.lower().endswith(SUFFIXES) or Path(name, MODEL_NAME).expanduser().is_file()
 
 
 def file_of_model(folder: Path, reference: str) -> Path:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
+from kd.distillation.saved import MODEL_NAME
 from kd.errors import UserError, is_full, reason
 from kd.machine.activity import doing
 from kd.machine.files import file_digest, write_whole
@@ -133,7 +134,7 @@ class Run:
     @property
     def model_file(self) -> Path:
         """Return where the run's model lies on this machine."""
-        return self.output_dir.absolute() / "models" / f"{self.files_name}.pt2"
+        return self.output_dir.absolute() / "models" / self.files_name / MODEL_NAME
 
     @property
     def way_to_see(self) -> str:
@@ -275,7 +276,7 @@ class Run:
         self._post("inputs", data={name: _entity(split) for name, split in self._splits.items()})
 
     @doing("exporting the model")
-    def log_model(
+    def log_model(  # noqa: PLR0913 - a model, and what is told of it
         self,
         module: nn.Module,
         image_shape: Sequence[int],
@@ -283,6 +284,7 @@ class Run:
         *,
         page: str,
         texts: Mapping[str, str],
+        beside: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> str:
         """Log a model without pickle (pt2), with signature, example and fixed requirements, and write it to ``models/``.
 
@@ -291,7 +293,8 @@ class Run:
             image_shape: (C, H, W).
             metadata: facts that a later reader needs: classes, role, digests.
             page: description of the model in Markdown, for its own page and the run's.
-            texts: what stands beside the program in ``models/``.
+            texts: what stands within the file in ``models/``, beside the program.
+            beside: makes, of the size of that file in bytes, the texts that lie beside it, by name.
 
         Returns:
             The id of the logged model.
@@ -314,10 +317,10 @@ class Run:
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, outputs))]),
         )
         tags = {"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)}
-        self.model_file.parent.mkdir(parents=True, exist_ok=True)
-        for left in self.model_file.parent.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
+        models = self.model_file.parent.parent
+        models.mkdir(parents=True, exist_ok=True)
+        for left in models.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        models = self.model_file.parent
         with tempfile.TemporaryDirectory(dir=models, prefix=f"{self.files_name}.", suffix=".tmp") as folder:
             new, saved = new_id(), Path(folder, "model")
             facts = Model(location_of(new), self.id, metadata=dict(metadata), model_uuid=model_of(new), model_id=model_of(new))
@@ -339,9 +342,15 @@ class Run:
             own.parent.mkdir(exist_ok=True)
             shutil.copyfile(saved / MODEL_FILE, own)  # what is logged may still wait
             add_texts(own, texts)
+            self._write_beside(beside(own.stat().st_size))
             own.replace(self.model_file)
         self.log_note(page, final=False)
         return model_id
+
+    def _write_beside(self, texts: Mapping[str, str]) -> None:
+        """Write texts into the folder of the run's model."""
+        for name, text in texts.items():
+            write_whole(self.model_file.with_name(name), _shown(text).encode())
 
     def log_weights(self, net: nn.Module, page: str) -> Path:
         """Keep the weights of a net that is not exported: a state dict in ``models/`` and among the artifacts.

@@ -10,7 +10,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import fitted_model
 from kd.distillation.fits import fitted, warn_of_split
 from kd.distillation.job import Job
-from kd.distillation.loading import is_kds_file, load_any
+from kd.distillation.loading import is_kds_file, load_any, model_file
 from kd.distillation.pretrained import PROGRAM, About
 from kd.distillation.results import TrackedRun
 from kd.distillation.teacher import Ensemble, Teacher
@@ -121,7 +121,7 @@ def _load(name: str, dataset: Dataset, field: str, about: About, *, warn: bool, 
     """Load a model and fit it to a data set; what is said of one that is not alone is said of those that need it."""
     with tempfile.TemporaryDirectory() as folder:
         if is_model_file(name):
-            return _from_file(user_path(name, field), name, "", dataset, about, warn=warn, alone=alone)
+            return _from_file(model_file(user_path(name, field)), name, "", dataset, about, warn=warn, alone=alone)
         if name.startswith(RUNS):
             path, run_id = fetch_file(name, Path(folder))
             return _from_file(file_of_model(path, name), name, run_id, dataset, about, warn=warn, alone=alone)

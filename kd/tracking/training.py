@@ -19,7 +19,7 @@ from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.machine.text import printable
 from kd.nets.classifier import Classifier
-from kd.reports.model_page import training_page, weights_page
+from kd.reports.model_page import model_card, training_page, weights_page
 from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint, finished_checkpoint
@@ -105,12 +105,14 @@ def _keep(job: Job, tracked: Run, trained: Trained, *, export: bool) -> tuple[Tr
         log.info("%s: not exported; its weights are in %s", job.name, path)
         run = None if trained.run is None else replace(trained.run, weights_file=path)
         return replace(trained, run=run), None
+    page = training_page(trained, _details(job), tracked.model_file)
     return trained, tracked.log_model(
         trained.model,
         job.dataset.image_shape,
         metadata(job, trained),
-        page=training_page(trained, _details(job), tracked.model_file),
+        page=page,
         texts=saved_texts(trained),
+        beside=lambda size: model_card(page, trained, tracked.model_file, size),
     )
 
 

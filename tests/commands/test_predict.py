@@ -54,6 +54,13 @@ def test_folders_are_searched_at_any_depth_and_named_as_they_were_typed(model: s
     ]
 
 
+def test_the_folder_of_a_model_stands_for_it(tmp_path: Path, cli: Main, capsys: Capture) -> None:
+    (tmp_path / "models" / "student-0").mkdir(parents=True)
+    write_brightness(tmp_path / "models" / "student-0" / "model.pt2")
+    cli(["predict", "models/student-0/", picture(Path("a.png"), WHITE), "--top", "1"])
+    assert capsys.readouterr().out == "a.png  high 62.5 %\n"
+
+
 def test_images_are_prepared_as_in_training(tmp_path: Path, cli: Main, capsys: Capture) -> None:
     colours = write_brightness(tmp_path / "colours.pt2", (3, 8, 8))
     wide = Image.new("RGB", (64, 16), "black")

@@ -78,7 +78,7 @@ def assert_kept(trained: Trained, folder: Path) -> None:
     assert trained.run.model_file is None
     file = trained.run.weights_file
     assert file is not None
-    assert file.parent == folder / "models"
+    assert file.parent.parent == folder / "models"
     fresh = Looks(len(trained.task.classes), 1)
     put_weights(fresh, read_weights(file), file)
     images = trained.task.test.images
@@ -88,7 +88,7 @@ def assert_kept(trained: Trained, folder: Path) -> None:
     assert [one.path for one in client.list_artifacts(trained.run_id, "weights")] == [f"weights/{file.name}"]
     note = client.get_run(trained.run_id).data.tags[store.NOTE]
     assert "**Not exported**" in note
-    assert f"--weights models/{file.name}" in note
+    assert f"--weights models/{file.parent.name}/{file.name}" in note
     assert client.get_run(trained.run_id).data.metrics["test/nll"] == trained.test.nll
 
 

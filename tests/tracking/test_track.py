@@ -1,5 +1,6 @@
 """The library's functions inside ``with kd.track``: the same results, each in an MLflow run below the block's own."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +111,11 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     assert tagged["combined"] == parent.data.tags["kd.verdict"]
     assert tagged["teacher"] is tagged["control"] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints", "figures", "models"]
-    assert len(list((tmp_path / "out" / "models").glob("*.pt2"))) == len(children)
+    folders = list((tmp_path / "out" / "models").iterdir())
+    assert len(folders) == len(children)
+    for folder in folders:
+        assert {file.name for file in folder.iterdir()} == {"model.pt2", "README.md", "classes.json"}
+        assert list(kd.load(folder).classes) == json.loads((folder / "classes.json").read_text(encoding="utf-8"))
 
 
 def test_nothing_is_tracked_outside_the_block(tiny_digits: Dataset, client: MlflowClient, tmp_path: Path) -> None:

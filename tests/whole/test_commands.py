@@ -120,7 +120,7 @@ def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) ->
         ("digits test", digits.test.digest, "test"),
     }
     name = f"student-{student.info.run_id[:8]}"
-    assert (done.folder / "models" / f"{name}.pt2").is_file()
+    assert (done.folder / "models" / name / "model.pt2").is_file()
     assert torch.load(done.folder / "checkpoints" / f"{name}.pt", weights_only=True)["fit"]["best_weights"].keys()
     tables = {file.path for file in done.client.list_artifacts(student.info.run_id, "tables")}
     assert tables == {"tables/1_predictions.json", "tables/2_confused_pairs.json", "tables/3_per_class.json"}

@@ -181,14 +181,22 @@ def _carry_out(name: str, function: Callable[["Config"], "Answer"], config: "Con
     """Run a command, say its answer, and return its exit code; as JSON nothing else gets onto standard output."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), telling(), doing(f"kd {name}"):
         answer = function(config)
-    for line, colour in answer.lines:
-        if answer.is_report and not as_json:
-            click.echo(shown(line))
-        else:
-            say_answer(line, colour)
-    if as_json:
-        click.echo(json.dumps({"command": name, **answer.record}, allow_nan=False))
+    is_written = answer.is_report and not as_json
+    for line, colour in () if is_written else answer.lines:
+        say_answer(line, colour)
+    _write_out([shown(line) for line, _ in answer.lines] if is_written else [])
+    _write_out([json.dumps({"command": name, **answer.record}, allow_nan=False)] if as_json else [])
     return answer.code
+
+
+def _write_out(lines: Sequence[str]) -> None:
+    """Write lines to standard output, until a reader such as ``head`` wants no more."""
+    try:
+        for line in lines:
+            click.echo(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
 
 
 def _choose_experiment(name: str) -> None:

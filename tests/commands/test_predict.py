@@ -96,6 +96,21 @@ def test_a_script_reads_the_answers_and_what_was_left_out(model: str, cli: Main,
     assert "1 images can't be read and are left out" in printed.err
 
 
+def test_a_reader_that_wants_no_more_ends_it_without_a_word(
+    model: str, cli: Main, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(Path("a.png"), WHITE)
+    for arguments in ([], ["--json"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with monkeypatch.context() as patch, os.fdopen(writer, "w") as out:
+            patch.setattr("sys.stdout", out)
+            cli(["predict", model, image, *arguments])
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "kd: " not in printed.err
+
+
 def test_damaged_files_are_refused_and_all_of_them_named(model: str) -> None:
     for number in range(300):
         picture(Path(f"photos/{number:03}.png"), WHITE)

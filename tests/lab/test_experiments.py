@@ -11,6 +11,7 @@ from laboratory import Done
 from kd.lab.experiment import experiment
 from kd.lab.names import MODULES, NAMES, ExperimentName
 from kd.lab.record import Record
+from kd.machine.names import metric_name
 
 WRITTEN = [name for name in NAMES if find_spec(MODULES[name])]
 
@@ -41,6 +42,7 @@ def test_each_system_and_figure_has_a_name_and_nothing_of_the_papers_is_lost(
     record = carried_out(name).record
     names = [*(row.system for row in record.rows), *(figure.name for figure in record.figures)]
     assert len(set(names)) == len(names)
+    assert len({metric_name(row.system) for row in record.rows}) == len(record.rows)  # each has a metric of its own
     assert {*experiment(name).published} <= {*names}
     assert all(0 <= row.errors[0] <= row.images for row in record.rows)
     assert not any(math.isinf(figure.value.mean) for figure in record.figures)

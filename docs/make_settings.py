@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from kd import config
-from kd.cli import COMMANDS, EXPERIMENT_HELP, OUTPUT_OPTIONS, PRESET_HELP, config_class
+from kd.cli import COMMANDS, EXPERIMENT_HELP, OUTPUT_OPTIONS, POWER_HELP, POWERED, PRESET_HELP, config_class
 from kd.flags import flags
 from kd.tracking.params import canonical
 
@@ -84,6 +84,7 @@ def _table(fields: Mapping[str, FieldInfo]) -> str:
 def _options() -> list[str]:
     options = {"--config FILE": "YAML file of settings; flags win over it.", "--experiment-name NAME": EXPERIMENT_HELP}
     options |= {f"{flags(name)[0]} NAME": text for name, text in PRESET_HELP.items()}
+    options["--power POINTS"] = f"{POWER_HELP} Commands: {', '.join(POWERED)}."
     options |= {", ".join(names): text for names, text in OUTPUT_OPTIONS.values()}
     return [f"- `{names}`: {text}" for names, text in options.items()]
 

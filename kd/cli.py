@@ -50,6 +50,8 @@ OUTPUT_OPTIONS = {
 }
 """Flags of every command that decide how it speaks: no settings, so neither params nor in a file of settings."""
 
+POWER_HELP = "Tell how many seeds would show a difference of so many points of accuracy, by earlier seeds; train nothing."
+
 COMMANDS = {
     "teacher": ("TeacherConfig", "Train the generalist on all classes."),
     "student": ("StudentConfig", "Distil the generalist into one small net on all classes."),
@@ -67,6 +69,8 @@ COMMANDS = {
 
 TRACKED = set(COMMANDS) - {"predict", "results", "targets", "runs", "doctor"}
 """The commands that open MLflow runs."""
+POWERED = ("student", "specialist", "pipeline")
+"""The commands that compare paired seeds."""
 
 
 class _Commands(click.Group):
@@ -127,6 +131,8 @@ def _command(name: str, act: Callable[[str, click.Context, dict[str, Any]], obje
     for field, info in config.model_fields.items():
         params += [*_argument(field, info), *_options(field, info)]
     params += [click.Option([*names, name], is_flag=True, help=text) for name, (names, text) in OUTPUT_OPTIONS.items()]
+    if name in POWERED:
+        params.append(click.Option(["--power"], type=float, metavar="POINTS", help=POWER_HELP))
     callback = click.pass_context(lambda ctx, **values: act(name, ctx, values))
     return click.Command(name, params=params, callback=callback, help=COMMANDS[name][1])
 
@@ -164,7 +170,7 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
 
 def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[], int]:
     """Return a command, all that it needs imported, with the configuration that was typed."""
-    experiment = values.get("experiment_name")
+    experiment, points = values.get("experiment_name"), values.pop("power", None)
     quiet, verbose, as_json = (values.pop(option) for option in OUTPUT_OPTIONS)
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
@@ -173,8 +179,15 @@ def _ready(name: str, ctx: click.Context, values: dict[str, Any]) -> Callable[[]
         _choose_experiment(experiment)
     set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.USUAL)
     with telling(), doing("loading libraries"):
-        function = cast("Callable[[Config], Answer]", getattr(command_module(name), name))
+        function = cast("Callable[[Config], Answer]", _function(name, points))
     return partial(_carry_out, name, function, config, as_json=as_json)
+
+
+def _function(name: str, points: float | None) -> Callable[..., object]:
+    """Return a command, or what tells how many of its seeds would show a difference of so many points."""
+    if points is None:
+        return cast("Callable[..., object]", getattr(command_module(name), name))
+    return partial(command_module("power").power, name, points)
 
 
 def _carry_out(name: str, function: Callable[["Config"], "Answer"], config: "Config", *, as_json: bool) -> int:
@@ -218,7 +231,7 @@ def _configured(name: str, ctx: click.Context, values: dict[str, Any]) -> "Confi
     from kd.config import load_settings  # noqa: PLC0415 - as above
     from kd.presets import preset_options, preset_settings  # noqa: PLC0415 - the same
 
-    for option in OUTPUT_OPTIONS:
+    for option in (*OUTPUT_OPTIONS, "power"):
         values.pop(option, None)
     file = values.pop("config_file")
     values.pop("experiment_name", None)

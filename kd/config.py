@@ -35,7 +35,7 @@ from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, STATE_DICTS, argum
 from kd.specialists.kind import Correction
 from kd.tracking.params import canonical
 from kd.tracking.run_settings import CHECKPOINT_MINUTES
-from kd.training.recipe import OptimizerName, Recipe, Use
+from kd.training.recipe import OptimizerName, Recipe, SelectBy, Use
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound="Config")
@@ -200,6 +200,11 @@ class TrainingConfig(DataConfig):
 
     seed: Seed = Field(Recipe.seed, description="seed of initial weights and of the order of images")
     use: Use = Field(Recipe.use, description="weights to use: of the best epoch on val, or of the last epoch")
+    select_by: SelectBy = Field(
+        Recipe.select_by,
+        description="what the best epoch on val is chosen by: accuracy, balanced_accuracy (each class counts the same), or nll "
+        "(cross-entropy)",
+    )
     resume: Switch[bool] = Field(
         default=True, description="resume from the checkpoint of a stopped run of the same configuration"
     )

@@ -192,6 +192,7 @@ def recipe(config: TeacherConfig | StudentConfig, dataset: Dataset) -> Recipe:
         start_px=round(scale * config.start_px),
         shift_px=round(scale * config.shift_px),
         use=config.use,
+        select_by=config.select_by,
         compile=config.compile,
     )
 

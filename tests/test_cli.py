@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 import kd
-from kd.cli import COMMANDS, command_module, config_class
+from kd.cli import COMMANDS, POWERED, command_module, config_class
 from kd.commands.answer import Answer
 from kd.config import Config, StudentConfig, TeacherConfig
 from kd.errors import UserError
@@ -61,7 +61,7 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
     presets = ["--preset"] * ("net_args" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net_args" in fields)
     experiment = ["--experiment-name"] * (command not in {"predict", "results", "targets", "runs", "doctor"})
-    spoken = ["--quiet", "--verbose", "--json"]
+    spoken = ["--quiet", "--verbose", "--json", *(["--power"] if command in POWERED else [])]
     known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment, *spoken}
     assert flags >= known
     assert flags - known <= {"--register", "--fresh", "--no-resume"}  # for --register-as, and for --resume false

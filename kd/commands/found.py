@@ -10,6 +10,8 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval, format_interval, wilson_interval
 from kd.reports.changes import Change, verdict_line
+from kd.reports.note import NOTICEABLE
+from kd.specialists.kind import TaskKind
 from kd.tracking.store import Run
 from kd.tracking.views import ALL_SYSTEMS
 
@@ -45,7 +47,7 @@ def comparison_answer(
     hint = "" if config is None else distillation_advice(changes, config)
     hint = hint or combination_advice(changes, combinations)
     model = files.get(own.name)
-    told += weights_line(own)
+    told += [*balanced_lines(own), *weights_line(own)]
     record = {
         **(change_record(changes[0]) if changes else no_change()),
         **place_record(parent),
@@ -80,7 +82,20 @@ def training_answer(trained: Trained) -> Answer:
     }
     places = place_lines(run, run.model_file, f"all systems: {run.view}") if run else []
     following = [(f"next: {hint}", "")] if hint else []
-    return Answer([(_accuracy_line(trained), ""), *weights_line(trained), *places, *following], record)
+    told = [(_accuracy_line(trained), ""), *balanced_lines(trained), *weights_line(trained)]
+    return Answer([*told, *places, *following], record)
+
+
+def balanced_lines(system: Trained | Combination) -> list[tuple[str, str]]:
+    """Return the balanced accuracy of a system on all classes, where it tells a reader something else than accuracy."""
+    if isinstance(system, Trained) and system.task.kind != TaskKind.ALL:
+        return []
+    scores = system.test if isinstance(system, Trained) else system.test.combined
+    balanced = scores.balanced_accuracy
+    if balanced is None or abs(balanced - scores.accuracy) < NOTICEABLE:
+        return []
+    line = f"{system.name}: balanced accuracy {100 * balanced:.1f} % on test, where each class counts the same"
+    return [(f"{line} (accuracy {100 * scores.accuracy:.1f} %)", "")]
 
 
 def weights_line(system: Trained | Combination) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from kd.data.views import Augmentation
 from kd.distillation.fingerprint import fingerprint
 from kd.distillation.net_check import check_answers
 from kd.distillation.results import Trained
+from kd.distillation.selection import rank_by
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
@@ -118,7 +119,14 @@ def fit_job(job: Job, trainer: Trainer, state: FitState[Scores]) -> Iterator[Sco
     """Train a job's epochs that are left, and yield each one once it is scored on val."""
     val = job.task.val.to(job.device)
     labels = job.task.val.labels.cpu()
-    return fit(trainer, lambda model: job.task.scores(predict(model, val), labels), use=job.recipe.use, state=state)
+    recipe = job.recipe
+    return fit(
+        trainer,
+        lambda model: job.task.scores(predict(model, val), labels),
+        use=recipe.use,
+        rank=lambda scores: rank_by(scores, recipe.select_by),
+        state=state,
+    )
 
 
 @doing("scoring on val and test")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kd.data.batches import cycled_rows
 from kd.data.dataset import NO_LABEL, Dataset, Split
-from kd.evaluation.scores import Scores, score
+from kd.evaluation.scores import Scores, balanced_accuracy, score
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import group_labels, group_logits
 from kd.specialists.kind import TaskKind
@@ -73,7 +73,12 @@ class Task:
         scores = score(logits, labels)
         if self.kind == TaskKind.ALL:
             return scores
-        return replace(scores, own_accuracy=self.own_correct(logits, labels).double().mean().item())
+        correct, own = self.own_correct(logits, labels), labels[self.own_images(labels)]
+        return replace(
+            scores,
+            own_accuracy=correct.double().mean().item(),
+            own_balanced_accuracy=balanced_accuracy(correct, own),
+        )
 
     def own_correct(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return, for each image of the group's classes, whether the largest of the group's logits is right; (n,) bool."""

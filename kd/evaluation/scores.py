@@ -27,6 +27,10 @@ class Scores:
 
     By it a generalist restricted to these classes, a specialist with a dustbin and one without can be compared.
     """
+    balanced_accuracy: float | None = None
+    """Mean over classes of the accuracy on their images, so that each class counts the same; None: it was not scored."""
+    own_balanced_accuracy: float | None = None
+    """The same of ``own_accuracy``."""
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -55,7 +59,18 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
         accuracy=correct.double().mean().item(),
         nll=F.cross_entropy(logits, labels).item(),
         calibration_error=calibration_error(confidence, correct),
+        balanced_accuracy=balanced_accuracy(correct, labels),
     )
+
+
+def balanced_accuracy(correct: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of the share of their images that are right; classes without images do not count.
+
+    Args:
+        correct: (N,) bool.
+        labels: (N,) int64.
+    """
+    return _class_accuracies(correct, labels).nanmean().item()
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = CALIBRATION_BINS) -> float:
@@ -81,6 +96,10 @@ def agreement(logits: Tensor, others: Tensor) -> float:
 
 def per_class_accuracy(logits: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Return the accuracy on the images of each class, (num_classes,) float64; NaN for a class without images."""
-    correct = (logits.argmax(dim=1) == labels).double()
-    hits = torch.zeros(num_classes, dtype=torch.float64).scatter_add_(0, labels, correct)
-    return hits / torch.bincount(labels, minlength=num_classes)
+    return _class_accuracies(logits.argmax(dim=1) == labels, labels, num_classes)
+
+
+def _class_accuracies(correct: Tensor, labels: Tensor, num_classes: int = 0) -> Tensor:
+    counts = torch.bincount(labels, minlength=num_classes)
+    hits = torch.zeros(len(counts), dtype=torch.float64, device=labels.device).scatter_add_(0, labels, correct.double())
+    return hits / counts

@@ -1,6 +1,7 @@
 """The parent run's note in Markdown: the trained nets, their scores, the changes by distillation and specialists."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -9,6 +10,7 @@ from kd.distillation.results import TrackedRun, Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, wilson_interval
+from kd.evaluation.scores import balanced_accuracy
 from kd.reports.changes import Change, verdict_line
 from kd.reports.model_page import place
 from kd.specialists.kind import TaskKind
@@ -34,6 +36,11 @@ SEEDS_TEXT = (
     "With each seed: accuracy on val, accuracy on the test images whose true class some specialist covers, beside the "
     "generalist's, and milliseconds per image:"
 )
+
+
+BALANCED_TEXT = "In balanced accuracy each class counts the same, however many images it has."
+NOTICEABLE = 0.01
+"""Difference between accuracy and balanced accuracy from which both are shown."""
 
 
 GAP = "&emsp;"
@@ -84,7 +91,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", by_control)]
     if by_unlabelled:
         parts += ["## What images without labels changed", WITHOUT_TEXT, _changes("without them", "with them", by_unlabelled)]
-    parts += ["## Models", MODELS_TEXT.format(len(dataset.test)), _systems(teacher, distilled, combinations)]
+    parts += ["## Models", *_systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
 
 
@@ -214,49 +221,63 @@ def _answer(distilled: Sequence[Trained], combinations: Sequence[Combination]) -
     return f"The model of this run: {_link(run, answer.name)}{where}."
 
 
-def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> str:
-    """Return all nets and combinations; what stands in one column can be compared, row by row of the same classes."""
-    whole = teacher.task
+def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Sequence[Combination]) -> list[str]:
+    """Return a text and a table of all nets and combinations.
+
+    What stands in one column can be compared, row by row of the same classes. Balanced accuracies are shown where one of them
+    differs from its accuracy: where classes have about as many images, they do not.
+    """
+    labels = teacher.dataset.test.labels
+    nets = [net for pair in distilled for net in (pair.control, pair.without_unlabelled, pair) if net is not None]
+    balanced = [
+        _balanced(teacher.test_logits.argmax(dim=1), labels),
+        *(_balanced(net.test_logits.argmax(dim=1), labels) if _knows_all(net.task) else None for net in nets),
+        *(_balanced(combination.test_probabilities.argmax(dim=1), labels) for combination in combinations),
+    ]
     rows = [
         [
             f"{_link(teacher.run, 'generalist')} ({teacher.origin})",
-            *_scores(whole, teacher.test_logits),
+            *_scores(teacher.task, teacher.test_logits),
             f"{teacher.parameters:,}",
             "",
-        ]
+        ],
+        *([_link(n.run, n.name), *_scores(n.task, n.test_logits), f"{n.parameters:,}", f"{n.seconds:.1f}"] for n in nets),
+        *([_link(c.run, c.name), _share(c.after), "", "", f"{c.parameters:,}", ""] for c in combinations),
     ]
-    for pair in distilled:
-        rows += [
-            [
-                _link(trained.run, trained.name),
-                *_scores(trained.task, trained.test_logits),
-                f"{trained.parameters:,}",
-                f"{trained.seconds:.1f}",
-            ]
-            for trained in (pair.control, pair.without_unlabelled, pair)
-            if trained is not None
-        ]
-    rows += [
-        [
-            _link(combination.run, combination.name),
-            _share(combination.after),
-            "",
-            "",
-            f"{combination.parameters:,}",
-            "",
-        ]
-        for combination in combinations
-    ]
-    return table(["model", "all classes", "own classes", "n", "parameters", "seconds"], rows)
+    head = ["model", "all classes", "own classes", "n", "parameters", "seconds"]
+    text = MODELS_TEXT.format(len(labels))
+    if not any(one is not None and one.differs for one in balanced):
+        return [text, table(head, rows)]
+    head.insert(2, "balanced")
+    for row, one in zip(rows, balanced, strict=True):
+        row.insert(2, "" if one is None else f"{100 * one.share:.1f} %")
+    return [f"{text} {BALANCED_TEXT}", table(head, rows)]
+
+
+@dataclass(frozen=True)
+class _Balanced:
+    """A balanced accuracy, and whether it differs from accuracy by more than a reader would pass over."""
+
+    share: float
+    differs: bool
+
+
+def _balanced(answers: Tensor, labels: Tensor) -> _Balanced:
+    correct = answers == labels
+    share = balanced_accuracy(correct, labels)
+    return _Balanced(share, abs(share - correct.double().mean().item()) >= NOTICEABLE)
+
+
+def _knows_all(task: Task) -> bool:
+    return task.kind in {TaskKind.ALL, TaskKind.FULL}
 
 
 def _scores(task: Task, logits: Tensor) -> list[str]:
     """Return the accuracy over all classes of a net that tells them apart, and the one among its own classes, with their n."""
     labels = task.test.labels
     own = task.own_correct(logits, labels)
-    knows_all = task.kind in {TaskKind.ALL, TaskKind.FULL}
     return [
-        _share(logits.argmax(dim=1) == labels) if knows_all else "",
+        _share(logits.argmax(dim=1) == labels) if _knows_all(task) else "",
         "" if task.kind == TaskKind.ALL else _share(own),
         "" if task.kind == TaskKind.ALL else f"{len(own):,}",
     ]

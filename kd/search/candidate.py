@@ -14,10 +14,12 @@ from kd.data.dataset import Split
 from kd.distillation.combination import Member, Parts, dustbin_shifts
 from kd.distillation.job import Job, create_trainer
 from kd.distillation.plan import distillation_jobs
+from kd.distillation.selection import rank_by
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import Task, specialist_task, whole_task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.predict import predict
+from kd.evaluation.scores import Scores
 from kd.from_config import distillation, specialist_kind
 from kd.machine.activity import in_turn
 from kd.nets.cost import count_parameters
@@ -43,9 +45,14 @@ class Guide:
 class OnVal:
     """How a net's weights score on val."""
 
-    rank: tuple[float, float]
+    scores: Scores
     logits: Tensor
     """On all validation images."""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Return the accuracy that trials are judged by, and the likelihood."""
+        return self.scores.rank
 
 
 @dataclass(eq=False)
@@ -70,8 +77,11 @@ class Training:
         Raises:
             UserError: the loss is not finite.
         """
-        for epoch in fit(self._trainer, self._score, use=self.job.recipe.use):
-            if epoch.is_chosen(self.job.recipe.use):
+        recipe = self.job.recipe
+        for epoch in fit(
+            self._trainer, self._score, use=recipe.use, rank=lambda on_val: rank_by(on_val.scores, recipe.select_by)
+        ):
+            if epoch.is_chosen(recipe.use):
                 self.on_val = epoch.val
             yield epoch.train
 
@@ -80,7 +90,7 @@ class Training:
         logits = own = predict(model, self.val)
         if task.kind == TaskKind.OWN:
             own = logits[torch.isin(self.job.dataset.val.labels, torch.tensor(task.group))]
-        return OnVal(task.scores(own, task.val.labels).rank, logits)
+        return OnVal(task.scores(own, task.val.labels), logits)
 
 
 class Candidate:
@@ -111,7 +121,7 @@ class Candidate:
             yield {
                 "epoch": float(epochs[0].number),
                 "val/accuracy": statistics.fmean(self.val_accuracies()),
-                "val/nll": statistics.fmean(-training.on_val.rank[1] for training in self.trainings),
+                "val/nll": statistics.fmean(training.on_val.scores.nll for training in self.trainings),
                 "train/loss": statistics.fmean(epoch.loss for epoch in epochs),
                 "train/accuracy": statistics.fmean(epoch.accuracy for epoch in epochs),
                 "train/learning_rate": epochs[0].learning_rate,

@@ -140,7 +140,8 @@ def job_params(job: Job) -> dict[str, str]:
         "net": job.net.name,
         **job.net.settings,
         **{name: getattr(recipe, name) for name in ("epochs", "batch_size", "lr", "weight_decay", "optimizer")},
-        **{name: getattr(recipe, name) for name in ("label_smoothing", "start_px", "shift_px", "views", "seed", "use")},
+        **{name: getattr(recipe, name) for name in ("label_smoothing", "start_px", "shift_px", "views", "seed")},
+        **{name: getattr(recipe, name) for name in ("use", "select_by")},
         "data_seed": job.dataset.seed,
     }
     guided: dict[str, object] = {"temperature": job.temperature, "alpha": job.alpha, "unlabelled": job.task.unlabelled or None}

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -98,6 +99,7 @@ def fit(
     score: Callable[[nn.Module], Score],
     *,
     use: Use = "best",
+    rank: Callable[[Score], tuple[float, ...]] | None = None,
     state: FitState[Score] | None = None,
 ) -> Iterator[ScoredEpoch[Score]]:
     """Train the epochs that are left, and yield each one once its weights are scored on val.
@@ -109,13 +111,15 @@ def fit(
         trainer: trains the model, one epoch at a time.
         score: scores the model on val; it is called after each epoch.
         use: ``best``: the weights of the epoch with the highest rank, the first of equals; ``last``: those of the last epoch.
+        rank: returns the key by which scores are compared, larger is better; None: each score's own ``rank``.
         state: receives the epochs; that of a resumed training has the ones before; None: a new one.
 
     Raises:
         UserError: the loss is not finite.
     """
     state = FitState() if state is None else state
-    best = max((epoch.val.rank for epoch in state.history), default=None)
+    key = rank or attrgetter("rank")
+    best = max((key(epoch.val) for epoch in state.history), default=None)
     epochs = trainer.epochs()
     while True:
         began = time.perf_counter()
@@ -123,9 +127,9 @@ def fit(
         if epoch is None:
             break
         val = score(trainer.model)
-        is_best = best is None or val.rank > best
+        is_best = best is None or key(val) > best
         if is_best:
-            best = val.rank
+            best = key(val)
             state.best_weights = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
         scored = ScoredEpoch(epoch, val, is_best)
         state.history.append(scored)

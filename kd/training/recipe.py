@@ -10,6 +10,8 @@ OptimizerName = Literal["sgd", "muon"]
 """sgd: Nesterov momentum; muon: orthogonalised steps for the filters, in fewer epochs."""
 Use = Literal["best", "last"]
 """Weights to use: those of the best epoch on val, or those of the last epoch."""
+SelectBy = Literal["accuracy", "balanced_accuracy", "nll"]
+"""What the best epoch on val is chosen by; nll: the negative log-likelihood of the labels, which is the cross-entropy."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Recipe:
     shift_px: int = 0
     """Largest shift of the augmented images, in pixels; 0: an eighth of their height."""
     use: Use = "best"
+    select_by: SelectBy = "accuracy"
     compile: bool = False
     """Whether the net is trained with ``torch.compile``."""
 
@@ -49,7 +52,7 @@ class Recipe:
         for name in ("lr", "weight_decay", "views", "start_px", "shift_px"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._check("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more, below 1")
-        for name, words in (("optimizer", get_args(OptimizerName)), ("use", get_args(Use))):
+        for name, words in (("optimizer", get_args(OptimizerName)), ("use", get_args(Use)), ("select_by", get_args(SelectBy))):
             self._check(name, getattr(self, name) in words, " or ".join(words))
 
     def _check(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001 - a condition

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 import kd
-from kd.commands.found import comparison_answer, training_answer
+from kd.commands.found import balanced_lines, comparison_answer, training_answer
 from kd.config import StudentConfig
 from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun, Trained
@@ -52,7 +52,8 @@ def test_a_comparison_is_told_with_its_places_and_what_to_try(teacher: Trained, 
     guide = Teacher(teacher.model, teacher.dataset, "trained", teacher.run, teacher)
     changes = distillation_changes(guide, [student])
     answer = comparison_answer(PARENT, changes, [student], [], StudentConfig())
-    lines = [line for line, _ in answer.lines]
+    balanced = balanced_lines(student)  # 40 images are of classes of different sizes
+    lines = [line for line, _ in answer.lines if (line, "") not in balanced]
     compared = kd.compare(student, student.control)
     assert lines[0].startswith(f"student: {compared} (")
     assert lines[1:5] == ["model: /models/student.pt2", *PLACES]
@@ -79,10 +80,21 @@ def test_a_teacher_has_its_accuracy_with_an_interval(teacher: Trained) -> None:
     answer = training_answer(teacher)
     right = int((teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels).sum())
     interval = wilson_interval(right, 40)
-    assert [line for line, _ in answer.lines][1:] == ["model: /models/teacher.pt2", *PLACES]
+    balanced = [line for line, _ in balanced_lines(teacher)]
+    assert [line for line, _ in answer.lines][1:] == [*balanced, "model: /models/teacher.pt2", *PLACES]
     record = record_of(answer)
     assert (record["accuracy"], record["interval"], record["n"]) == (interval.mean, [interval.low, interval.high], 40)
     assert record["verdict"] is None
+
+
+def test_balanced_accuracy_is_told_where_it_tells_something_else_than_accuracy(teacher: Trained) -> None:
+    def told(balanced: float | None) -> list[tuple[str, str]]:
+        scores = dataclasses.replace(teacher.test, accuracy=0.9, balanced_accuracy=balanced)
+        return balanced_lines(dataclasses.replace(teacher, test=scores))
+
+    line = "teacher: balanced accuracy 62.5 % on test, where each class counts the same (accuracy 90.0 %)"
+    assert told(0.625) == [(line, "")]
+    assert told(0.895) == told(None) == []
 
 
 def test_one_seed_less_than_an_interval_needs_is_null_in_a_record(teacher: Trained, student: Trained) -> None:

@@ -140,6 +140,8 @@ def test_scores_tell_of_the_own_classes_for_a_specialist_alone() -> None:
     scores = task_of(TaskKind.DUSTBIN).scores(logits, labels)
     assert scores.accuracy == 0.25
     assert scores.own_accuracy == pytest.approx(2 / 3)
+    assert scores.own_balanced_accuracy == pytest.approx((1 + 1 / 2) / 2)  # class 0: 1 of 1; class 1: 1 of 2
+    assert scores.balanced_accuracy == pytest.approx((1 + 0 + 0) / 3)  # the dustbin is a class too
     assert task_of(TaskKind.ALL).scores(torch.eye(5), torch.arange(5)).own_accuracy is None
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, recall_score
 from torch import Tensor, nn
 
 from kd.data.dataset import Dataset, Split
@@ -84,6 +84,8 @@ def test_scores_are_those_of_scikit_learn(images: tuple[Tensor, Tensor]) -> None
     result = score(logits, labels)
     probabilities = logits.double().softmax(dim=1).numpy()
     assert result.accuracy == pytest.approx(accuracy_score(labels, logits.argmax(dim=1)))
+    recall = recall_score(labels, logits.argmax(dim=1), average="macro", labels=np.unique(labels), zero_division=0)
+    assert result.balanced_accuracy == pytest.approx(recall)
     assert result.nll == pytest.approx(log_loss(labels, probabilities, labels=np.arange(logits.shape[1])), rel=1e-4, abs=1e-5)
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     assert result.calibration_error == pytest.approx(
@@ -103,6 +105,14 @@ def test_scores_by_hand() -> None:
     assert scores.nll == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
     assert scores.calibration_error == pytest.approx((0.25 + 0.5) / 2)
     assert scores.own_accuracy is None
+
+
+def test_in_balanced_accuracy_each_class_with_images_counts_the_same() -> None:
+    # Class 0: 3 of 4 right; class 2: 0 of 1; class 3: 1 of 1; class 1 has no images.
+    labels = torch.tensor([0, 0, 0, 0, 2, 3])
+    scores = score(torch.eye(4)[torch.tensor([0, 0, 0, 3, 0, 3])], labels)
+    assert scores.accuracy == pytest.approx(4 / 6)
+    assert scores.balanced_accuracy == pytest.approx((3 / 4 + 0 + 1) / 3)
 
 
 def test_accuracy_of_each_class_and_none_for_a_class_without_images() -> None:

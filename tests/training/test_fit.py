@@ -106,6 +106,16 @@ def test_the_weights_of_the_last_epoch_are_used_where_the_recipe_says_so(tiny_di
     assert same(state.best_weights, judge.seen[0])
 
 
+def test_another_rank_can_decide_and_a_resumed_training_keeps_to_it(tiny_digits: Dataset) -> None:
+    judge, training, state = Judge([3, 1, 2]), trainer(tiny_digits, 3), FitState[Told]()
+    for _ in fit(training, judge, rank=lambda told: (-told.value,), state=state):
+        if training.epochs_done == 2:
+            break
+    list(fit(training, judge, rank=lambda told: (-told.value,), state=state))
+    assert state.chosen_epoch("best") == 2
+    assert same(weights(training.model), judge.seen[1])
+
+
 def test_the_best_weights_are_those_that_were_scored_whatever_is_trained_after(tiny_digits: Dataset) -> None:
     judge, training, state = Judge([2, 1, 1]), trainer(tiny_digits, 3), FitState[Told]()
     for _ in fit(training, judge, state=state):

@@ -34,7 +34,9 @@ def power(command: str, points: float, config: StudentConfig) -> Answer:
         raise UserError(f"{points:g}: expected a difference in points of accuracy, above 0 and up to 100", field="power")
     dataset = prepare(command, config).dataset
     unlabelled = dataset.unlabelled_digest if learns_unlabelled(config) and dataset.unlabelled is not None else ""
-    found = earlier_seeds(command, dataset.digest, unlabelled, config.params(), varied=VARIED) if is_made() else []
+    same = {name: text for name, text in config.params().items() if name not in VARIED}
+    defaults = type(config)().params()
+    found = earlier_seeds(command, dataset.digest, unlabelled, same, defaults) if is_made() else []
     lines = [line for seeds in found for line in _lines(seeds, points, config.seeds)]
     lines = lines or [f"no earlier seeds of these settings; {ADVICE}"]
     record = {"points": points, "systems": [_record(seeds, points, config.seeds) for seeds in found]}

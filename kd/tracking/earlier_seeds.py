@@ -1,6 +1,6 @@
 """Paired accuracies of earlier seeds of the same settings, as finished runs have them: what a new study can be planned by."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import mlflow
@@ -32,7 +32,7 @@ class EarlierSeeds:
 
 @doing("looking for earlier seeds")
 def earlier_seeds(
-    command: str, data_digest: str, unlabelled_digest: str, params: Mapping[str, str], *, varied: Collection[str]
+    command: str, data_digest: str, unlabelled_digest: str, params: Mapping[str, str], defaults: Mapping[str, str]
 ) -> list[EarlierSeeds]:
     """Return the paired differences that finished runs below commands of the same settings have, all by one teacher.
 
@@ -42,15 +42,14 @@ def earlier_seeds(
         command: name of the command.
         data_digest: digest of its images.
         unlabelled_digest: digest of those without labels; empty: it learns from none.
-        params: its settings that decide a result.
-        varied: names of those that may differ, such as the seed.
+        params: those of its settings that have to be the same.
+        defaults: the default of each setting, which a run of before the setting was there had.
     """
-    same = {name: value for name, value in params.items() if name not in varied}
     of_data = f"tags.`{DATA_DIGEST}` = '{data_digest}' and tags.`kd.command` = '{command}'"
     parents = [
         run
         for run in _search(f"{of_data} and tags.`kd.role` = 'parent'")
-        if same.items() <= run.data.params.items()
+        if params.items() <= {**defaults, **run.data.params}.items()
         and run.data.tags.get(UNLABELLED_DIGEST, "") == unlabelled_digest
         and TEACHER_DIGEST in run.data.tags
     ]

@@ -555,6 +555,12 @@ class PaperConfig(DataConfig):
         lt=2**31,
         description="augmented views of each image that students see; mlp sees images as they are",
     )
+    groups: int = Field(
+        Settings.groups,
+        ge=0,
+        lt=2**31,
+        description="groups of classes that have a specialist each; 0: the root of the number of classes",
+    )
     resume: Switch[bool] = Field(default=True, description="resume the run of the same configuration that stopped")
     checkpoint_minutes: Switch[float] = Field(
         CHECKPOINT_MINUTES, gt=0, le=1e6, description="minutes after which a training is saved within an epoch, beside its end"

@@ -1,6 +1,7 @@
 """What of the gain of soft targets is dark knowledge: controls that take the rest of it away, piece by piece."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from kd.distillation.targets import CachedTargets
 from kd.errors import UserError
 from kd.lab.experiment import Contrast, Experiment, Measured, correct
 from kd.lab.setup import Setup
-from kd.lab.transfer_set import part_of
 
 TEACHER, HARD, SOFT = "teacher", "student, hard targets", "student, soft targets"
 SMOOTHED = "student, labels smoothed as strongly"
@@ -26,7 +26,7 @@ def run(setup: Setup, seed: int) -> Measured:
     - Shuffled among all: each image has the targets of another one, mostly of another class. Nothing right is left, and the
       student has to learn from the hard targets' share of the loss.
     """
-    images = part_of(setup.transfer, torch.arange(len(setup.dataset.train)))
+    images = replace(setup.transfer, unlabelled=None)
     teacher = setup.teacher(seed)
     known = setup.targets(teacher, images)
     if not isinstance(known, CachedTargets):

@@ -30,3 +30,5 @@ class Settings:
     alpha: float = ALPHA
     views: int = 1
     """Augmented views of each image that students see; those of an mlp see images as they are."""
+    groups: int = 0
+    """Groups of classes that have a specialist each; 0: as many as the root of the number of classes."""

@@ -25,6 +25,7 @@ def test_seeds_of_members_are_shared_by_no_two_replicates() -> None:
 def test_members_differ_in_their_seeds_alone_and_the_distilled_net_has_that_of_the_single_one(carried_out: CarriedOut) -> None:
     *members, distilled = carried_out("ensemble").notes.jobs
     assert len({job.recipe.seed for job in members}) == ensemble.MEMBERS == len(members)
+    assert not {job.recipe.seed for job in members[1:]} & {*range(100)}  # seeds of other replicates
     assert {job.net.name for job in members} == {distilled.net.name}
     assert len({str(job.net.settings) for job in [*members, distilled]}) == 1
     assert distilled.recipe == members[0].recipe

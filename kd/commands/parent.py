@@ -31,7 +31,7 @@ from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
 from kd.tracking.earlier import last_stopped, stopped_run
 from kd.tracking.finished import TEACHER
-from kd.tracking.store import Run, is_made, run
+from kd.tracking.store import Run, is_made, run, say_reuse
 from kd.tracking.summary import summarise
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
@@ -73,7 +73,7 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace, models: s
         run(name, details, output_dir=workspace.output_dir, tags=tags, again=stopped) as parent,
     ):
         if parent.is_resumed:
-            log.info("resuming run %s of this command, which stopped; --fresh begins anew", parent.id)
+            say_reuse(f"resuming run {parent.id} of this command, which stopped; --fresh begins anew")
         parent.log_params(config.params())
         parent.log_settings(config.recorded())
         log_images(parent, config, dataset)

@@ -58,6 +58,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
     combinations: Sequence[Combination],
     distillation: Sequence[Change],
     combined: Change | None,
+    history: Sequence[str] = (),
 ) -> str:
     """Return the summary of a run in Markdown; of its first lines, the UI shows three until it is unfolded.
 
@@ -69,6 +70,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         combinations: one per seed; none where there are no specialists.
         distillation: what distillation changed.
         combined: what the specialists changed; None: there are none.
+        history: what was resumed, and what was reused from other runs, a line each.
     """
     dataset = teacher.dataset
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val and {len(dataset.test):,} test images"
@@ -83,6 +85,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         f"{title}: {sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
         *_unlabelled(distilled),
         "Everything was chosen on val; test was scored once.",
+        *history_text(history),
     ]
     if combined is not None:
         parts += ["## Generalist and specialists together", COMBINED_TEXT, _combined(combined, combinations)]
@@ -102,6 +105,11 @@ def _unlabelled(distilled: Sequence[Trained]) -> list[str]:
         f"Students learned from {count:,} images without labels too, by soft targets alone; digest `{digest}`."
         for digest, count in found.items()
     ]
+
+
+def history_text(history: Sequence[str]) -> list[str]:
+    """Return paragraphs that tell what was resumed and what was reused, a line each; none where nothing was."""
+    return ["Resumed and reused:", "\n".join(f"- {line}" for line in history)] if history else []
 
 
 def shortened(markdown: str, limit: int) -> str:

@@ -82,28 +82,42 @@ def compare(session: Session, guide: Guide, parent: tracking.Run) -> str:
         return ""
     kept = study_attribute(study, FINAL) or {}
     key = {"trial": trial.number, "seeds": config.final_seeds, "control": config.control}
-    if kept.get("of") == key:
-        log.info("the winner, trial %d, was compared on test before", trial.number)
-        return str(kept["note"])
     compared = _small_enough(systems(fitting_config(config, session.space), best), guide)
+    if kept.get("of") == key:
+        tracking.say_reuse(f"the winner, trial {trial.number}, was compared on test before: reused")
+        if set(kept.get("test", {})) == set(compared):  # an earlier version kept none
+            _show(parent, kept["test"], compared, guide, trial.number, session.space)
+        return str(kept["note"])
     results = {name: _result(name, system, guide, parent) for name, system in compared.items()}
-    means = {name: statistics.fmean(result.test) for name, result in results.items()}
+    tests = {name: result.test for name, result in results.items()}
+    _show(parent, tests, compared, guide, trial.number, session.space)
+    text = _note(results, trial.number, best)
+    study.set_user_attr(FINAL, {"of": key, "note": text, "test": tests})
+    told = ", ".join(f"{name} {statistics.fmean(values):.2%}" for name, values in tests.items())
+    log.info("test accuracy: %s", told)
+    return text
+
+
+def _show(  # noqa: PLR0913, PLR0917 - what was found, and of what
+    parent: tracking.Run,
+    tests: Mapping[str, Sequence[float]],
+    compared: Mapping[str, System],
+    guide: Guide,
+    number: int,
+    space: Sequence[Axis],
+) -> None:
+    """Log how the systems scored on test with each seed: means, and a figure."""
+    means = {name: statistics.fmean(tests[name]) for name in compared}
     by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
     parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
-    text = _note(results, trial.number, best)
-    parent.log_figure(_figure(results, compared, trial.number, session.space), "1_final_comparison")
-    tests = {name: result.test for name, result in results.items()}
-    study.set_user_attr(FINAL, {"of": key, "note": text, "test": tests})
-    log.info("test accuracy: %s", ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()))
-    return text
+    parent.log_figure(_figure(tests, compared, guide, number, space), "1_final_comparison")
 
 
 def _small_enough(compared: Mapping[str, System], guide: Guide) -> dict[str, System]:
     """Return the systems without those that have more parameters than ``--max-parameters`` allows, and tell of these."""
-    sizes = [len(group) for group in guide.groups.values()]
     small = {}
     for name, system in compared.items():
-        parameters = candidate_parameters(system.config, sizes, guide.workspace.dataset)
+        parameters = _parameters(system, guide)
         if is_too_large(system.config, parameters):
             log.info("not compared: %s has %s parameters", name, f"{parameters:,}")
         else:
@@ -111,7 +125,14 @@ def _small_enough(compared: Mapping[str, System], guide: Guide) -> dict[str, Sys
     return small
 
 
-def _figure(results: Mapping[str, Result], compared: Mapping[str, System], number: int, space: Sequence[Axis]) -> "Figure":
+def _parameters(system: System, guide: Guide) -> int:
+    sizes = [len(group) for group in guide.groups.values()]
+    return candidate_parameters(system.config, sizes, guide.workspace.dataset)
+
+
+def _figure(
+    tests: Mapping[str, Sequence[float]], compared: Mapping[str, System], guide: Guide, number: int, space: Sequence[Axis]
+) -> "Figure":
     """Draw how the systems scored on test with each seed, under the settings that were searched."""
     from kd.reports.plots import comparison_over_seeds  # noqa: PLC0415 - Matplotlib is slow to import
 
@@ -123,8 +144,8 @@ def _figure(results: Mapping[str, Result], compared: Mapping[str, System], numbe
     }[config.objective]
     return comparison_over_seeds(
         [_label(name, system, space) for name, system in compared.items()],
-        [results[name].test for name in compared],
-        [results[name].parameters for name in compared],
+        [tests[name] for name in compared],
+        [_parameters(system, guide) for system in compared.values()],
         f"The winner, trial {number}, and what it is compared with: {what}, {config.data}",
     )
 
@@ -143,7 +164,7 @@ def _result(name: str, system: System, guide: Guide, parent: tracking.Run) -> Re
     with earlier_run(told, settings) as earlier:
         if earlier is None or not earlier.is_finished:
             return _trained(name, system, guide, told, again=None if earlier is None else earlier.id)
-        log.info("final %s: finished in run %s: reused", name, earlier.id)
+        tracking.say_reuse(f"final {name}: finished in run {earlier.id}: reused")
         return _logged(earlier.id, system.config)
 
 
@@ -169,6 +190,8 @@ def _trained(name: str, system: System, guide: Guide, told: str, *, again: str |
     seeds = _seeds(config)
     tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, seeds)), FINGERPRINT: told}
     with tracking.run(f"final {name}", run_details(config), output_dir=workspace.output_dir, tags=tags, again=again) as run:
+        if run.is_resumed:
+            tracking.say_reuse(f"final {name}: run {run.id} stopped: trained from the beginning in the same run")
         run.log_params({field: canonical(getattr(config, field)) for field in PARAMS if field in config.recorded()})
         run.log_settings(without_password(config).recorded())
         candidate = Candidate(config, guide, system.role)

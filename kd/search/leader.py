@@ -33,6 +33,9 @@ from kd.tracking import store as tracking
 
 log = logging.getLogger("kd")
 
+CONTINUES = "kd.continues"
+"""Tag of a study's run: the finished run of the same study before it, which keeps the trials of then."""
+
 
 def lead(session: Session) -> Outcome | None:
     """Have workers run trials until all are done or time is up, then compare the winner on test; return what was found.
@@ -62,14 +65,20 @@ def lead(session: Session) -> Outcome | None:
 
 @contextmanager
 def _study_run(session: Session) -> Iterator[tracking.Run]:
-    """Open the study's run, the one of an earlier command where there is one."""
+    """Open the study's run: that of an earlier command that stopped, else a new one, which continues one that is finished."""
     config, workspace, study = session.config, session.workspace, session.study
-    known = study_attribute(study, PARENT_RUN)
-    again = known if known and earlier.has_run(known) else None
+    known = study_attribute(study, PARENT_RUN) or ""
+    finished = known if known and earlier.has_finished(known) else None
+    again = known if known and not finished and earlier.has_run(known) else None
     tags = {**workspace.tags, "kd.role": "study", "kd.study": study.study_name, "kd.objective": config.objective}
     details = f"{workspace.dataset.name} {config.objective}"
     with tracking.run(f"tune {study.study_name}", details, output_dir=workspace.output_dir, tags=tags, again=again) as parent:
         study.set_user_attr(PARENT_RUN, parent.id)
+        if again is not None:
+            tracking.say_reuse(f"resuming run {parent.id} of study {study.study_name}, which stopped")
+        if finished is not None:
+            parent.log_tags({CONTINUES: finished})
+            tracking.say_reuse(f"run {finished} of study {study.study_name} is finished: this run continues its study")
         parent.log_params(without_password(config).params())
         if again is None:
             parent.log_settings(without_password(config).recorded())

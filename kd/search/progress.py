@@ -111,6 +111,7 @@ class StudyProgress:
             images=self._images,
             comparison=comparison,
             views=parent.view_links((TRIALS, FINALS)),
+            history=parent.history,
         )
         parent.log_note(text, final=final)
         states = {f"search/trials_{name}": count for name, count in count_states(self._study).items()}

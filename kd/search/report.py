@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kd.config import TuneConfig
 from kd.evaluation.intervals import format_interval
-from kd.reports.note import table
+from kd.reports.note import history_text, table
 from kd.search.attributes import PARAMETERS, RUN
 from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, parameters, ranked_trials
 from kd.search.certainty import Certainty, ValImages, certainty, certainty_text
@@ -42,6 +42,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
     images: ValImages,
     comparison: str,
     views: str,
+    history: Sequence[str] = (),
 ) -> str:
     """Return the note of the study's run in Markdown; of its first lines, the UI shows three until it is unfolded.
 
@@ -53,6 +54,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         images: over which val images each accuracy is.
         comparison: of the winner with others on test, in Markdown; empty before that is done.
         views: links to the lists in which the UI shows the trials side by side.
+        history: what was resumed, and what was reused from other runs, a line each.
     """
     states, command = _states_text(config, study), f"kd {command_name(config)}"
     best, sure = best_config(config, study), certainty(study, images)
@@ -64,6 +66,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
+        *history_text(history),
     ]
     if best is not None and sure is not None:
         parts += [

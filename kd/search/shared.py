@@ -105,7 +105,7 @@ def _find_teacher(session: Session, kept: Shared | None, parent: tracking.Run) -
     run_id = teacher_of(parent.id) if kept is None else kept.teacher  # it may have been stopped while it cached targets
     if is_named_teacher(config.teacher) or not run_id or not earlier.has_run(run_id):
         return find_teacher(config, workspace, parent)
-    log.info("teacher: run %s: this study had it before", run_id)
+    tracking.say_reuse(f"teacher: run {run_id}: this study had it before")
     return replace(load_teacher(run_id, workspace, origin="reused"), chosen="the study had it before")
 
 

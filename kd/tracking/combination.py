@@ -17,7 +17,7 @@ from kd.tracking.provenance import device_tag
 from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import NOT_EXPORTED, finished_run, run
+from kd.tracking.store import NOT_EXPORTED, finished_run, run, say_reuse
 
 log = logging.getLogger("kd")
 
@@ -35,7 +35,7 @@ def combine_in_run(job: CombinationJob, settings: RunSettings) -> Combination:
     with earlier_run(job.fingerprint(), settings) as earlier:
         if earlier is not None and earlier.is_finished:
             finished = finished_run(earlier.id, job.name, settings.output_dir)
-            log.info("%s: finished in run %s: reused", job.name, earlier.id)
+            say_reuse(f"{job.name}: finished in run {earlier.id}: reused")
             # Its parts are at hand: this is quicker than to read it.
             return replace(combine_job(job), run=finished.as_result(exported=settings.export))
         return _combined_in_run(job, settings, None if earlier is None else earlier.id)

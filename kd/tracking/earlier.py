@@ -170,6 +170,16 @@ def has_run(run_id: str) -> bool:
         return False
 
 
+def has_finished(run_id: str) -> bool:
+    """Return whether the tracking store has a run that is FINISHED, and so is not opened again."""
+    try:
+        run = mlflow.get_run(run_id)
+    except MlflowException:
+        return False
+    finished = run.info.status == RunStatus.to_string(RunStatus.FINISHED)
+    return finished and bool(run.info.lifecycle_stage == LifecycleStage.ACTIVE)
+
+
 def running_children(parent_run: str) -> dict[str, dict[str, str]]:
     """Return the tags of a run's children that have not ended, by run id; none while the store is away."""
     if is_store_away():

@@ -50,7 +50,7 @@ from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
-from kd.reports.note import shortened, spaced
+from kd.reports.note import history_text, shortened, spaced
 from kd.reports.tables import Columns
 from kd.tracking.earlier import PROCESS, end_orphans, keep_children
 from kd.tracking.machine_metrics import MachineMetrics
@@ -108,6 +108,10 @@ NOT_EXPORTED = "kd.not_exported"
 """Tag of a run whose model is not exported."""
 
 
+HISTORY = "kd.history"
+"""Tag: what was resumed in a run, and what was reused in it from other runs, a line each."""
+
+
 class Run:
     """One MLflow run under way, and the folder of its figures on this machine."""
 
@@ -125,6 +129,11 @@ class Run:
     def is_resumed(self) -> bool:
         """Return whether it stopped, and was opened again."""
         return self._before is not None
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Return what was resumed in it, and what was reused in it from other runs, a line each."""
+        return tuple(_known(self.id).history)
 
     @property
     def link(self) -> str:
@@ -344,7 +353,7 @@ class Run:
             add_texts(own, texts)
             self._write_beside(beside(own.stat().st_size))
             own.replace(self.model_file)
-        self.log_note(page, final=False)
+        self._log_page(page)
         return model_id
 
     def _write_beside(self, texts: Mapping[str, str]) -> None:
@@ -379,8 +388,12 @@ class Run:
             raise UserError(f"no place for the weights {path.name} in {path.parent} ({reason(error)}): mend that") from error
         self.log_file(path, "weights")
         self.log_tags({NOT_EXPORTED: "true"})
-        self.log_note(page, final=False)
+        self._log_page(page)
         return path
+
+    def _log_page(self, page: str) -> None:
+        """Set the page of the run's model as its note, with what was resumed and reused in the run."""
+        self.log_note("\n\n".join([page, *history_text(self.history)]), final=False)
 
     def register(self, name: str, model_id: str, val_accuracy: float, data_digest: str, *, page: str) -> None:
         """Register a logged model as a new version of ``name``, the champion if it beats the present one on val.
@@ -403,6 +416,8 @@ class Logged:
     """The ids of its models."""
     model: str | None
     """The id of the model that was logged whole; None: there is none."""
+    history: Sequence[str]
+    """What had been resumed and reused in it."""
 
     def has_step(self, name: str, step: int) -> bool:
         """Return whether a metric has a step."""
@@ -420,7 +435,7 @@ def logged_before(run_id: str) -> Logged:
     steps = frozenset((name, row.step) for name in names for row in client.get_metric_history(run_id, name))
     models = [model.model_id for model in run.outputs.model_outputs] if run.outputs else []
     whole = models[-1] if models and FACTS_DIGEST in run.data.tags else None
-    return Logged(run.data.metrics, steps, models, whole)
+    return Logged(run.data.metrics, steps, models, whole, run.data.tags.get(HISTORY, "").splitlines())
 
 
 def _version(package: str) -> str:
@@ -456,6 +471,8 @@ class _Known:
     """Whether this process opened it, so that it has no params and metrics but these."""
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list)
+    """What was resumed and reused in it, a line each."""
 
 
 _runs: dict[str, _Known] = {}
@@ -478,6 +495,17 @@ def _now() -> int:
 
 def _entity(dataset: MetaDataset) -> dict[str, str]:
     return {name: value for name, value in dict(dataset._to_mlflow_entity()).items() if value is not None}  # noqa: SLF001 - no other way
+
+
+def say_reuse(line: str) -> None:
+    """Say in a line what is resumed, or reused from another run, and note that in the runs that are open in this thread."""
+    log.info("%s", line)
+    for active in _active_runs():
+        run_id = str(active.info.run_id)
+        history = _known(run_id).history
+        if line not in history:
+            history.append(line)
+            tag_run(run_id, {HISTORY: "\n".join(history)})
 
 
 def finished_run(run_id: str, name: str, output_dir: Path) -> Run:
@@ -592,6 +620,7 @@ def _started(  # noqa: PLR0913, PLR0917 - the run, and how it ends
         raise unusable(error) from None
     run_id, experiment_id = str(active.info.run_id), str(active.info.experiment_id)
     _runs[run_id] = _Known(experiment_id, all_tags["mlflow.runName"], is_new=before is None)
+    _runs[run_id].history += before.history if before is not None else ()
     views = views_of(tags.get("kd.role", ""))
     if parent is None or views:
         _describe(experiment_id, views)

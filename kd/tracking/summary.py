@@ -37,7 +37,18 @@ def summarise(
     combined = combination_change(combinations) if combinations else None
     roles = (*(trained.role for trained in distilled), *(["combined"] if combinations else []))
     links = parent.view_links(views_of(*roles))
-    parent.log_note(note(title, links, teacher, distilled, combinations=combinations, distillation=changes, combined=combined))
+    parent.log_note(
+        note(
+            title,
+            links,
+            teacher,
+            distilled,
+            combinations=combinations,
+            distillation=changes,
+            combined=combined,
+            history=parent.history,
+        )
+    )
     changes += [combined] if combined is not None else []
     parent.log_metrics({**_test_accuracies(teacher, distilled, combinations), **change_metrics(changes)})
     for name, figure in summary_figures(teacher, distilled, combinations, changes).items():

@@ -60,7 +60,7 @@ def _first_usable(found: Mapping[str, str], workspace: Workspace) -> Teacher | N
         except UserError as error:  # for example, its files were deleted
             log.warning("teacher: run %s would do but can't be used (%s): looking for another one", run_id, error)
         else:
-            log.info("teacher: run %s: %s: reused", run_id, why)
+            store.say_reuse(f"teacher: run {run_id}: {why}: reused")
             return replace(teacher, chosen=why)
     return None
 

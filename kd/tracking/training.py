@@ -29,7 +29,7 @@ from kd.tracking.provenance import device_tag
 from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import Run, finished_run, run
+from kd.tracking.store import Run, finished_run, run, say_reuse
 from kd.training.checkpoints import UNREADABLE
 from kd.training.fit import FitState
 from kd.training.loop import Trainer
@@ -64,7 +64,7 @@ def _reused(job: Job, run_id: str, settings: RunSettings, control: Trained | Non
         return None
     for _ in fit_job(job, trainer, state):  # no epoch is left: the weights to use are taken
         raise AssertionError
-    log.info("%s: finished in run %s: reused", job.name, run_id)
+    say_reuse(f"{job.name}: finished in run {run_id}: reused")
     result = finished.as_result(exported=settings.export)
     result = result if settings.export or settings.brief else replace(result, weights_file=finished.weights_file)
     return replace(score_job(job, trainer.model, state, control), run=result)
@@ -194,6 +194,8 @@ def _begin(job: Job, tracked: Run, checkpoint: Checkpoint, *, resume: bool) -> t
             _say_resumed(job, tracked, state, str(saved["run_id"]))
             return trainer, state
         trainer = _trainer(job, tracked)  # what was read may have changed it
+    if tracked.is_resumed:
+        say_reuse(f"{job.name}: run {tracked.id} stopped before it was saved: trained from the beginning in the same run")
     return trainer, FitState[Scores]()
 
 
@@ -209,7 +211,7 @@ def _say_resumed(job: Job, tracked: Run, state: FitState[Scores], stopped: str) 
     tracked.log_epochs([epoch_metrics(epoch) for epoch in state.history])
     if stopped != tracked.id:
         tracked.log_tags({"kd.resumed_from": stopped})
-    log.info("%s: resuming after epoch %d of run %s", job.name, len(state.history), stopped)
+    say_reuse(f"{job.name}: resuming after epoch {len(state.history)} of run {stopped}")
 
 
 def _restored(job: Job, trainer: Trainer, saved: Mapping[str, Any] | None) -> FitState[Scores] | None:

@@ -181,14 +181,33 @@ def test_a_guest_takes_the_place_of_a_leader_that_is_killed_until_its_time_is_up
         with commands.study() as study:
             assert count_finished(all_trials(study)) < 100
         assert_nothing_is_left_open(commands)
-        assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
+        [finished] = commands.runs("study")
+        assert finished.info.status == "FINISHED"
         ended = [*tune, "--trials", "1", "--final-seeds", "1"]
         stop(commands, ended, "study s:", signal.SIGTERM)
         stop(commands, ended, "final winner: epoch 1", signal.SIGINT)
         code, log = commands.end(commands.start(ended))
         assert code == 0, log
-        assert [run.info.status for run in commands.runs("study")] == ["FINISHED"]
         assert {run.info.status for run in commands.runs("final")} == {"FINISHED"}  # the one that was stopped is resumed
+        assert_another_run_continues(commands, finished)
+
+
+def assert_another_run_continues(commands: Commands, finished: Run) -> None:
+    """Check that a run that was finished is as it was, and that another one has what came then, and says so."""
+    continuing, kept = commands.runs("study")
+    assert kept.data.tags == finished.data.tags
+    assert (continuing.info.status, continuing.data.tags["kd.continues"]) == ("FINISHED", finished.info.run_id)
+    told = (
+        f"run {finished.info.run_id} of study s is finished: this run continues its study",
+        f"resuming run {continuing.info.run_id} of study s, which stopped",
+    )
+    note = continuing.data.tags["mlflow.note.content"]
+    assert [line in note for line in told] == [True, True]
+    assert "## On test" in note
+    trials = {run.data.tags["mlflow.parentRunId"] for run in commands.runs("trial")}
+    finals = {run.data.tags["mlflow.parentRunId"] for run in commands.runs("final")}
+    assert (trials, finals) == ({finished.info.run_id}, {continuing.info.run_id})
+    assert continuing.data.metrics["search/best_val_accuracy"] == finished.data.metrics["search/best_val_accuracy"]
 
 
 def stop(commands: Commands, arguments: Sequence[str], line: str, number: signal.Signals) -> None:

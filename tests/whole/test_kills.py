@@ -158,6 +158,18 @@ def test_a_command_killed_five_times_ends_as_the_one_never_stopped(place: Callab
     with cut.start() as process:
         assert process.wait(PATIENCE_SECONDS) == 0, cut.said()
     assert_ends_alike(cut, whole)
+    assert_reuse_is_noted(cut)
+
+
+def assert_reuse_is_noted(place: Place) -> None:
+    """Check that each line that said what is resumed, or reused, stands in the note of the command's run, in both forms."""
+    said = {line for line in place.said().splitlines() if line.startswith("resuming run") or ": reused" in line}
+    assert any("of this command, which stopped" in line for line in said)
+    assert any("finished in run" in line for line in said)
+    [parent] = mlflow.MlflowClient(place.store).search_runs(["0"], "tags.`kd.role` = 'parent'")
+    whole_note = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/note.md")
+    for note in (whole_note, parent.data.tags["mlflow.note.content"]):
+        assert said <= {line.removeprefix("- ") for line in note.splitlines()}
 
 
 # The soak's

@@ -22,6 +22,7 @@ from kd.lab.settings import Settings
 from kd.lab.setup import Setup
 from kd.machine.activity import doing
 from kd.machine.names import metric_name
+from kd.reports.note import history_text
 from kd.tracking.params import canonical
 from kd.tracking.store import Run
 from kd.tracking.tracker import MlflowTracker
@@ -89,7 +90,7 @@ def _log(record: Record, path: Path, parent: Run) -> None:
     parent.log_figure(figure, "1_differences")
     parent.log_tables(tables(record))
     parent.log_file(path, RESULTS)
-    parent.log_note(note_text(record))
+    parent.log_note("\n\n".join([note_text(record), *history_text(parent.history)]))
     parent.log_metrics({f"lab/{metric_name(row.system)}": row.accuracy.mean for row in record.rows})
     parent.log_tags({"kd.verdict": record.conclusion[0]})
 

@@ -25,7 +25,7 @@ def runs(config: RunsConfig) -> Answer:
     quiet()
     check_ready()
     output_dir = user_path(config.output_dir, "output_dir")
-    left = send_waiting(output_dir) if config.send else None
+    left = send_waiting(output_dir, refused=True) if config.send else None
     if not is_made():
         return Answer([("no runs: the tracking store is not made yet", "")], {"runs": [], "ended": []}, is_report=True)
     ended = end_orphans() if config.repair else []

@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from kd.machine.activity import doing
 from kd.machine.locks import acquire, held
 from kd.machine.processes import is_gone, is_here, is_of_another_boot
-from kd.tracking.outbox.delivery import is_away
+from kd.tracking.outbox.delivery import OPENED_AS, is_away
 from kd.tracking.outbox.outbox import is_store_away, post, send_of_the_dead, settle
 
 log = logging.getLogger("kd")
@@ -146,10 +147,10 @@ _children: dict[str, list[Entity]] = {}
 """The runs below a run that was resumed, when it was."""
 
 
-def keep_children(parent_run: str) -> list[str]:
-    """Keep what is below a run that is resumed, for a time when the store is away; return the runs that stopped."""
+def keep_children(parent_run: str) -> list[tuple[Entity, bool]]:
+    """Keep what is below a run that is resumed, for a time when the store is away; return each run, and whether it stopped."""
     _children[parent_run] = found = _children_of(parent_run)
-    return [run.info.run_id for run in found if FINGERPRINT in run.data.tags and _can_be_resumed(run)]
+    return [(run, FINGERPRINT in run.data.tags and _can_be_resumed(run)) for run in found]
 
 
 def _children_of(parent_run: str, more: str = "") -> list[Entity]:
@@ -162,10 +163,27 @@ def _children_of(parent_run: str, more: str = "") -> list[Entity]:
     )
 
 
+def find_run(run_id: str) -> Entity:
+    """Return a run by its id, or by one of kd's own, which it had while the store was away.
+
+    Raises:
+        MlflowException: MLflow's own: there is no such run, or the store can't be asked.
+    """
+    try:
+        return mlflow.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        found = mlflow.MlflowClient().search_runs(experiments(), f"tags.`{OPENED_AS}` = '{run_id}'", max_results=1)
+        if not found:
+            raise
+        return found[0]
+
+
 def has_run(run_id: str) -> bool:
     """Return whether the tracking store has a run that is not deleted."""
     try:
-        return bool(mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+        return bool(find_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
     except MlflowException:
         return False
 

@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.text import listed
-from kd.tracking.earlier import experiments
+from kd.tracking.earlier import experiments, find_run
 from kd.tracking.finished import MAX_FOUND
 from kd.tracking.others import REGISTRY, RUNS
-from kd.tracking.outbox.delivery import FACTS_DIGEST
+from kd.tracking.outbox.delivery import FACTS_DIGEST, OPENED_AS
 from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, quiet
 
 _EARLY_NAME = "model"
@@ -80,7 +80,9 @@ def fetch_file(reference: str, folder: Path) -> tuple[Path, str]:
     try:
         if not _RUN_ID.fullmatch(run_id):
             raise FileNotFoundError(0, f"{run_id} is no id of a run")
-        path = mlflow.artifacts.download_artifacts(reference, dst_path=str(folder))
+        found = find_run(run_id).info.run_id
+        path = mlflow.artifacts.download_artifacts(reference.replace(run_id, found, 1), dst_path=str(folder))
+        run_id = found
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"{reference}: no such file of a run ({reason(error)}); give runs:/RUN_ID/PATH") from None
     return Path(path), run_id
@@ -92,8 +94,8 @@ def _model_run(reference: str) -> str:
     Raises:
         UserError: there is no such run, or several, or the tag is no id of a run.
     """
-    found = reference if _RUN_ID.fullmatch(reference) else _only_run(reference)
-    run_id = str(mlflow.get_run(found).data.tags.get("kd.model_run", found))
+    found = find_run(reference if _RUN_ID.fullmatch(reference) else _only_run(reference))
+    run_id = str(found.data.tags.get("kd.model_run", found.info.run_id))
     if not _RUN_ID.fullmatch(run_id):
         raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
     return run_id
@@ -113,7 +115,8 @@ def _only_run(reference: str) -> str:
         UserError: there is none, or there are several.
     """
     quote = '"' if "'" in reference else "'"
-    ways = [f"attributes.run_id LIKE '{reference}%'"] if _SHORT_RUN_ID.fullmatch(reference) else []
+    ways = [f"attributes.run_id LIKE '{reference}%'", f"tags.`{OPENED_AS}` LIKE '{reference}%'"]
+    ways = ways if _SHORT_RUN_ID.fullmatch(reference) else []
     ways += [] if quote in reference else [f"attributes.run_name = {quote}{reference}{quote}"]
     client = mlflow.MlflowClient()
     all_experiments = experiments()

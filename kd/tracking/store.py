@@ -52,9 +52,9 @@ from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
 from kd.reports.note import history_text, shortened, spaced
 from kd.reports.tables import Columns
-from kd.tracking.earlier import PROCESS, end_orphans, keep_children
+from kd.tracking.earlier import PROCESS, end_orphans, find_run, keep_children
 from kd.tracking.machine_metrics import MachineMetrics
-from kd.tracking.outbox.delivery import FACTS_DIGEST, Point, location_of, model_of
+from kd.tracking.outbox.delivery import FACTS_DIGEST, FILES_OF, OPENED_AS, Point, location_of, model_of
 from kd.tracking.outbox.ids import new_id
 from kd.tracking.outbox.outbox import FOLDER, Left, Outbox, is_store_away, left_text, outbox_open, post, send_left
 from kd.tracking.ready import make_tables, short_patience, sqlite_path, tracking_uri, unusable
@@ -115,12 +115,20 @@ HISTORY = "kd.history"
 class Run:
     """One MLflow run under way, and the folder of its figures on this machine."""
 
-    def __init__(self, run_id: str, experiment_id: str, name: str, output_dir: Path, before: "Logged | None" = None) -> None:
-        """Take what the run has logged before it was resumed; None: it is a new one."""
+    def __init__(  # noqa: PLR0913, PLR0917 - a run, and what was before
+        self,
+        run_id: str,
+        experiment_id: str,
+        name: str,
+        output_dir: Path,
+        before: "Logged | None" = None,
+        files_of: str = "",
+    ) -> None:
+        """Take what the run has logged before it was resumed (None: it is a new one), and the id that its files have."""
         self.id = run_id
         self.experiment_id = experiment_id
         self.name = name
-        self.files_name = f"{file_name(name)}-{run_id[:8]}"
+        self.files_name = f"{file_name(name)}-{(files_of or run_id)[:8]}"
         self.output_dir = output_dir
         self._splits: dict[str, MetaDataset] = {}
         self._before = before
@@ -129,6 +137,10 @@ class Run:
     def is_resumed(self) -> bool:
         """Return whether it stopped, and was opened again."""
         return self._before is not None
+
+    def is_called(self, run_id: str) -> bool:
+        """Return whether an id is that of this run, or the one that it had while the store was away."""
+        return run_id == self.id or (self._before is not None and run_id == self._before.opened_as)
 
     @property
     def history(self) -> tuple[str, ...]:
@@ -257,10 +269,7 @@ class Run:
 
     def _log_text(self, text: str, name: str) -> None:
         """Log a text as a file of the run's artifacts."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_text(text, encoding="utf-8")
-            self.log_file(path, "")
+        self._post("text", text=text, name=name)
 
     def _post(self, do: str, payload: Path | None = None, **what: object) -> str | None:
         """Tell the store something of this run, as :func:`kd.tracking.outbox.outbox.post`."""
@@ -418,6 +427,10 @@ class Logged:
     """The id of the model that was logged whole; None: there is none."""
     history: Sequence[str]
     """What had been resumed and reused in it."""
+    opened_as: str
+    """The id that kd gave it, which was its own as long as the store was away."""
+    files_of: str
+    """The beginning of the id by which its files are named, where it is not the run's."""
 
     def has_step(self, name: str, step: int) -> bool:
         """Return whether a metric has a step."""
@@ -435,7 +448,9 @@ def logged_before(run_id: str) -> Logged:
     steps = frozenset((name, row.step) for name in names for row in client.get_metric_history(run_id, name))
     models = [model.model_id for model in run.outputs.model_outputs] if run.outputs else []
     whole = models[-1] if models and FACTS_DIGEST in run.data.tags else None
-    return Logged(run.data.metrics, steps, models, whole, run.data.tags.get(HISTORY, "").splitlines())
+    tags = run.data.tags
+    history = tags.get(HISTORY, "").splitlines()
+    return Logged(run.data.metrics, steps, models, whole, history, tags.get(OPENED_AS, ""), tags.get(FILES_OF, ""))
 
 
 def _version(package: str) -> str:
@@ -467,6 +482,7 @@ class _Known:
 
     experiment_id: str = ""
     name: str = ""
+    files_of: str = ""
     is_new: bool = False
     """Whether this process opened it, so that it has no params and metrics but these."""
     params: dict[str, str] = field(default_factory=dict)
@@ -482,10 +498,18 @@ def _known(run_id: str) -> _Known:
     return _runs.setdefault(run_id, _Known())
 
 
-def _experiment_of(run_id: str) -> str:
+def _looked_up(run_id: str) -> _Known:
+    """Return what is known of a run; the store is asked where nothing is."""
     known = _known(run_id)
-    known.experiment_id = known.experiment_id or str(mlflow.get_run(run_id).info.experiment_id)
-    return known.experiment_id
+    if not known.experiment_id:
+        _note_known(known, find_run(run_id))
+    return known
+
+
+def _note_known(known: _Known, run: Entity) -> None:
+    known.experiment_id, known.name = str(run.info.experiment_id), str(run.info.run_name)
+    known.files_of = run.data.tags.get(FILES_OF, "")
+    known.params, known.metrics = dict(run.data.params), dict(run.data.metrics)
 
 
 def _now() -> int:
@@ -516,17 +540,19 @@ def finished_run(run_id: str, name: str, output_dir: Path) -> Run:
         name: what was made in it.
         output_dir: folder of its files on this machine.
     """
-    return Run(run_id, _experiment_of(run_id), _shown(printable(name)), output_dir)
+    known = _looked_up(run_id)
+    return Run(run_id, known.experiment_id, _shown(printable(name)), output_dir, files_of=known.files_of)
 
 
-def send_waiting(output_dir: Path) -> Left:
+def send_waiting(output_dir: Path, *, refused: bool = False) -> Left:
     """Send what commands before could not tell the tracking store, and say so; what it does not take goes on waiting.
 
     Args:
         output_dir: the output folder of those commands.
+        refused: whether what the store refused before is sent once more, too.
     """
     quiet()
-    left = send_left(output_dir, tracking_uri())
+    left = send_left(output_dir, tracking_uri(), refused=refused)
     if left.sent:
         log.info("sent %d records that waited for the tracking store", left.sent)
     if left.waiting:
@@ -584,9 +610,10 @@ def child_run(  # noqa: PLR0913 - the run, and how it ends
     Raises:
         UserError: the tracking store can't be used.
     """
+    experiment = _looked_up(parent_run).experiment_id
     with (
         outbox_open(output_dir, tracking_uri(), keep=True) as outbox,
-        _started(name, details, output_dir, tags, killed_by, outbox, _experiment_of(parent_run), parent_run) as opened,
+        _started(name, details, output_dir, tags, killed_by, outbox, experiment, parent_run) as opened,
     ):
         yield opened
 
@@ -626,7 +653,7 @@ def _started(  # noqa: PLR0913, PLR0917 - the run, and how it ends
         _describe(experiment_id, views)
     status = RunStatus.FAILED
     try:
-        yield Run(run_id, experiment_id, _shown(name), output_dir, before)
+        yield Run(run_id, experiment_id, _shown(name), output_dir, before, before.files_of if before is not None else "")
         if parent is None:
             outbox.settle()
         outbox.check_refused()
@@ -651,8 +678,11 @@ def _open_top(
     before = None
     if again is not None:
         before = logged_before(again)
-        for child in keep_children(again):
-            _before[child] = logged_before(child)
+        for child, is_stopped in keep_children(again):
+            run_id = str(child.info.run_id)
+            _note_known(_known(run_id), child)
+            if is_stopped:
+                _before[run_id] = logged_before(run_id)
     monitor = MachineMetrics(str(active.info.run_id), outbox, resumed=again is not None)
     monitor.start()  # type: ignore[no-untyped-call] # MLflow's own
     return active, before, monitor
@@ -665,7 +695,10 @@ def _open_child(tags: Mapping[str, str], experiment: str, parent: str, again: st
         run_id = again
     else:
         all_tags = resolve_tags({**tags, "mlflow.parentRunId": parent})
-        run_id = str(post({"do": "open", "new": new_id(), "experiment": experiment, "tags": all_tags, "at": _now()}))
+        new = new_id()
+        run_id = str(post({"do": "open", "new": new, "experiment": experiment, "tags": all_tags, "at": _now()}))
+        if run_id == new:  # the store will give it another one
+            tag_run(run_id, {FILES_OF: new[:8]})
     info = RunInfo(run_id, experiment, "", RunStatus.to_string(RunStatus.RUNNING), _now(), None, LifecycleStage.ACTIVE)
     active = fluent.ActiveRun(Entity(info, RunData()))  # type: ignore[no-untyped-call] # MLflow's own
     _active_runs().append(active)  # mlflow.start_run asks the store, which may be away
@@ -757,8 +790,13 @@ def run_link(run_id: str, name: str = "") -> str:
     if name and not known.experiment_id and is_store_away():
         active = mlflow.active_run()
         return _link(name, "0" if active is None else str(active.info.experiment_id), run_id)
-    experiment = _experiment_of(run_id)
-    return _link(name or run_name(run_id), experiment, run_id)
+    try:
+        known = _looked_up(run_id)
+    except MlflowException:
+        if not name:
+            raise
+        return name  # its worker opened it while the store was away, and could not tell it of the run so far
+    return _link(name or known.name, known.experiment_id, run_id)
 
 
 def _link(name: str, experiment_id: str, run_id: str) -> str:
@@ -772,15 +810,18 @@ def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
 
 def run_name(run_id: str) -> str:
     """Return the name of a run."""
-    known = _known(run_id)
-    known.name = known.name or str(mlflow.get_run(run_id).info.run_name)
-    return known.name
+    return _known(run_id).name or _looked_up(run_id).name
 
 
 def run_metrics(run_id: str) -> dict[str, float]:
     """Return the last value of each metric of a run."""
     known = _known(run_id)
-    return dict(known.metrics if known.is_new else mlflow.get_run(run_id).data.metrics)
+    return dict(known.metrics if _is_all_known(known) else find_run(run_id).data.metrics)
+
+
+def _is_all_known(known: _Known) -> bool:
+    """Return whether this process knows the params and metrics of a run: it made it, or saw it when the store was there."""
+    return known.is_new or (bool(known.experiment_id) and is_store_away())
 
 
 def run_params(run_ids: Sequence[str]) -> dict[str, str]:
@@ -788,6 +829,6 @@ def run_params(run_ids: Sequence[str]) -> dict[str, str]:
     values: dict[str, list[str]] = {}
     for run_id in run_ids:
         known = _known(run_id)
-        for name, value in (known.params if known.is_new else mlflow.get_run(run_id).data.params).items():
+        for name, value in (known.params if _is_all_known(known) else find_run(run_id).data.params).items():
             values.setdefault(name, []).append(value)
     return {name: ",".join(dict.fromkeys(texts)) for name, texts in values.items()}

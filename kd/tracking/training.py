@@ -209,7 +209,9 @@ def _saved(tracked: Run, checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
 
 def _say_resumed(job: Job, tracked: Run, state: FitState[Scores], stopped: str) -> None:
     tracked.log_epochs([epoch_metrics(epoch) for epoch in state.history])
-    if stopped != tracked.id:
+    if tracked.is_called(stopped):
+        stopped = tracked.id
+    else:
         tracked.log_tags({"kd.resumed_from": stopped})
     say_reuse(f"{job.name}: resuming after epoch {len(state.history)} of run {stopped}")
 

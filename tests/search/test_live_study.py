@@ -204,10 +204,13 @@ def assert_another_run_continues(commands: Commands, finished: Run) -> None:
     note = continuing.data.tags["mlflow.note.content"]
     assert [line in note for line in told] == [True, True]
     assert "## On test" in note
-    trials = {run.data.tags["mlflow.parentRunId"] for run in commands.runs("trial")}
+    begun = continuing.info.start_time
+    above = {run.data.tags["mlflow.parentRunId"]: run.info.start_time >= begun for run in commands.runs("trial")}
     finals = {run.data.tags["mlflow.parentRunId"] for run in commands.runs("final")}
-    assert (trials, finals) == ({finished.info.run_id}, {continuing.info.run_id})
-    assert continuing.data.metrics["search/best_val_accuracy"] == finished.data.metrics["search/best_val_accuracy"]
+    assert (
+        above.items() <= {finished.info.run_id: False, continuing.info.run_id: True}.items()
+    )  # on a slow machine none is before
+    assert finals == {continuing.info.run_id}
 
 
 def stop(commands: Commands, arguments: Sequence[str], line: str, number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -27,8 +28,12 @@ from kd.distillation.plan import hard_targets_job
 from kd.distillation.tracker import carry_out
 from kd.errors import UserError
 from kd.from_config import prepare
+from kd.nets.classifier import Classifier
 from kd.nets.registry import net_spec
+from kd.nets.resnet import ResNet
 from kd.tracking import store
+from kd.tracking.earlier import has_run
+from kd.tracking.fetch import fetch_file
 from kd.tracking.models import load_model
 from kd.tracking.outbox import outbox
 from kd.tracking.outbox.journal import Journal
@@ -177,7 +182,7 @@ def logged(parent: str) -> dict[str, dict[str, Any]]:
             "state": run.info.status,
             "rows": sorted(rows),
             "params": run.data.params,
-            "tags": (tags, sorted(key for key in run.data.tags if key != "kd.opened_as")),
+            "tags": (tags, sorted(set(run.data.tags) - {"kd.opened_as", "kd.files_of"})),
             "inputs": sorted((data.dataset.name, data.dataset.digest) for data in run.inputs.dataset_inputs),
             "files": sorted(path.replace(run_id[:8], "") for path in files(client, run_id) if "checkpoints" not in path),
             "models": [(str(model.status), sorted(of_models)) for model in models],
@@ -221,8 +226,25 @@ def test_a_server_that_is_stopped_for_good_is_sent_all_by_kd_runs_send(
     assert (answer.code, answer.record["waiting"], answer.record["sent"] > 20) == (0, 0, True)
     assert logged(parent) == logged(undisturbed)
     check_models_load(parent)
+    check_first_ids_are_known(told)
     assert runs_command.runs(asked).record["sent"] == 0
-    assert not list((tmp_path / "outbox").rglob("*.json"))
+    assert not (tmp_path / "outbox").exists()
+
+
+def check_first_ids_are_known(told: pytest.LogCaptureFixture) -> None:
+    """Check that a net that was told with an id of kd's own, as the server was away, is found by that."""
+    first = [
+        found[1] for message in told.messages if (found := re.search("net 1: test accuracy .* run ([0-9a-f]{32})", message))
+    ]
+    own = first[-1]
+    with pytest.raises(mlflow.MlflowException):
+        mlflow.get_run(own)
+    [run] = mlflow.search_runs(["0"], f"tags.`kd.opened_as` = '{own}'", output_format="list")
+    assert {load_model(name, "teacher").run_id for name in (own, own[:8])} == {run.info.run_id}
+    [weights] = [file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id, "checkpoints")]
+    with TemporaryDirectory() as folder:
+        assert fetch_file(f"runs:/{own}/{weights}", Path(folder))[1] == run.info.run_id
+    assert has_run(own)
 
 
 def test_errors_of_a_server_in_mid_run_are_told_in_one_line_and_one_more_when_it_is_back(
@@ -333,6 +355,98 @@ def test_what_a_server_refuses_fails_the_run(
     [run] = begun
     assert mlflow.get_run(run.id).info.status == "FAILED"
     assert not of_store(told)
+    [refused] = [message for message in told.messages if "refuses records" in message]
+    assert re.search(r"Invalid.*: they are kept in .*/outbox/refused/\w+, and what comes after them is sent", refused)
+
+
+def test_what_the_server_refuses_for_good_is_set_aside_and_what_comes_after_it_is_sent(
+    server: Server, between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+) -> None:
+    client = mlflow.MlflowClient(server.address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", between.address)
+    ids = {}
+    for name in ("deleted", "kept"):
+        between.code = 0
+        experiment = client.create_experiment(name)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+        with store.run(name, output_dir=tmp_path, tags={}) as run, store.run("below", output_dir=tmp_path, tags={}) as seen:
+            ids[name] = (experiment, run.id)
+            assert seen.id in {found.info.run_id for found in client.search_runs([experiment])}
+            between.code = 503
+            run.log_metrics({"test/accuracy": 0.5})
+            with store.run("later", output_dir=tmp_path, tags={}) as later:  # that the server does not know
+                later.log_metrics({"test/accuracy": 0.25})
+    between.code = 0
+    client.delete_experiment(ids["deleted"][0])
+    asked = RunsConfig(send=True, output_dir=str(tmp_path))
+    told.clear()
+    answer = runs_command.runs(asked)
+    assert (answer.code, answer.record["waiting"] > 0) == (1, True)
+    assert accuracies(client, ids["kept"][0]) == {"kept": 0.5, "later": 0.25}
+    [line] = [message for message in told.messages if "refuses records" in message]
+    assert "must be in the 'active' state" in line
+    store.send_waiting(tmp_path)  # as the next command does, which does not ask again
+    client.restore_experiment(ids["deleted"][0])
+    answer = runs_command.runs(asked)
+    assert (answer.code, answer.record["waiting"]) == (0, 0)
+    assert accuracies(client, ids["deleted"][0]) == {"deleted": 0.5, "later": 0.25}
+    assert not (tmp_path / "outbox").exists()
+
+
+def accuracies(client: mlflow.MlflowClient, experiment: str) -> dict[str, float]:
+    """Return the accuracy of each run of an experiment that has one, by its name; each has ended."""
+    runs = client.search_runs([experiment])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    return {str(run.info.run_name): run.data.metrics["test/accuracy"] for run in runs if "test/accuracy" in run.data.metrics}
+
+
+def test_a_resumed_command_goes_on_while_the_server_is_away_and_knows_what_it_did_while_it_was(
+    server: Server, between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        between.code = 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outbox, "_AGAIN_SECONDS", 0.2)
+    folders = [tmp_path / "whole", tmp_path / "cut"]
+    undisturbed = command(server.address, folders[0], monkeypatch, fresh=False)
+    monkeypatch.setattr(outbox, "_END_SECONDS", 30.0)
+    with pytest.raises(KeyboardInterrupt):
+        command(between.address, folders[1], monkeypatch, lambda: setattr(between, "code", 500), stop, fresh=False)
+    away = [lambda: setattr(between, "code", 500), lambda: None, lambda: setattr(between, "code", 0)]
+    parent = command(between.address, folders[1], monkeypatch, *away, fresh=False)
+    history = mlflow.get_run(parent).data.tags["kd.history"].splitlines()
+    assert [line.partition(" run ")[0] for line in history] == ["resuming", "net 0: finished in"]
+    [reused] = [
+        run for run in mlflow.search_runs(["0"], output_format="list") if f"run {run.info.run_id}: reused" in history[1]
+    ]
+    assert reused.info.status == "FINISHED"
+    kept = ("state", "rows", "params", "inputs", "files", "models")
+    expected, found = ({name: [run[key] for key in kept] for name, run in logged(one).items()} for one in (undisturbed, parent))
+    assert found == expected
+    check_models_load(parent)
+
+
+def test_a_model_is_registered_once_the_server_is_back(
+    between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", between.address)
+    monkeypatch.setattr(outbox, "_END_SECONDS", 30.0)
+    net = Classifier(ResNet(10, 1, 1, 1), [0.0], [1.0])
+    with store.run("registered", output_dir=tmp_path, tags={}) as run:
+        between.code = 500
+        model = run.log_model(net, (1, 8, 8), {"role": "combined"}, page="# A net", texts={})
+        for accuracy in (0.5, 0.25):
+            run.register("digits", model, accuracy, "0" * 32, page="# A net")
+        between.code = 0
+    client = mlflow.MlflowClient()
+    [version] = client.search_model_versions("name = 'digits'")
+    outputs = mlflow.get_run(run.id).outputs
+    assert outputs is not None
+    assert (version.run_id, version.description) == (run.id, "# A net")
+    assert [version.source] == [f"models:/{output.model_id}" for output in outputs.model_outputs]
+    assert client.get_model_version_by_alias("digits", "champion").version == version.version
+    assert len(of_store(told)) == 2
 
 
 def test_records_that_are_cut_in_two_are_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kd.machine.files import file_digest
-from kd.tracking.outbox.ids import Ids
+from kd.tracking.outbox.ids import Ids, NotMadeError
 from kd.tracking.outbox.journal import Record
 
 log = logging.getLogger("kd")
@@ -28,12 +29,18 @@ FACTS_DIGEST = "kd.model_facts_sha256"
 """Tag: SHA-256 of the file with the model's facts."""
 OPENED_AS = "kd.opened_as"
 """Tag of a run or model that is created by a record: the record's id, by which it is found again."""
+FILES_OF = "kd.files_of"
+"""Tag of a run whose files on this machine are named by the id that it had first: the beginning of that."""
 _TABLES = "mlflow.loggedArtifacts"
 """Tag: the tables that the UI shows."""
 _MODEL = "m-"
 """Beginning of the ids of MLflow's models."""
-_TOO_MANY, _ILL = 429, 500
-"""HTTP's codes: asked too often; from here on the server's own faults."""
+_NOT_NOW = {401, 407, 408, 425, 429}
+"""HTTP's codes for what may be taken later: who asks is not known any more, it came too late, too early or too often."""
+_ILL = 500
+"""From this code on the faults are the server's own."""
+_CODE = re.compile(r"failed with error code (\d{3})\b")
+"""How MLflow tells a code that came without an answer of its own, from a server before it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, requests.RequestException):
         return error.response is None or _is_ill(error.response.status_code)
     if isinstance(error, MlflowException):
-        return _is_ill(error.get_http_status_code())  # type: ignore[no-untyped-call] # MLflow's own
+        told = _CODE.search(str(error))
+        code = int(told[1]) if told else error.get_http_status_code()  # type: ignore[no-untyped-call] # MLflow's own
+        return _is_ill(code)
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
 
@@ -66,11 +75,12 @@ def is_refusal(error: Exception) -> bool:
     """Return whether a record can't be delivered ever: the store refuses it, or it can't be read."""
     if isinstance(error, requests.RequestException | MlflowException):
         return not is_away(error)
-    return isinstance(error, FileNotFoundError | ValueError | TypeError | LookupError | AttributeError)
+    kinds = (NotMadeError, FileNotFoundError, ValueError, TypeError, LookupError, AttributeError)
+    return isinstance(error, kinds)
 
 
 def _is_ill(code: int) -> bool:
-    return code >= _ILL or code == _TOO_MANY
+    return code >= _ILL or code in _NOT_NOW
 
 
 def deliver_text(text: str, payload: Path | None, ids: Ids) -> None:
@@ -78,11 +88,17 @@ def deliver_text(text: str, payload: Path | None, ids: Ids) -> None:
 
     Raises:
         NotKnownYetError: it names a run that the store does not have yet.
+        NotMadeError: it names a run that the store refused to make.
     """
     record = json.loads(text)
     new = record.pop("new", None)
-    record = json.loads(ids.resolved(json.dumps(record)))
-    deliver({**record, "new": new} if new else record, payload, ids)
+    try:
+        record = json.loads(ids.resolved(json.dumps(record)))
+        deliver({**record, "new": new} if new else record, payload, ids)
+    except Exception as error:
+        if new and is_refusal(error):
+            ids.refuse(new)
+        raise
 
 
 def deliver(record: Record, payload: Path | None, ids: Ids | None = None) -> str | None:
@@ -141,6 +157,10 @@ def _inputs(client: mlflow.MlflowClient, record: Record, _: Path | None, __: Ids
 
 def _file(client: mlflow.MlflowClient, record: Record, payload: Path | None, _: Ids | None) -> None:
     client.log_artifact(record["run"], str(payload), record["folder"] or None)
+
+
+def _text(client: mlflow.MlflowClient, record: Record, _: Path | None, __: Ids | None) -> None:
+    client.log_text(record["run"], record["text"], record["name"])
 
 
 def _table(client: mlflow.MlflowClient, record: Record, payload: Path | None, ids: Ids | None) -> None:
@@ -218,7 +238,7 @@ def _register(client: mlflow.MlflowClient, record: Record, _: Path | None, __: I
 def _version_of(client: mlflow.MlflowClient, name: str, model_id: str) -> str | None:
     """Return the registered version of a model; None: there is none yet."""
     found = client.search_model_versions(f"name = '{name}'")
-    return next((version.version for version in found if version.model_id == model_id), None)
+    return next((version.version for version in found if version.source == f"models:/{model_id}"), None)
 
 
 def _end(client: mlflow.MlflowClient, record: Record, _: Path | None, __: Ids | None) -> None:
@@ -252,6 +272,7 @@ _DO: dict[str, Deed] = {
     "params": _params,
     "inputs": _inputs,
     "file": _file,
+    "text": _text,
     "table": _table,
     "model": _model,
     "delete_models": _delete_models,

@@ -19,6 +19,8 @@ from kd.machine.locks import acquire, release
 
 STORE = "store"
 """File beside the records: the address of the store that they are for, without secrets."""
+REFUSED = "refused"
+"""Folder beside the journals: the records that the store refused, below a folder for each journal."""
 _LOCK = "lock"
 _LINKED_BYTES = 2**20
 """Files of this size are linked, not copied: the large ones that kd writes are replaced as a whole, never altered."""
@@ -98,6 +100,23 @@ class Journal:
         with self._own:
             return self._entries[0] if self._entries else None
 
+    @staticmethod
+    def are_left(root: Path) -> bool:
+        """Return whether records may be below a folder, of processes that live or are dead, or that the store refused."""
+        return any(root.glob(f"*/{STORE}")) or any(root.glob(f"{REFUSED}/*/{STORE}"))
+
+    def begin(self, store: str) -> None:
+        """Make the folder, for records that are for a store, where it is not made yet.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        with self._own:
+            if not self._lock.is_locked:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                acquire(self._lock)
+                write_whole(self.folder / STORE, store.encode())
+
     def add(self, record: Record, payload: Path | None, store: str) -> None:
         """Add a record, and keep the files that belong to it.
 
@@ -109,11 +128,8 @@ class Journal:
         Raises:
             OSError: it can't be written.
         """
+        self.begin(store)
         with self._own:
-            if not self._lock.is_locked:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                acquire(self._lock)
-                write_whole(self.folder / STORE, store.encode())
             self._number += 1
             entry = Entry(self.folder / f"{self._number:08}.json")
             if payload is not None:
@@ -126,6 +142,33 @@ class Journal:
         with self._own:
             self._entries.popleft().remove()
 
+    def put_first_last(self) -> None:
+        """Put the oldest record behind the others; on disk it stays as it is."""
+        with self._own:
+            self._entries.rotate(-1)
+
+    @property
+    def refused(self) -> Path:
+        """Return the folder of the records that the store refused."""
+        return self.folder.parent / REFUSED / self.folder.name
+
+    def set_first_aside(self) -> bool:
+        """Move the oldest record, and the files that belong to it, to those that the store refused; return whether some were.
+
+        Raises:
+            OSError: it can't be written there.
+        """
+        with self._own:
+            entry, are_some = self._entries[0], self.refused.exists()
+            if entry.path.exists():  # else somebody removed it
+                write_whole(self.refused / STORE, self.store.encode())
+                if entry.payload is not None:
+                    _keep(entry.payload, self.refused / entry.path.stem / entry.payload.name)
+                entry.path.replace(self.refused / entry.path.name)
+            entry.remove()
+            self._entries.popleft()
+            return are_some
+
     def close(self) -> None:
         """Let other processes have what is left; an empty folder is removed."""
         if not self._lock.is_locked:
@@ -133,9 +176,9 @@ class Journal:
         if not self._entries:
             (self.folder / STORE).unlink(missing_ok=True)
         release(self._lock)
-        for folder in (self.folder, self.folder.parent):
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        with suppress(OSError):  # it is not empty
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
 
 
 def _modified(path: Path) -> float:

@@ -19,8 +19,8 @@ from kd.machine.activity import doing
 from kd.machine.secrets import masked
 from kd.machine.signals import is_stopping
 from kd.tracking.outbox.delivery import deliver, deliver_text, is_away, is_refusal, model_of
-from kd.tracking.outbox.ids import Ids, NotKnownYetError
-from kd.tracking.outbox.journal import Journal, Record
+from kd.tracking.outbox.ids import Ids, NotKnownYetError, NotMadeError
+from kd.tracking.outbox.journal import REFUSED, Entry, Journal, Record
 
 log = logging.getLogger("kd")
 
@@ -62,7 +62,6 @@ class Outbox:
         self._gone_because = ""
         self._waited = 0
         self._refused: Exception | None = None
-        self._own_models: list[str] = []
         self._level = logging.WARNING if is_told else logging.DEBUG
         self._closing = False
         self._gave_up = False
@@ -98,6 +97,7 @@ class Outbox:
                         raise
                     self._go_away(error)
             if "new" in record:
+                self._journal.begin(self.address)  # as long as that is there, nobody removes the id
                 self.ids.add(record["new"])
             self._journal.add(record, payload, self.address)
             self._waited += self.is_away
@@ -113,13 +113,11 @@ class Outbox:
             return None
         new = str(record["new"])
         if record["do"] == "model":
-            self._own_models.append(new)
             return model_of(new)
         until = time.monotonic() + _OPEN_SECONDS
         while not self.is_away and not self._refused and time.monotonic() < until:
             real = self.ids.real(new)
             if real is not None:
-                self.ids.forget(new)
                 return real
             time.sleep(_LOOK_SECONDS)
         self.check_refused()
@@ -150,11 +148,6 @@ class Outbox:
         self._wake.set()
         if self._thread is not None and not left:
             self._thread.join()
-        if not left:
-            for new in self._own_models:
-                self.ids.forget(new)
-            with suppress(OSError):  # ids that others may have seen stay
-                self.ids.folder.rmdir()
         self._journal.close()
         if not self.is_away:
             left += self.send_left()  # of processes that this one started
@@ -188,25 +181,30 @@ class Outbox:
             if pause:
                 self._pause(pause)
             try:
-                deliver_text(entry.text, entry.payload, self.ids)
+                self._leave_behind(_refusal(entry, self.ids))
             except NotKnownYetError:  # of another process, which may have died
                 self.send_left()
                 pause = _AGAIN_SECONDS
-                continue
             except Exception as error:  # noqa: BLE001 - stores of many makers raise errors of their own
-                if not is_refusal(error):
-                    self._go_away(error)
-                    pause = min(max(_AGAIN_SECONDS, pause * 1.5), _AT_MOST_SECONDS)
-                    continue
-                self._refused = error
-            pause = 0.0
-            self._sent_at = time.monotonic()
-            with self._lock:
-                if self._closing:
-                    return  # the journal is another process's by now
+                self._go_away(error)
+                pause = min(max(_AGAIN_SECONDS, pause * 1.5), _AT_MOST_SECONDS)
+            else:
+                pause = 0.0
+
+    def _leave_behind(self, refusal: Exception | None) -> None:
+        """Remove the oldest record, which the store has now, or set it aside, where the store refused it."""
+        self._sent_at = time.monotonic()
+        with self._lock:
+            if self._closing:
+                return  # the journal is another process's by now
+            if refusal is None:
                 self._journal.drop_first()
-                if not len(self._journal):
-                    self._come_back()
+            else:
+                set_aside(self._journal, refusal, self.output_dir)
+            if refusal is not None and not isinstance(refusal, NotMadeError):  # that was told
+                self._refused = refusal
+            if not len(self._journal):
+                self._come_back()
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -341,14 +339,16 @@ class Left:
     """Why they could not; empty: they could."""
 
 
-def send_left(output_dir: Path, address: str) -> Left:
+def send_left(output_dir: Path, address: str, *, refused: bool = False) -> Left:
     """Send what the commands before left in the outbox of an output folder.
 
     Args:
         output_dir: the folder.
         address: address of the tracking store.
+        refused: whether what the store refused before is sent once more, too.
     """
     root = output_dir / FOLDER
+    ids = Ids(root / "ids")
     sent, waiting, why = 0, 0, ""
     with _short_patience(address), doing("sending what waited for the tracking store"):
         progress = True
@@ -359,26 +359,86 @@ def send_left(output_dir: Path, address: str) -> Left:
                     waiting += len(journal)
                     why = f"they are for the store {journal.store}: set MLFLOW_TRACKING_URI to it" if len(journal) else why
                     continue
-                done, failed = _send_all(journal, Ids(root / "ids"))
+                done, failed = _send_all(journal, ids, output_dir)
                 sent += done
                 waiting += len(journal)
                 why = failed or why
                 progress |= bool(done) and bool(len(journal))
+        for journal in Journal.left(root / REFUSED) if refused else ():
+            done, failed = _send_again(journal, ids, address)
+            sent += done
+            waiting += len(journal)
+            why = failed or why
+    known = ids.all()  # before the journals: an id that comes later has one
+    if known and not Journal.are_left(root):
+        ids.forget(known)
+    with suppress(OSError):  # something waits there
+        (root / REFUSED).rmdir()
+    with suppress(OSError):
+        root.rmdir()
     return Left(sent, waiting, why if waiting else "")
 
 
-def _send_all(journal: Journal, ids: Ids) -> tuple[int, str]:
+def _refusal(entry: Entry, ids: Ids) -> Exception | None:
+    """Deliver a record, and return why the store refuses it; None: it has taken it.
+
+    Raises:
+        Exception: it may take it later.
+    """
+    try:
+        deliver_text(entry.text, entry.payload, ids)
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        return error
+    return None
+
+
+def set_aside(journal: Journal, error: Exception, output_dir: Path) -> None:
+    """Set the oldest record of a journal aside, which the store refuses, so that what comes after it is sent.
+
+    That is told of the first one.
+    """
+    if not journal.set_first_aside():
+        log.warning(
+            "the tracking store refuses records (%s): they are kept in %s, and what comes after them is sent; when that is "
+            "mended, `%s` sends them; delete the folder if they are not wanted",
+            masked(reason(error)),
+            journal.refused,
+            send_command(output_dir),
+        )
+
+
+def _send_again(journal: Journal, ids: Ids, address: str) -> tuple[int, str]:
+    """Send the records that a store refused before; return how many it takes now, and why it does not take another."""
+    done, why = 0, ""
+    for _ in range(len(journal) if journal.store == masked(address) else 0):
+        entry = journal.first()
+        assert entry is not None  # noqa: S101 - nobody else has the journal
+        try:
+            deliver_text(entry.text, entry.payload, ids)
+        except Exception as error:  # noqa: BLE001 - stores of many makers raise errors of their own
+            why = why or f"refused ({masked(reason(error))})"
+            journal.put_first_last()
+        else:
+            journal.drop_first()
+            done += 1
+    return done, why
+
+
+def _send_all(journal: Journal, ids: Ids, output_dir: Path) -> tuple[int, str]:
     """Send the records of a journal until one fails; return how many were sent, and why that one failed."""
     done = 0
     while (entry := journal.first()) is not None:
         try:
-            deliver_text(entry.text, entry.payload, ids)
+            refusal = _refusal(entry, ids)
         except NotKnownYetError:
             return done, "they name a run that is not sent yet"
         except Exception as error:  # noqa: BLE001 - stores of many makers raise errors of their own
-            if not is_refusal(error):
-                return done, masked(reason(error))
-            log.warning("the tracking store refused a record that waited (%s): passed over", masked(reason(error)))
-        journal.drop_first()
-        done += 1
+            return done, masked(reason(error))
+        if refusal is None:
+            journal.drop_first()
+            done += 1
+        else:
+            set_aside(journal, refusal, output_dir)
     return done, ""

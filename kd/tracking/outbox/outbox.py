@@ -39,7 +39,10 @@ _END_SECONDS = 5.0
 _STUCK_SECONDS = 60.0
 """The same, for one that is slow."""
 _LOOK_SECONDS = 0.01
-_SAID = re.compile(r"\[Errno -?\d+\] ([\w ]+)|(?:Caused by \w+\(.*?)(timed out|too many \d+ error responses)")
+_SAID = re.compile(
+    r"\[Errno -?\d+\] ([\w ]+)|\(\w+\.OperationalError\) ([\w ]+)"
+    r"|(?:Caused by \w+\(.*?)(timed out|too many \d+ error responses)"
+)
 _MOST = 200
 """Characters of the reason why a store is away, where it is told in many."""
 
@@ -231,9 +234,8 @@ class Outbox:
 
 def _why(error: Exception) -> str:
     """Return why a store is away, in a few words where the system or the network said it."""
-    told = masked(reason(error))
-    said = _SAID.search(told)
-    return next(filter(None, said.groups())) if said else told[:_MOST]
+    said = _SAID.search(masked(str(error)))
+    return next(filter(None, said.groups())) if said else masked(reason(error))[:_MOST]
 
 
 def left_text(count: int, root: Path) -> str:

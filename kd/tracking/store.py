@@ -361,6 +361,7 @@ class Run:
             shutil.copyfile(saved / MODEL_FILE, own)  # what is logged may still wait
             add_texts(own, texts)
             self._write_beside(beside(own.stat().st_size))
+            self.model_file.parent.mkdir(exist_ok=True)
             own.replace(self.model_file)
         self._log_page(page)
         return model_id

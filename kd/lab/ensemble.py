@@ -8,26 +8,30 @@ from kd.lab.setup import Setup
 MEMBERS = 10
 
 ONE, ALL, DISTILLED = "single net", f"ensemble of {MEMBERS}", "net distilled from the ensemble"
+MEAN = "mean accuracy of the members, %"
 SHARE = "share of the ensemble's gain that is kept, %"
 
 
 def run(setup: Setup, seed: int) -> Measured:
     """Train ten nets that differ in their seeds alone, and distil their mean into one net of the same form.
 
-    The single net is a member, and the control of the distilled one. The share of the gain that is kept is one of gains summed
-    over all seeds: where the ensemble of a seed gains next to nothing, there is nothing to have a share of.
+    The single net is a member, and the control of the distilled one. The share that is kept is one of gains over the members'
+    mean, summed over all seeds: where the ensemble of one seed gains next to nothing, there is nothing to have a share of.
     """
     single = setup.hard(seed, ONE)
-    others = [setup.hard(derived_seed(seed, number), f"member {number + 1}") for number in range(1, MEMBERS)]
-    together = Teacher(Ensemble([net.model for net in (single, *others)]).eval(), setup.transfer, "trained")
+    members = [single]
+    members += [setup.hard(derived_seed(seed, number), f"member {number + 1}") for number in range(1, MEMBERS)]
+    together = Teacher(Ensemble([member.model for member in members]).eval(), setup.transfer, "trained")
     distilled = setup.soft(together, seed, DISTILLED)
     right = {ONE: correct(single), ALL: correct(together), DISTILLED: correct(distilled)}
-    one, gained, kept = (float(100 * answers.double().mean()) for answers in right.values())
+    usual = sum(member.test.accuracy for member in members) / MEMBERS
+    gained, kept = (float(right[name].double().mean()) - usual for name in (ALL, DISTILLED))
     return Measured(
         correct=right,
         contrasts=(Contrast(ALL, ONE, "gain"), Contrast(DISTILLED, ONE, "gain"), Contrast(DISTILLED, ALL)),
         parameters={ONE: single.parameters, ALL: together.parameters, DISTILLED: distilled.parameters},
-        ratios={SHARE: (100 * (kept - one), gained - one)},
+        figures={MEAN: 100 * usual},
+        ratios={SHARE: (100 * kept, gained)},
     )
 
 

@@ -60,7 +60,7 @@ def run(setup: Setup, seed: int) -> Measured:
     students, figures = {HARD: hard}, {}
     for name, candidates in CANDIDATES.items():
         tried = {one: distil(one, derived_seed(seed, 1), tuning(name, one)) for one in candidates}
-        best = max(tried, key=lambda one: tried[one].val.rank)
+        best = best_on_val(tried)
         students[name] = distil(best, seed, name)
         figures.update({chosen(name, setting): value for setting, value in best.told().items()})
     return Measured(
@@ -72,6 +72,11 @@ def run(setup: Setup, seed: int) -> Measured:
         parameters={"teacher": teacher.parameters, **{name: student.parameters for name, student in students.items()}},
         figures=figures,
     )
+
+
+def best_on_val(tried: Mapping[Candidate, Trained]) -> Candidate:
+    """Return the candidate whose net ranks highest on val, the first of equals."""
+    return max(tried, key=lambda candidate: tried[candidate].val.rank)
 
 
 def tuning(loss: str, candidate: Candidate) -> str:

@@ -29,6 +29,9 @@ EPOCH_SHARE = 1 / 3
 """The specialists' epochs as a share of those of students: they start from the generalist."""
 MAX_MEMBERS = 10
 """Generalists of an ensemble at most, whatever the number of specialists is."""
+MAX_TEMPERATURE = 2.0
+"""The specialists' temperature at most. The dustbin stands for many classes: its soft target is ``T log n`` above theirs for n
+alike ones, which at T = 20 is more than any correction of its logit takes back."""
 MIN_IMAGES = 30
 """Images with fewer of which a row of Table 4 says nothing."""
 
@@ -52,7 +55,8 @@ def run(setup: Setup, seed: int) -> Measured:
     generalist = setup.teacher(seed, GENERALIST)
     images, net = replace(setup.transfer, unlabelled=None), setup.teacher_net()
     recipe = setup.recipe(seed, epochs=max(1, round(EPOCH_SHARE * setup.settings.epochs)))
-    how = Distillation(net, recipe, setup.device, setup.settings.temperature, setup.settings.alpha, control=False)
+    temperature = min(setup.settings.temperature, MAX_TEMPERATURE)
+    how = Distillation(net, recipe, setup.device, temperature, setup.settings.alpha, control=False)
     guide = setup.on(generalist, images)
     targets = targets_seen(guide, how)
     specialists = {kind: _specialists(setup, how, guide, targets, kind) for kind in (TaskKind.DUSTBIN, TaskKind.FULL)}
@@ -65,8 +69,9 @@ def run(setup: Setup, seed: int) -> Measured:
         "epoch_images": sum(epoch_images(one) for one in specialists[TaskKind.DUSTBIN]),
     }
     trained_on = setup.hard(seed, TRAINED_ON, **alike)
-    guided_on = setup.soft(generalist, seed, GUIDED_ON, targets=targets, **alike)
-    back = setup.soft(as_teacher(with_dustbin, images, setup.device), seed, BACK, **alike)
+    guided_on = setup.soft(generalist, seed, GUIDED_ON, temperature=temperature, targets=targets, **alike)
+    combined = as_teacher(with_dustbin, images, setup.device)
+    back = setup.soft(combined, seed, BACK, temperature=temperature, **alike)
     others = _others(setup, seed, len(specialists[TaskKind.DUSTBIN]))
     ensemble = Teacher(Ensemble([generalist.model, *(other.model for other in others)]).eval(), images, "trained")
     spent = {
@@ -168,7 +173,7 @@ def _table_4(combination: Combination) -> dict[str, float]:
 
 def gain_where(cover: int) -> str:
     """Return the name of a row of Table 4."""
-    return f"relative gain where {cover} specialists cover the class, %"
+    return f"relative gain by specialists that cover the class, {cover}, %"
 
 
 def epoch_images(trained: Trained) -> int:

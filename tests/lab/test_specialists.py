@@ -52,7 +52,8 @@ def test_the_generalist_is_distilled_from_itself_with_specialists(carried_out: C
     assert {member.kind for member in combined.members} == {TaskKind.DUSTBIN}
     assert torch.allclose(back.teacher.test_logits.exp(), combined.test_probabilities, atol=1e-5)
     assert guided.teacher.model is notes.of(f"{specialists.GENERALIST} seed 0").model
-    assert (back.temperature, back.alpha) == (guided.temperature, guided.alpha) == (TINY.temperature, TINY.alpha)
+    assert (back.temperature, back.alpha) == (guided.temperature, guided.alpha) == (2, TINY.alpha)
+    assert {job.temperature for job in notes.jobs if job.task.kind == TaskKind.DUSTBIN} == {2}
 
 
 def test_the_ensemble_has_as_many_parameters(carried_out: CarriedOut) -> None:

@@ -26,6 +26,7 @@ SECTIONS: dict[str, type[config.Config]] = {
     "`kd runs`": config.RunsConfig,
     "`kd doctor`": config.DoctorConfig,
     "`kd paper`": config.PaperConfig,
+    "`kd report`": config.ReportConfig,
     "`kd results`": config.ResultsConfig,
     "`kd tune`": config.TuneConfig,
 }

@@ -63,11 +63,12 @@ COMMANDS = {
     "runs": ("RunsConfig", "List the runs of commands; end those that were left open; send what waits for the store."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
     "paper": ("PaperConfig", "Carry out an experiment of the paper, with several seeds."),
+    "report": ("ReportConfig", "Write one HTML page of a command's run, or of several side by side."),
     "results": ("ResultsConfig", "Render the records of kd paper as one page."),
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"predict", "results", "targets", "runs", "doctor"}
+TRACKED = set(COMMANDS) - {"predict", "report", "results", "targets", "runs", "doctor"}
 """The commands that open MLflow runs."""
 POWERED = ("student", "specialist", "pipeline")
 """The commands that compare paired seeds."""

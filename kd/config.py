@@ -169,7 +169,7 @@ class OutputConfig(Config):
     """Where files go."""
 
     output_dir: Switch[str] = Field(
-        ".", description="folder under which models/, checkpoints/, figures/ and targets/ are written"
+        ".", description="folder under which models/, checkpoints/, figures/, reports/ and targets/ are written"
     )
 
 
@@ -636,6 +636,16 @@ class RunsConfig(Config):
     repair: bool = Field(default=False, description="end the runs that look as if they were running, but whose process is gone")
     send: bool = Field(default=False, description="send what commands could not tell the tracking store while it was away")
     output_dir: Switch[str] = Field(".", description="output folder of those commands, below which that waits")
+
+
+class ReportConfig(OutputConfig):
+    """Write an HTML page of a command's run, or of several side by side: ``kd report``."""
+
+    runs: str = Field(
+        "",
+        description="the run: its id, the first 8 characters of it, or its name; several, with commas, stand side by side",
+        json_schema_extra={"argument": "RUN", "joined_by": ","},
+    )
 
 
 class PipelineConfig(SpecialistConfig):

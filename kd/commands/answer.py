@@ -41,9 +41,9 @@ class Place(Protocol):
         """How to see it."""
 
 
-def place_lines(run: Place, model: Path | None, view: str) -> list[tuple[str, str]]:
-    """Return where the model and the run are, and how to see them: the run's page, and a view by its name and address."""
-    lines = [f"model: {model}"] if model is not None else []
+def place_lines(run: Place, model: Path | None, view: str, report: Path | None = None) -> list[tuple[str, str]]:
+    """Return where model, report and run are, and how to see them: the run's page, and a view by its name and address."""
+    lines = [f"{what}: {path}" for what, path in (("model", model), ("report", report)) if path is not None]
     return [(line, "") for line in [*lines, f"run: {run.id}", f"to see it: {run.way_to_see}", view]]
 
 

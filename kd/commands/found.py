@@ -53,13 +53,14 @@ def comparison_answer(
         **place_record(parent),
         "model": None if model is None else str(model),
         "models": {name: str(path) for name, path in files.items()},
+        "report": str(parent.report_file),
         "changes": [change_record(change) for change in changes],
         "next": hint or None,
     }
     return Answer(
         [
             *told,
-            *place_lines(parent, model, f"all systems: {parent.view_address(ALL_SYSTEMS)}"),
+            *place_lines(parent, model, f"all systems: {parent.view_address(ALL_SYSTEMS)}", parent.report_file),
             *([(f"next: {hint}", "")] if hint else []),
         ],
         record,

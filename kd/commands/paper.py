@@ -1,7 +1,6 @@
 """``kd paper``: an experiment of the paper with several seeds, its record, and what it says of the paper's claim."""
 
 import logging
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_
 from kd.commands.parent import parent_run
 from kd.config import PaperConfig
 from kd.distillation.tracker import tracked_by
-from kd.flags import flags
 from kd.from_config import prepare, run_settings
 from kd.lab.experiment import carry_out_experiment
 from kd.lab.names import ALL, NAMES, ExperimentName
@@ -23,11 +21,12 @@ from kd.lab.setup import Setup
 from kd.machine.activity import doing
 from kd.machine.names import metric_name
 from kd.reports.note import history_text
-from kd.tracking.params import canonical
+from kd.tracking.report import log_report
 from kd.tracking.store import Run
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.views import ALL_SYSTEMS
 from kd.tracking.workspace import Workspace
+from kd.typed import typed
 
 log = logging.getLogger("kd")
 
@@ -53,7 +52,7 @@ def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace
     seeds = range(config.seed, config.seed + config.seeds)
     log.info("%s with %d seeds on %s", name, config.seeds, workspace.dataset.name)
     with _place(config, workspace) as parent:
-        record = carry_out_experiment(name, setup, seeds, command_line(config))
+        record = carry_out_experiment(name, setup, seeds, typed("paper", config))
         path = record.write(workspace.output_dir / RESULTS)
         if parent is not None:
             _log(record, path, parent)
@@ -93,17 +92,7 @@ def _log(record: Record, path: Path, parent: Run) -> None:
     parent.log_note("\n\n".join([note_text(record), *history_text(parent.history)]))
     parent.log_metrics({f"lab/{metric_name(row.system)}": row.accuracy.mean for row in record.rows})
     parent.log_tags({"kd.verdict": record.conclusion[0]})
-
-
-def command_line(config: PaperConfig) -> str:
-    """Return the command that does the same: with the settings that are not the defaults."""
-    switches, default = config.switches() - {"data_root"}, PaperConfig()
-    given = [
-        f"{flags(name)[-1]} {shlex.quote(canonical(getattr(config, name)))}"
-        for name in PaperConfig.model_fields
-        if name != "name" and name not in switches and getattr(config, name) != getattr(default, name)
-    ]
-    return " ".join(["kd paper", config.name, *given])
+    log_report(parent)
 
 
 def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
@@ -111,7 +100,7 @@ def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
     lines = [(one.in_words, COLOURS.get(one.verdict, "")) for one in of_claim]
     lines.append((f"record: {path}", ""))
     if parent is not None:
-        lines += place_lines(parent, None, f"all systems: {parent.view_address(ALL_SYSTEMS)}")
+        lines += place_lines(parent, None, f"all systems: {parent.view_address(ALL_SYSTEMS)}", parent.report_file)
     return Answer(
         lines,
         {
@@ -119,6 +108,7 @@ def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
             "experiment": record.experiment,
             **(place_record(parent) if parent is not None else {}),
             "record": str(path),
+            "report": None if parent is None else str(parent.report_file),
             "differences": [
                 {"after": one.after, "before": one.before, "expected": one.expected, **_difference_record(one)}
                 for one in record.differences

@@ -31,10 +31,12 @@ from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
 from kd.tracking.earlier import last_stopped, stopped_run
 from kd.tracking.finished import TEACHER
+from kd.tracking.recorded import TYPED
 from kd.tracking.store import Run, is_made, run, say_reuse
 from kd.tracking.summary import summarise
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace
+from kd.typed import typed
 
 log = logging.getLogger("kd")
 
@@ -76,6 +78,7 @@ def parent_run(command: str, config: DataConfig, workspace: Workspace, models: s
             say_reuse(f"resuming run {parent.id} of this command, which stopped; --fresh begins anew")
         parent.log_params(config.params())
         parent.log_settings(config.recorded())
+        parent.log_tags({TYPED: typed(command, config)})
         log_images(parent, config, dataset)
         with tracked_by(MlflowTracker(run_settings(config, workspace, parent))):
             yield parent

@@ -44,6 +44,7 @@ def study_answer(found: "Outcome") -> Answer:
         "val_accuracy": found.val_accuracy,
         "certainty": found.certainty,
         "settings": str(found.best_file),
+        "report": str(found.run.report_file),
         "model": None,
         "changes": [{"beside": name, **_record(*difference)} for name, difference in differences.items()],
         "next": advice or None,
@@ -52,7 +53,9 @@ def study_answer(found: "Outcome") -> Answer:
     lines.append((found.certainty, ""))
     lines.append((f"settings: {found.best_file}; {found.command} trains the model", ""))
     following = [(f"next: {advice}", "")] if advice else []
-    return Answer([*lines, *place_lines(found.run, None, f"all trials: {found.view}"), *following], record)
+    return Answer(
+        [*lines, *place_lines(found.run, None, f"all trials: {found.view}", found.run.report_file), *following], record
+    )
 
 
 def _next(found: "Outcome") -> str:

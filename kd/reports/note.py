@@ -41,11 +41,13 @@ SEEDS_TEXT = (
 BALANCED_TEXT = "In balanced accuracy each class counts the same, however many images it has."
 NOTICEABLE = 0.01
 """Difference between accuracy and balanced accuracy from which both are shown."""
+SIDE_BY_SIDE = "Side by side:"
+"""Beginning of the paragraph with links to pages of the UI."""
 
 
 GAP = "&emsp;"
 """What keeps the columns of a table apart where the UI shows it: it has no space between cells."""
-REST_TEXT = "The rest of this summary is in `note.md`, among the artifacts."
+REST_TEXT = "The rest of this summary is in `note/note.md`, among the artifacts."
 TABLE_HEAD_LINES = 2
 
 
@@ -81,7 +83,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
     parts = [
         *(f"**{verdict_line(change)}**" for change in changes[:1]),
         _answer(distilled, combinations),
-        f"Side by side: {views}.",
+        f"{SIDE_BY_SIDE} {views}.",
         f"{title}: {sizes} of {dataset.num_classes} classes; digest `{dataset.digest}`.",
         *_unlabelled(distilled),
         "Everything was chosen on val; test was scored once.",

@@ -30,6 +30,9 @@ from kd.search.workers.work_order import work_order
 from kd.specialists.groups import groups_text
 from kd.tracking import earlier
 from kd.tracking import store as tracking
+from kd.tracking.recorded import TYPED
+from kd.tracking.report import log_report
+from kd.typed import typed
 
 log = logging.getLogger("kd")
 
@@ -60,6 +63,7 @@ def lead(session: Session) -> Outcome | None:
             _run_trials(session, pool, repair, progress)
         _check_some_completed(config, study)
         progress.show(compare(session, guide, parent))
+        log_report(parent)
     return outcome(config, study, session.space, parent, images)
 
 
@@ -80,6 +84,7 @@ def _study_run(session: Session) -> Iterator[tracking.Run]:
             parent.log_tags({CONTINUES: finished})
             tracking.say_reuse(f"run {finished} of study {study.study_name} is finished: this run continues its study")
         parent.log_params(without_password(config).params())
+        parent.log_tags({TYPED: typed("tune", without_password(config))})
         if again is None:
             parent.log_settings(without_password(config).recorded())
             log_images(parent, config, workspace.dataset)

@@ -133,7 +133,7 @@ class StudyProgress:
         log_figures(parent, self._study, session.space, self._images)
         path = write_best(session.config, self._study, self._groups, parent.output_dir)
         if path is not None:
-            parent.log_file(path, "")
+            parent.log_file(path, "settings")
         self._drawn, self._drawn_at = ended, time.monotonic()
 
     def _ended(self) -> set[int]:

@@ -60,7 +60,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
     best, sure = best_config(config, study), certainty(study, images)
     parts = [
         f"**{_result(config, study, sure)}**",
-        f"The model: a search keeps none; `{command} --config {BEST_FILE}` trains it, with the artifact of that name.",
+        f"The model: a search keeps none; `{command} --config {BEST_FILE}` trains it; the file is in `settings/`.",
         f"Side by side: {views}.",
         f"Search on {config.data}: {_objective_text(config)}.",
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
@@ -75,7 +75,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
             "The best of many trials is also the luckiest: its accuracy on val is too high by some of that; test is not.",
             _best_table(study, space),
             "## The winner in one command",
-            f"With the artifact `{BEST_FILE}`, as above, or",
+            f"With the artifact `settings/{BEST_FILE}`, as above, or",
             f"```\n{_wrapped([command, *_flags(best, groups)])}\n```",
         ]
     return "\n\n".join([*parts, *([comparison] if comparison else [])])

@@ -138,7 +138,7 @@ def earlier_child(parent_run: str, fingerprint: str) -> Earlier | None:
     settle()
     if not is_store_away():
         with _passed_over_away():
-            found = _children_of(parent_run, f" and tags.`{FINGERPRINT}` = '{fingerprint}'")
+            found = children_of(parent_run, f" and tags.`{FINGERPRINT}` = '{fingerprint}'")
     done = [Earlier(run.info.run_id, run.info.status == RunStatus.to_string(RunStatus.FINISHED)) for run in found]
     return next((run for run in done if run.is_finished), done[0] if done else None)
 
@@ -149,11 +149,12 @@ _children: dict[str, list[Entity]] = {}
 
 def keep_children(parent_run: str) -> list[tuple[Entity, bool]]:
     """Keep what is below a run that is resumed, for a time when the store is away; return each run, and whether it stopped."""
-    _children[parent_run] = found = _children_of(parent_run)
+    _children[parent_run] = found = children_of(parent_run)
     return [(run, FINGERPRINT in run.data.tags and _can_be_resumed(run)) for run in found]
 
 
-def _children_of(parent_run: str, more: str = "") -> list[Entity]:
+def children_of(parent_run: str, more: str = "") -> list[Entity]:
+    """Return the runs below a run, the newest first; ``more`` is a further part of MLflow's filter."""
     experiment = mlflow.get_run(parent_run).info.experiment_id
     newest_first = ["attributes.start_time DESC"]
     return list(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -94,11 +95,20 @@ def _model_run(reference: str) -> str:
     Raises:
         UserError: there is no such run, or several, or the tag is no id of a run.
     """
-    found = find_run(reference if _RUN_ID.fullmatch(reference) else _only_run(reference))
+    found = called(reference)
     run_id = str(found.data.tags.get("kd.model_run", found.info.run_id))
     if not _RUN_ID.fullmatch(run_id):
         raise UserError(f"{reference}: its tag kd.model_run is no id of a run; name another run")
     return run_id
+
+
+def called(reference: str) -> Entity:
+    """Return the run that is called so: by its id, the first characters of it, or its name.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    return find_run(reference if _RUN_ID.fullmatch(reference) else _only_run(reference))
 
 
 def _logged_model(run_id: str) -> str:

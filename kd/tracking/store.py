@@ -58,7 +58,7 @@ from kd.tracking.outbox.delivery import FACTS_DIGEST, FILES_OF, OPENED_AS, Point
 from kd.tracking.outbox.ids import new_id
 from kd.tracking.outbox.outbox import FOLDER, Left, Outbox, is_store_away, left_text, outbox_open, post, send_left
 from kd.tracking.ready import make_tables, short_patience, sqlite_path, tracking_uri, unusable
-from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, run_page, view_page, view_tag, views_of
+from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, artifact_page, run_page, view_page, view_tag, views_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a slow import
@@ -104,6 +104,8 @@ MODEL_DIGEST = "kd.model_sha256"
 """Tag: SHA-256 of the model's file, which must be that of the file when it is loaded."""
 
 
+REPORT = "report.html"
+"""The report, among a run's artifacts."""
 NOT_EXPORTED = "kd.not_exported"
 """Tag of a run whose model is not exported."""
 
@@ -169,8 +171,9 @@ class Run:
         return f"{_ui()[0]}/{view_page(self.experiment_id, view)}"
 
     def view_links(self, views: Sequence[View]) -> str:
-        """Return Markdown links to saved views of the run's experiment, that work in the notes that the UI shows."""
-        return ", ".join(f"[{view.name}]({view_page(self.experiment_id, view)})" for view in views)
+        """Return Markdown links to saved views of the run's experiment and to its report, that work in the UI's notes."""
+        links = [f"[{view.name}]({view_page(self.experiment_id, view)})" for view in views]
+        return ", ".join([*links, f"[report]({artifact_page(self.experiment_id, self.id, REPORT)})"])
 
     @property
     def weights_file(self) -> Path:
@@ -190,19 +193,22 @@ class Run:
         self._post("params", params=told)
 
     def log_settings(self, settings: Mapping[str, object]) -> None:
-        """Log the whole resolved configuration as ``config.yaml``, in the form that ``--config`` takes, without passwords."""
+        """Log the whole resolved configuration as ``settings/config.yaml``, as ``--config`` takes it, without passwords."""
         shown = {name: masked(value) if isinstance(value, str) else value for name, value in settings.items()}
-        self._log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml")
+        self._log_text(yaml.safe_dump(shown, sort_keys=False), "settings/config.yaml")
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; what is longer than MLflow takes is cut."""
         tag_run(self.id, tags)
 
     def log_note(self, markdown: str, *, final: bool = True) -> None:
-        """Set the note that the UI shows on the run's page, where a longer one is cut; a final one is whole as ``note.md``."""
+        """Set the note that the UI shows on the run's page, where a longer one is cut.
+
+        A final one is whole as ``note/note.md``.
+        """
         note = _shown(markdown)
         if final:
-            self._log_text(note, "note.md")
+            self._log_text(note, "note/note.md")
         self._post("batch", tags={NOTE: shortened(spaced(note), MAX_NOTE)})
 
     def log_metrics(self, metrics: Mapping[str, float], *, model_id: str | None = None) -> None:
@@ -267,8 +273,20 @@ class Run:
         """Log a file under a folder of the run's artifacts."""
         self._post("file", path, folder=folder)
 
+    @property
+    def report_file(self) -> Path:
+        """Return where the run's report lies on this machine."""
+        return self.output_dir.absolute() / "reports" / f"{self.files_name}.html"
+
+    def log_report(self, html: str) -> None:
+        """Write the run's report under ``reports/`` on this machine, and log it as ``report.html``, beside folders alone."""
+        self.report_file.parent.mkdir(exist_ok=True)
+        write_whole(self.report_file, html.encode())
+        with tempfile.TemporaryDirectory() as folder:
+            self.log_file(Path(shutil.copy(self.report_file, Path(folder, REPORT))), "")
+
     def _log_text(self, text: str, name: str) -> None:
-        """Log a text as a file of the run's artifacts."""
+        """Log a text as a file of the run's artifacts, at a place such as ``note/note.md``."""
         self._post("text", text=text, name=name)
 
     def _post(self, do: str, payload: Path | None = None, **what: object) -> str | None:

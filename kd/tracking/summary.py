@@ -11,6 +11,7 @@ from kd.reports.changes import COMBINED_LABEL, Change, combination_change, disti
 from kd.reports.note import note
 from kd.specialists.kind import TaskKind
 from kd.tracking.metrics import change_metrics
+from kd.tracking.report import log_report
 from kd.tracking.store import Run, tag_run
 from kd.tracking.views import views_of
 
@@ -58,6 +59,7 @@ def summarise(
     parent.log_tags({"kd.model_run": answer.run_id})
     changes = [*changes[-1:], *changes[:-1]] if combined is not None else changes
     _tag_verdicts(parent, changes, [*distilled, *combinations])
+    log_report(parent)
     return changes
 
 

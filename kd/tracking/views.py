@@ -199,3 +199,8 @@ def view_page(experiment_id: str, view: View) -> str:
 def run_page(experiment_id: str, run_id: str) -> str:
     """Return the page of a run, below the address of the UI."""
     return f"#/experiments/{experiment_id}/runs/{run_id}?{_MODE}"
+
+
+def artifact_page(experiment_id: str, run_id: str, path: str) -> str:
+    """Return the page of a run's artifact, below the address of the UI."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{path}?{_MODE}"

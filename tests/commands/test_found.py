@@ -20,9 +20,15 @@ from kd.tracking.store import Run
 
 PARENT = cast(
     "Run",
-    SimpleNamespace(id="1" * 32, experiment_id="7", way_to_see="http://h/#/run", view_address=lambda _view: "http://h/#/view"),
+    SimpleNamespace(
+        id="1" * 32,
+        experiment_id="7",
+        way_to_see="http://h/#/run",
+        view_address=lambda _view: "http://h/#/view",
+        report_file=Path("/reports/p.html"),
+    ),
 )
-PLACES = [f"run: {'1' * 32}", "to see it: http://h/#/run", "all systems: http://h/#/view"]
+PLACES = ["report: /reports/p.html", f"run: {'1' * 32}", "to see it: http://h/#/run", "all systems: http://h/#/view"]
 
 
 def tracked(trained: Trained, name: str) -> Trained:
@@ -56,8 +62,8 @@ def test_a_comparison_is_told_with_its_places_and_what_to_try(teacher: Trained, 
     lines = [line for line, _ in answer.lines if (line, "") not in balanced]
     compared = kd.compare(student, student.control)
     assert lines[0].startswith(f"student: {compared} (")
-    assert lines[1:5] == ["model: /models/student.pt2", *PLACES]
-    assert lines[5].startswith("next: ") == (compared.verdict != "gain")
+    assert lines[1:6] == ["model: /models/student.pt2", *PLACES]
+    assert lines[6].startswith("next: ") == (compared.verdict != "gain")
     assert answer.lines[0][1] == {"gain": "green", "loss": "red", "null result": "yellow"}[compared.verdict]
     record = record_of(answer)
     assert (record["verdict"], record["n"], record["over"]) == (compared.verdict, 40, "images")
@@ -81,7 +87,7 @@ def test_a_teacher_has_its_accuracy_with_an_interval(teacher: Trained) -> None:
     right = int((teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels).sum())
     interval = wilson_interval(right, 40)
     balanced = [line for line, _ in balanced_lines(teacher)]
-    assert [line for line, _ in answer.lines][1:] == [*balanced, "model: /models/teacher.pt2", *PLACES]
+    assert [line for line, _ in answer.lines][1:] == [*balanced, "model: /models/teacher.pt2", *PLACES[1:]]
     record = record_of(answer)
     assert (record["accuracy"], record["interval"], record["n"]) == (interval.mean, [interval.low, interval.high], 40)
     assert record["verdict"] is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from kd.commands.paper import command_line, paper
+from kd.commands.paper import paper
 from kd.commands.results import results
 from kd.config import PaperConfig, ResultsConfig
 from kd.errors import UserError
@@ -36,7 +36,11 @@ def test_an_experiment_is_one_run_with_brief_ones_below_it_and_leaves_a_record(c
     assert all(run.data.tags["kd.role"].startswith("brief ") for run in below)  # no command takes one for its teacher
     assert all("test/accuracy" in run.data.metrics for run in below)
     client = mlflow.MlflowClient()
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"figures", "note.md", "results", "tables"}
+    files = client.list_artifacts(parent.info.run_id)
+    assert [file.path for file in files if not file.is_dir] == ["report.html"]
+    assert {file.path for file in files if file.is_dir} >= {"figures", "note", "results", "settings", "tables"}
+    html = Path(str(answer.record["report"])).read_text()
+    assert html == Path(mlflow.artifacts.download_artifacts(f"runs:/{parent.info.run_id}/report.html")).read_text()
     assert not any(client.list_artifacts(run.info.run_id) for run in below)
     assert not list((tmp_path / "out" / "checkpoints").rglob("*.pt"))
     record = Record.read(Path(str(answer.record["record"])))
@@ -94,11 +98,6 @@ def test_a_name_of_no_experiment_is_refused_with_those_that_there_are(config: Pa
         paper(config.model_copy(update={"name": "soft-target"}))
     with pytest.raises(UserError, match=r"none: no experiment of that name; choose one of soft-targets, .*, all"):
         paper(config.model_copy(update={"name": ""}))
-
-
-def test_a_command_line_holds_what_is_not_the_default() -> None:
-    config = PaperConfig(name="temperature", data="mnist", data_root="my data", lr=0.1, output_dir="elsewhere", resume=False)
-    assert command_line(config) == "kd paper temperature --data mnist --data-root 'my data' --lr 0.1"
 
 
 def test_results_are_a_page_of_all_records(config: PaperConfig, tmp_path: Path) -> None:

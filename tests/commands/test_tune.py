@@ -15,7 +15,7 @@ from kd.search.report import plan_line
 from kd.search.space import Axis
 from kd.tracking.store import Run
 
-RUN = cast("Run", SimpleNamespace(id="1" * 32, experiment_id="0", way_to_see="http://h/#/run"))
+RUN = cast("Run", SimpleNamespace(id="1" * 32, experiment_id="0", way_to_see="http://h/#/run", report_file=Path("/p.html")))
 BETTER = {"winner": [0.92, 0.90, 0.91], "configured": [0.82, 0.80, 0.81], "winner on hard targets": [0.90, 0.88, 0.89]}
 
 
@@ -42,6 +42,7 @@ def test_the_winner_is_compared_with_each_other_system() -> None:
     assert lines[2:] == [
         "trial 7: val accuracy 93.0 % [87.0, 96.3], n = 120",
         "settings: /best.yaml; kd student --config best.yaml trains the model",
+        "report: /p.html",
         f"run: {'1' * 32}",
         "to see it: http://h/#/run",
         "all trials: http://h/#/view",

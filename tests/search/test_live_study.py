@@ -273,9 +273,11 @@ def assert_the_best_is_told(commands: Commands, parent: Run, best: FrozenTrial, 
     settings = SpecialistConfig.parse(yaml.safe_load((folder / "best.yaml").read_text()))
     assert (settings.alpha, settings.width, settings.epochs) == (best.params["alpha"], best.params["width"], 8)
     client = mlflow.MlflowClient(commands.tracking_uri)
-    artifacts = {file.path for folder in ("", "figures") for file in client.list_artifacts(parent.info.run_id, folder)}
+    artifacts = {
+        file.path for folder in ("", "figures", "settings") for file in client.list_artifacts(parent.info.run_id, folder)
+    }
     figures = {f"figures/{name}.png" for name in ("1_final_comparison", "2_history", "4_settings", "7_timeline")}
-    assert {"best.yaml", "config.yaml", *figures} <= artifacts
+    assert {"report.html", "settings/best.yaml", "settings/config.yaml", *figures} <= artifacts
     [history] = [run for run in commands.runs("trial") if run.info.run_id == best.user_attrs["kd.run"]]
     told = client.get_metric_history(history.info.run_id, "val/accuracy")
     assert {metric.step: metric.value for metric in told} == pytest.approx(best.intermediate_values)

@@ -39,7 +39,7 @@ def test_a_studys_note_begins_with_the_verdicts_where_the_model_is_and_the_views
         "**winner, trial 1: +19.0 % points [6.3, 31.7], n = 2 seeds: gain (against configured); "
         "+0.0 % points [-12.7, 12.7], n = 2 seeds: null result (against winner on hard targets)**"  # t = 12.706
     )
-    assert model == "The model: a search keeps none; `kd student --config best.yaml` trains it, with the artifact of that name."
+    assert model == "The model: a search keeps none; `kd student --config best.yaml` trains it; the file is in `settings/`."
     assert views == "Side by side: [trials](#/page)."
 
 

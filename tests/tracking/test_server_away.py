@@ -264,7 +264,7 @@ def test_errors_of_a_server_in_mid_run_are_told_in_one_line_and_one_more_when_it
     assert "is away (too many 500 error responses)" in gone
     assert back == f"tracking store {between.address} is back: all that waited is sent"
     assert logged(parent) == logged(undisturbed)
-    note = mlflow.artifacts.load_text(f"{mlflow.get_run(parent).info.artifact_uri}/note.md")
+    note = mlflow.artifacts.load_text(f"{mlflow.get_run(parent).info.artifact_uri}/note/note.md")
     assert parent in note
 
 

@@ -25,7 +25,7 @@ def test_no_secret_gets_into_a_run_nor_onto_the_terminal(tmp_path: Path, capfd: 
         run.log_note(f"# {ADDRESS}\n\nlines of it stay: host=h password=s3cret")
         run.log_settings({"storage": ADDRESS, "epochs": 3, "resume": True})
         run.log_figure(Figure(), "figure")
-    shown = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{run.id}/config.yaml"))
+    shown = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{run.id}/settings/config.yaml"))
     assert shown == {"storage": "postgresql://me:***@host/x", "epochs": 3, "resume": True}
     assert mlflow.get_run(run.id).data.tags["mlflow.note.content"].count("\n") == 2
     assert mlflow.get_run(run.id).info.run_name == "run at postgresql://me:***@host/x"

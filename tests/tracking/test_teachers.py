@@ -114,7 +114,7 @@ def test_a_command_logs_the_settings_of_the_teacher_that_was_named(
     params = mlflow.get_run(guided.parent.id).data.params
     of_teacher = {name: params[f"teacher_{name}"] for name in ("net", "depth", "width", "epochs", "lr")}
     assert of_teacher == {"net": "resnet", "depth": "1", "width": "2", "epochs": "1", "lr": "0.1"}
-    recorded = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{guided.parent.id}/config.yaml"))
+    recorded = yaml.safe_load(mlflow.artifacts.load_text(f"runs:/{guided.parent.id}/settings/config.yaml"))
     assert not [name for name in recorded if name.startswith("teacher_")]
 
 

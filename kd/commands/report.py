@@ -1,0 +1,31 @@
+"""``kd report``: one HTML page of a command's run, or of several side by side."""
+
+from kd.commands.answer import Answer
+from kd.config import ReportConfig
+from kd.errors import UserError
+from kd.machine.files import write_whole
+from kd.machine.names import file_name
+from kd.reports.page.render import page
+from kd.tracking.ready import check_ready
+from kd.tracking.recorded import read_run
+from kd.tracking.workspace import output_folder
+
+
+def report(config: ReportConfig) -> Answer:
+    """Write the report of runs to a file.
+
+    Raises:
+        UserError: no run is named, there is no such run, or the store or folder can't be used.
+    """
+    names = [name.strip() for name in config.runs.split(",") if name.strip()]
+    if not names:
+        raise UserError(
+            "none: name a run by its id, the first 8 characters of it, or its name; `kd runs` lists them", field="runs"
+        )
+    folder = output_folder(config.output_dir) / "reports"
+    check_ready()
+    contents = [read_run(name) for name in names]
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{file_name(' '.join([contents[0].title, *names[1:]]))}.html"
+    write_whole(path, page(contents).encode())
+    return Answer([(f"report: {path}", "")], {"report": str(path), "runs": names}, is_report=True)

@@ -1,0 +1,62 @@
+"""What a report shows: plain records, whoever fills them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kd.evaluation.intervals import Interval, wilson_interval
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """The answers on the test images of one class."""
+
+    name: str
+    images: int
+    right: int
+
+
+@dataclass(frozen=True)
+class System:
+    """A trained net, or a combination, as its run recorded it."""
+
+    name: str
+    role: str
+    seed: str
+    verdict: str
+    """What its difference to its control is called, with its interval; empty: it was compared with nothing."""
+    metrics: Mapping[str, float]
+    classes: Sequence[ClassRow] = ()
+    right: Mapping[int, bool] | None = None
+    """Whether it is right on each test image, by the image's number; None: it is not known."""
+    figures: Mapping[str, bytes] | None = None
+    """Pictures (PNG) by their names; None: they were not asked for."""
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Return its accuracy on the test images of its own task, dustbin included; None: it is not known."""
+        images, right = sum(row.images for row in self.classes), sum(row.right for row in self.classes)
+        return wilson_interval(right, images) if images else None
+
+    def cost(self, name: str) -> float | None:
+        """Return a metric of what it costs; None: it was not measured."""
+        return self.metrics.get(f"cost/{name}")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A command's run, as it was recorded."""
+
+    title: str
+    verdict: str
+    """Empty: nothing was compared."""
+    command: str
+    """The command that does the same; empty: it is not known."""
+    note: str
+    """Its note, in Markdown."""
+    settings: str
+    """Its whole configuration, as a text in YAML."""
+    lineage: Mapping[str, str]
+    """From the images and the code to the model: what was used, by what it is called."""
+    systems: Sequence[System]
+    figures: Mapping[str, bytes]
+    """Its own pictures (PNG) by their names."""

@@ -1,0 +1,85 @@
+"""The report's HTML: its words, its pictures, what changed sides, and that nothing in it acts or is fetched."""
+
+import re
+from dataclasses import replace
+
+from kd.reports.page.contents import ClassRow, Contents, System
+from kd.reports.page.render import FIGURES, page, sides
+
+VERDICT = "student: +25.0 % points [1.0, 49.0], n = 4 images: gain (75.0 % against 50.0 % of the control)"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def system(name: str, role: str, right: dict[int, bool], **costs: float) -> System:
+    metrics = {f"cost/{cost}": value for cost, value in costs.items()}
+    return System(name, role, "0", "gain, +5.0 % points [1.0, 9.0], n = 4 images", metrics, right=right)
+
+
+def contents(*systems: System, title: str = "student digits") -> Contents:
+    return Contents(
+        title=title,
+        verdict=VERDICT,
+        command="kd student --teacher-epochs 2",
+        note="## Models\n\n| model | n |\n| --- | --- |\n| [student](#/experiments/0/runs/1) | 4 |\n\n<b onclick=x>bold</b>",
+        settings="epochs: 2\n",
+        lineage={"images": "digits"},
+        systems=systems,
+        figures={"2_comparison": PNG},
+    )
+
+
+def test_the_verdict_stands_first_and_the_note_without_links_to_the_ui() -> None:
+    html = page([contents()])
+    words = " ".join(re.sub(r"<[^>]+>", " ", html[html.index("<body>") :]).split())
+    assert words.startswith(f"student digits {VERDICT} In words Models")
+    assert 'class="verdict gain"' in html
+    assert "<td>student</td>" in html
+    assert "#/experiments" not in html
+    assert "<pre>kd student --teacher-epochs 2</pre>" in html
+
+
+def test_nothing_in_it_acts_is_fetched_or_comes_from_a_name() -> None:
+    evil = "<script>alert(1)</script>"
+    named = replace(system(evil, "student", {1: True}), classes=[ClassRow(evil, 4, 3)], figures={f"1_{evil}": PNG})
+    html = page([replace(contents(named, title=evil), lineage={"images": evil}, command=evil, settings=evil)])
+    assert "<script" not in html
+    assert "<b onclick" not in html
+    assert html.count("&lt;script&gt;") >= 8
+    assert not re.search(r"(?:src|href)=\"(?!data:image/png;base64,|#run-)", html)
+
+
+def test_each_picture_is_inside_and_told_in_words_for_those_who_can_not_see_it() -> None:
+    html = page([contents()])
+    [(alt, kind)] = re.findall(r'<img alt="([^"]+)" src="data:([^;]+);base64,', html)
+    assert alt == f"student digits: {FIGURES['comparison']}"
+    assert kind == "image/png"
+
+
+def test_costs_are_columns_where_some_system_has_them() -> None:
+    html = page([contents(system("student", "student", {}, parameters=19074.0), system("teacher", "teacher", {}))])
+    assert '<th class="number">Parameters</th>' in html
+    assert "19,074" in html
+    assert "Multiply-adds" not in html
+
+
+def test_accuracy_has_an_interval_where_the_number_of_images_is_known() -> None:
+    counted = replace(system("student", "student", {}), classes=[ClassRow("a", 4, 3), ClassRow("b", 6, 6)])
+    html = page([contents(counted, replace(system("net", "brief control", {}), metrics={"test/accuracy": 0.925}))])
+    assert "<td>90 % [60, 98], n = 10</td>" in html.replace("90.0 %", "90 %").replace("[59.6, 98.2]", "[60, 98]")
+    assert "<td>92.5 %</td>" in html
+
+
+def test_images_change_sides_against_the_control_and_for_a_combination_against_the_generalist() -> None:
+    teacher = system("teacher", "teacher", {1: True, 2: True, 3: False, 4: True})
+    control = system("control of student", "control", {1: True, 2: False, 3: False, 4: True})
+    student = system("student", "student", {1: False, 2: True, 3: True, 4: True})
+    combined = system("combined", "combined", {1: True, 2: False, 3: True, 4: True})
+    found = {one.name: (one.beside, one.mended, one.broken) for one in sides([teacher, control, student, combined])}
+    assert found == {"student": ("control of student", [2, 3], [1]), "combined": ("teacher", [3], [2])}
+
+
+def test_several_runs_stand_side_by_side() -> None:
+    html = page([contents(title="first"), contents(title="second")])
+    assert "<title>2 runs side by side</title>" in html
+    assert re.findall(r'<a href="(#run-\d)">(\w+)</a>', html) == [("#run-1", "first"), ("#run-2", "second")]
+    assert html.count("<section id=") == 2

@@ -17,6 +17,7 @@ from kd.distillation.defaults import (
     ALPHA,
     AUTO_TEACHER,
     CORRECTION,
+    GROUP_BY,
     MAX_TEMPERATURE,
     NEW_TEACHER,
     OWN_FRACTION,
@@ -32,7 +33,7 @@ from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
 from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, STATE_DICTS, arguments, is_named_elsewhere
-from kd.specialists.kind import Correction
+from kd.specialists.kind import Correction, GroupBy
 from kd.tracking.params import canonical
 from kd.tracking.run_settings import CHECKPOINT_MINUTES
 from kd.training.recipe import OptimizerName, Recipe, SelectBy, Use
@@ -498,6 +499,11 @@ class SpecialistConfig(CombinationOptions, StudentConfig):
     groups: str = Field(
         "auto",
         description='auto, auto:M, auto:MxK (found from the generalist), fixed, or given: "0,1;2,3" or "cat,dog;ship,truck"',
+    )
+    group_by: GroupBy = Field(
+        GROUP_BY,
+        description="what auto groups are found by on val: confusion (how much probability a class takes from the images of "
+        "another), or covariance (of predictions, without labels: the paper)",
     )
     group: Annotated[int, Field(ge=0)] | Literal["all"] = Field("all", description="number of the one group to train, or all")
     dustbin: bool = Field(default=True, description="one more class for everything outside the group")

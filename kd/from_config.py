@@ -48,6 +48,7 @@ from kd.nets.resized import PX
 from kd.nets.small_stem import SMALL_STEM
 from kd.nets.weights import WEIGHTS
 from kd.specialists.clustering import Group
+from kd.specialists.confusion import in_groups
 from kd.specialists.groups import check_groups, choose_groups, resolve_groups
 from kd.specialists.kind import TaskKind
 from kd.tracking import teachers
@@ -578,11 +579,32 @@ def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) 
     """
     dataset = workspace.dataset
     groups = resolve_groups(
-        config.groups, config.data, dataset.classes, lambda: teacher.val_logits.softmax(dim=1), seed=config.data_seed
+        config.groups,
+        config.data,
+        dataset.classes,
+        lambda: teacher.val_logits.softmax(dim=1),
+        labels=dataset.val.labels.cpu() if config.group_by == "confusion" else None,
+        seed=config.data_seed,
     )
     for number, group in enumerate(groups):
         log.info("group %d: %s", number, ", ".join(printable(dataset.classes[label]) for label in group))
+    _say_in_groups(groups, teacher)
     return groups, choose_groups(groups, config.group)
+
+
+def _say_in_groups(groups: tuple[Group, ...], teacher: Teacher) -> None:
+    """Say how many of the generalist's mistakes on val are between classes of one group: what specialists can mend."""
+    val = teacher.dataset.val
+    told = in_groups(teacher.val_logits.argmax(dim=1), val.labels.cpu(), groups, teacher.dataset.num_classes)
+    if not told.mistakes:
+        log.warning("the generalist makes no mistake on the %d val images: groups of what it confuses tell little", len(val))
+        return
+    log.info(
+        "%d of the generalist's %d mistakes on val are between classes of one group; by chance %.0f",
+        told.inside,
+        told.mistakes,
+        told.by_chance * told.mistakes,
+    )
 
 
 def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from kd.specialists.kind import Correction
+from kd.specialists.kind import Correction, GroupBy
 
 TEMPERATURE: Final = 4.0
 """T of the soft targets."""
@@ -17,6 +17,8 @@ OWN_FRACTION: Final = 0.5
 """Share of a specialist's epoch from its own classes (paper, section 5.2)."""
 CORRECTION: Final[Correction] = "fit"
 """How the shift of the dustbin's logit is found."""
+GROUP_BY: Final[GroupBy] = "confusion"
+"""How groups of classes are found."""
 TOP_N: Final = 1
 """Classes of the generalist's ranking that call their specialists (Eq. 5)."""
 

@@ -2,13 +2,14 @@
 
 import operator
 from collections.abc import Sequence
+from typing import get_args
 
 from torch import nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
-from kd.distillation.defaults import ALPHA, CORRECTION, OWN_FRACTION, TEMPERATURE, TOP_N
+from kd.distillation.defaults import ALPHA, CORRECTION, GROUP_BY, OWN_FRACTION, TEMPERATURE, TOP_N
 from kd.distillation.net_check import check_net
 from kd.distillation.objectives import HINTON, check_loss
 from kd.distillation.plan import (
@@ -31,7 +32,7 @@ from kd.machine.device import resolve_device
 from kd.nets.registry import Net
 from kd.specialists.clustering import Group, auto_groups
 from kd.specialists.groups import describe_group
-from kd.specialists.kind import Correction, TaskKind
+from kd.specialists.kind import Correction, GroupBy, TaskKind
 from kd.training.recipe import Recipe
 
 
@@ -41,18 +42,21 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
     *,
     count: int | None = None,
     size: int | None = None,
+    by: GroupBy = GROUP_BY,
     temperature: float = 1.0,
     seed: int = 0,
     device: str = "auto",
 ) -> tuple[Group, ...]:
-    """Return groups of classes that a generalist confuses, found from its predictions on val (paper, section 5.3).
+    """Return groups of classes that a generalist confuses, found from its predictions on val.
 
     Args:
         teacher: as in :func:`~kd.distillation.distil.distil`.
         dataset: the images; None: those of the teacher.
         count: number of groups; None: about the root of the number of classes.
         size: classes per group, where groups may overlap; None: the groups share out all classes.
-        temperature: T of the predictions, above 0; at the paper's 1 a very accurate generalist hardly shows likeness.
+        by: ``confusion``: how much probability each class takes from the images of another; ``covariance``: that of the
+            predictions, which needs no labels (paper, section 5.3).
+        temperature: T of the predictions, above 0; at 1 the covariance of an accurate generalist hardly shows likeness.
         seed: seed of the clustering.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -60,12 +64,15 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
         Class numbers of each group, in ascending order.
 
     Raises:
-        UserError: ``count`` or ``size`` does not fit the number of classes, the temperature is out of bounds, or the teacher
-            does not fit the data set.
+        UserError: ``count`` or ``size`` does not fit the number of classes, there is no such way, the temperature is out of
+            bounds, or the teacher does not fit the data set.
     """
     check_temperature(temperature)
     guide = as_teacher(teacher, dataset, resolve_device(device))
-    return auto_groups((guide.val_logits / temperature).softmax(dim=1), count=count, size=size, seed=seed)
+    if by not in get_args(GroupBy):
+        raise UserError(f"{by!r} is no way to find groups; give {' or '.join(get_args(GroupBy))}", field="by")
+    labels = guide.dataset.val.labels if by == "confusion" else None
+    return auto_groups((guide.val_logits / temperature).softmax(dim=1), labels, count=count, size=size, seed=seed)
 
 
 def specialise(  # noqa: PLR0913 - the choices of one distillation

@@ -1,6 +1,7 @@
 """Class groups found from what the generalist confuses (paper, section 5.3)."""
 
 import math
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kd.errors import UserError
+from kd.specialists.confusion import confusion, embedded
 
 Group = tuple[int, ...]
 """Numbers of classes, in ascending order."""
@@ -33,14 +35,19 @@ def covariance(probabilities: Tensor) -> Tensor:
     return centred.T @ centred / max(1, len(centred) - 1)
 
 
-def auto_groups(probabilities: Tensor, *, count: int | None = None, size: int | None = None, seed: int) -> tuple[Group, ...]:
-    """Return groups of classes that the generalist confuses, found without labels (section 5.3).
+def auto_groups(
+    probabilities: Tensor, labels: Tensor | None = None, *, count: int | None = None, size: int | None = None, seed: int
+) -> tuple[Group, ...]:
+    """Return groups of classes that the generalist confuses.
 
-    The columns of the covariance matrix of its predictions are clustered by on-line K-means, so that classes often predicted
-    together fall in one group. Their diagonals are replaced first: see ``_confusion_columns``.
+    With labels, classes are grouped by how much probability each takes from the other's images: see ``confusion``.
+    Without labels, as in section 5.3 of the paper, the columns of the covariance matrix of the predictions are clustered by
+    on-line K-means, so that classes often predicted together fall in one group. Their diagonals are replaced first: see
+    ``_confusion_columns``.
 
     Args:
         probabilities: its predictions, (N, C), on val or train, never test.
+        labels: the true classes of the images, (N,); None: the groups are found without them.
         count: M, the number of clusters; default: the root of C, rounded, so that there are about as many groups as classes in
             a group (3 for 10 classes, 10 for 100).
         size: K classes per group, those nearest to the cluster's centre, so that groups may overlap and leave classes out;
@@ -61,16 +68,27 @@ def auto_groups(probabilities: Tensor, *, count: int | None = None, size: int | 
     if classes < MIN_CLASSES:
         return ()
     check_auto(count, size, classes)
-    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - a slow import, of no use to a training
-
-    columns = _confusion_columns(covariance(probabilities))  # (C, C): a row per class
-    kmeans = MiniBatchKMeans(count or usual_count(classes), random_state=seed, n_init=KMEANS_STARTS)
-    kmeans.fit(columns)
-    if size is None:
-        groups = _partition(columns, kmeans.labels_, kmeans.cluster_centers_)
+    clusters = count or usual_count(classes)
+    if labels is None:
+        columns = _confusion_columns(covariance(probabilities))  # (C, C): a row per class
     else:
-        groups = [_nearest(columns, centre)[:size] for centre in kmeans.cluster_centers_]
+        columns = embedded(confusion(probabilities, labels), clusters)  # (C, clusters)
+    found, centres = _clustered(columns, clusters, seed, online=labels is None)
+    sized = [_nearest(columns, centre)[:size] for centre in centres]
+    groups = _partition(columns, found, centres) if size is None else sized
     return tuple(sorted({tuple(sorted(int(number) for number in group)) for group in groups}))
+
+
+def _clustered(points: _Columns, count: int, seed: int, *, online: bool) -> tuple[npt.NDArray[np.int32], _Columns]:
+    """Return the cluster of each point, and the centres, by K-means: on-line, as the paper has it, or over all points."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # noqa: PLC0415 - a slow import, of no use to a training
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 - the same
+
+    kmeans = (MiniBatchKMeans if online else KMeans)(count, random_state=seed, n_init=KMEANS_STARTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of equal points, which are shared out
+        kmeans.fit(points)
+    return kmeans.labels_, kmeans.cluster_centers_
 
 
 def _confusion_columns(matrix: Tensor) -> _Columns:

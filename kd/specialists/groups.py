@@ -60,8 +60,14 @@ def given_groups(spec: str, dataset: str, classes: Sequence[str]) -> tuple[Group
     return fixed_groups(dataset, classes) if spec.strip() == "fixed" else parse_groups(spec, classes)
 
 
-def resolve_groups(
-    spec: str, dataset: str, classes: Sequence[str], probabilities: Callable[[], Tensor], *, seed: int
+def resolve_groups(  # noqa: PLR0913 - the specification, and all that groups may be found from
+    spec: str,
+    dataset: str,
+    classes: Sequence[str],
+    probabilities: Callable[[], Tensor],
+    *,
+    labels: Tensor | None = None,
+    seed: int,
 ) -> tuple[Group, ...]:
     """Return the groups of any specification.
 
@@ -70,6 +76,7 @@ def resolve_groups(
         dataset: name of the data set, for ``fixed``.
         classes: its classes.
         probabilities: gives the generalist's predictions (N, C); called only where groups are to be found from them.
+        labels: the true classes of the same images, (N,); None: groups are found without them, as in the paper.
         seed: seed of the clustering.
 
     Raises:
@@ -79,7 +86,7 @@ def resolve_groups(
     if given is not None:
         return given
     count, size = _parse_auto(spec, len(classes))
-    return auto_groups(probabilities(), count=count, size=size, seed=seed)
+    return auto_groups(probabilities(), labels, count=count, size=size, seed=seed)
 
 
 def parse_groups(text: str, classes: Sequence[str]) -> tuple[Group, ...]:

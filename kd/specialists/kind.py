@@ -19,3 +19,6 @@ class TaskKind(StrEnum):
 
 Correction = Literal["paper", "none", "fit"]
 """Shift of the dustbin's logit: the log of the oversampling (paper), none, or one number fitted on val."""
+
+GroupBy = Literal["confusion", "covariance"]
+"""What groups are found by: how much probability classes take from one another's images, or the covariance of predictions."""

@@ -21,6 +21,7 @@ from kd.distillation.tracker import carry_out_combination
 from kd.lab.experiment import Contrast, Experiment, Measured, correct
 from kd.lab.seeds import derived_seed
 from kd.lab.setup import Setup
+from kd.lab.unseen_classes import check_classes
 from kd.nets.registry import NetSpec
 from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
@@ -52,6 +53,7 @@ def run(setup: Setup, seed: int) -> Measured:
     - The generalist distilled from itself with specialists: from its own weights, in as many steps again. It differs from the
       one that is trained on with its own soft targets in whose targets these are, and has a single net's parameters.
     """
+    check_classes(setup)
     generalist = setup.teacher(seed, GENERALIST)
     images, net = replace(setup.transfer, unlabelled=None), setup.teacher_net()
     recipe = setup.recipe(seed, epochs=max(1, round(EPOCH_SHARE * setup.settings.epochs)))

@@ -17,7 +17,7 @@ VAL, TEST = "bias set on val", "bias set on test, as in the paper"
 HARD_VAL, SOFT_VAL, SOFT_TEST = f"{HARD}, {VAL}", f"{SOFT}, {VAL}", f"{SOFT}, {TEST}"
 
 MIN_CLASSES = 3
-"""With fewer a student would see a single class, or all."""
+"""With fewer a student would see a single class, or all; a specialist would know all of them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kd.data.dataset import Dataset, Split
 from kd.errors import UserError
-from kd.lab import missing_class, two_classes
+from kd.lab import missing_class, specialists, two_classes
 from kd.lab.bias import best_shift, shifted
 from kd.lab.experiment import Measured
 from kd.lab.names import ExperimentName
@@ -117,7 +117,7 @@ def test_with_few_classes_the_last_ones_stand_for_the_papers(tiny_setup: Setup) 
     assert int(two_classes.run(few, 0).correct[HARD][few.dataset.test.labels == 0].sum()) == 0
 
 
-@pytest.mark.parametrize("run", [missing_class.run, two_classes.run])
+@pytest.mark.parametrize("run", [missing_class.run, two_classes.run, specialists.run])
 def test_images_of_two_classes_are_refused(run: Callable[[Setup, int], Measured], tiny_setup: Setup) -> None:
     with pytest.raises(UserError, match="has 2 classes; this experiment needs 3 or more"):
         run(replace(tiny_setup, dataset=of_classes(tiny_setup.dataset, 2)), 0)

@@ -167,7 +167,7 @@ def test_short_commands_of_the_pages_end_as_the_pages_show(
             answer = [line.partition(": ")[0] for line in said[*words] if not line.startswith("next: ")]
             assert answer[-5:] == ["model", "report", "run", "to see it", "all systems"], words
     blocks = [block for _, block in _BLOCK.findall(text_of(root / "README.md"))]
-    [shown] = [block.splitlines() for block in blocks if block.startswith("3 nets to train")]
+    [shown] = [block.splitlines() for block in blocks if block.startswith("4 nets to train")]
     first = said[*commands[0]]
     assert shown[0] in first
     shown_end = kinds(shown[shown.index("...") + 1 :])

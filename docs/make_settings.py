@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[config.Config]] = {
     "Specialists": config.SpecialistConfig,
     "`kd combine`": config.CombineConfig,
     "`kd predict`": config.PredictConfig,
+    "`kd export`": config.ExportConfig,
     "`kd targets`": config.TargetsConfig,
     "`kd runs`": config.RunsConfig,
     "`kd doctor`": config.DoctorConfig,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NEGATED = "no_"
 ARGUMENT = "argument_"
-PATHS = {"data_root", "output_dir", "config", "storage", "model", "images", "csv"}
+PATHS = {"data_root", "output_dir", "config", "storage", "model", "images", "csv", "output"}
 """Fields that may be paths."""
 PRESET_HELP = {
     "preset": "Settings of the generalist that go together, by name; those of --config and flags win over them.",
@@ -59,6 +59,7 @@ COMMANDS = {
     "combine": ("CombineConfig", "Combine a finished generalist and finished specialists into one model."),
     "pipeline": ("PipelineConfig", "Train generalist, student and specialists, and compare them."),
     "predict": ("PredictConfig", "Name the classes of images, by a run's model or one in a file."),
+    "export": ("ExportConfig", "Write a model as ONNX, with 8 bits too, or as a program or weights, and check it."),
     "targets": ("TargetsConfig", "Show or clear the teacher's logits that are cached."),
     "runs": ("RunsConfig", "List the runs of commands; end those that were left open; send what waits for the store."),
     "doctor": ("DoctorConfig", "Tell versions, device, store and caches, and what is wrong with them."),
@@ -68,7 +69,7 @@ COMMANDS = {
     "tune": ("TuneConfig", "Search temperature, alpha, width and what you name for the best accuracy on val."),
 }
 
-TRACKED = set(COMMANDS) - {"predict", "report", "results", "targets", "runs", "doctor"}
+TRACKED = set(COMMANDS) - {"predict", "export", "report", "results", "targets", "runs", "doctor"}
 """The commands that open MLflow runs."""
 POWERED = ("student", "specialist", "pipeline")
 """The commands that compare paired seeds."""

@@ -635,6 +635,23 @@ class PredictConfig(NamedModelConfig):
     device: Switch[str] = Field("auto", description="auto, cpu, cuda or cuda:N")
 
 
+class ExportConfig(NamedModelConfig):
+    """Write a model in another format, checked on real images: ``kd export``."""
+
+    format: Literal["onnx", "pt2", "safetensors"] = Field(
+        "onnx", description="onnx, pt2 (a program of torch), or safetensors (weights alone)"
+    )
+    int8: bool = Field(
+        default=False, description="weights and activations of 8 bits, for onnx, calibrated on images of train or --images"
+    )
+    output: Switch[str] = Field("", description="the file; empty: beside the model's own, or by its name in this folder")
+    images: Switch[str] = Field(
+        "",
+        description="folder of images on which the export is checked; empty: the test images of the model's data, where its "
+        "run tells them",
+    )
+
+
 class RunsConfig(Config):
     """List the runs of commands, end those that dead processes left open, and send what waits for the store: ``kd runs``."""
 

@@ -14,6 +14,7 @@ from kd.config import (
     CombinationOptions,
     CombineConfig,
     DataConfig,
+    ImagesConfig,
     NetAndRecipe,
     PaperConfig,
     PipelineConfig,
@@ -110,6 +111,27 @@ def prepare(command: str, config: DataConfig) -> Workspace:
     check_space(output_dir, _least_bytes(config, dataset, output_dir))
     resume = config.resume if isinstance(config, TrainingConfig | PaperConfig) else True
     return open_workspace(command, dataset, config.device, output_dir, resume=resume)
+
+
+def images_of_settings(settings: Mapping[str, object]) -> Dataset:
+    """Load the data set that a recorded configuration tells of.
+
+    Raises:
+        UserError: it can't be loaded any more, or the configuration is none.
+    """
+    known = {name: settings[name] for name in ImagesConfig.model_fields if name in settings}
+    config = ImagesConfig.parse(known)
+    heights = (settings.get(name) for name in ("px", f"{TEACHER_PREFIX}px"))
+    return load_dataset(
+        config.data,
+        config.data_root,
+        image_px=max([config.image_px, *(height for height in heights if isinstance(height, int))]),
+        val_fraction=config.val_fraction,
+        train_fraction=config.train_fraction,
+        label_fraction=config.label_fraction,
+        seed=config.data_seed,
+        skip_bad_images=config.skip_bad_images,
+    )
 
 
 def exports(config: DataConfig) -> bool:

@@ -23,7 +23,7 @@ _LONG = re.compile(r"^.*# about \d+ minutes$", re.MULTILINE)
 """A command that says how long it takes, which is more than a minute."""
 MOST_SECONDS = 300
 """For a command of a minute, on a machine with other things to do."""
-OF_FILES = {"predict"}
+OF_FILES = {"predict", "export"}
 """Commands that need models or images that a page supposes to be there."""
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

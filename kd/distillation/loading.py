@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd.distillation.pretrained import About, check_classes, read_pretrained
-from kd.distillation.saved import MODEL_NAME, SavedModel, is_saved, load_saved
+from kd.distillation.saved import FACTS_FILE, MODEL_NAME, SavedModel, are_facts, is_saved, load_saved, read_facts, with_facts
 from kd.errors import UserError
 from kd.machine.paths import check_file, user_path
 from kd.nets.names import STATE_DICTS
-from kd.nets.onnx_model import ONNX
+from kd.nets.onnx_model import ONNX, read_onnx_text
 
 if TYPE_CHECKING:
     from kd.nets.registry import Net
@@ -71,9 +71,17 @@ def load_any(path: Path, about: About, image_shape: Sequence[int] | None = None,
         check_file(path)
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror}); name the file of a model") from None
-    if not is_kds_file(path):
+    if path.suffix.lower() == ONNX:
+        facts = read_facts(read_onnx_text(path, FACTS_FILE))
+        if not are_facts(facts):
+            return read_pretrained(path, about, image_shape, num_classes)
+        _, *size = facts["image_shape"]
+        known = read_pretrained(path, About(classes=tuple(facts["classes"]), px=size[0]), facts["image_shape"])
+        saved = with_facts(known.module, facts, path.stat().st_size)
+    elif is_kds_file(path):
+        saved = load_saved(path)
+    else:
         return read_pretrained(path, about, image_shape, num_classes)
-    saved = load_saved(path)
     if about.net or about.classes or about.mean or about.std or about.px not in {0, saved.image_shape[1]}:
         raise UserError(
             f"{path}: kd wrote it, with its net, its classes, their normalisation and a height of {saved.image_shape[1]} px; "

@@ -59,12 +59,15 @@ class SavedModel:
         *,
         named: bool = True,
         assumed: Sequence[str] = (),
+        facts: Mapping[str, Any] | None = None,
+        size_bytes: int = 0,
     ) -> None:
         """Take the module, the names of its outputs, the shape (C, H, W) of its images, and their data set's digests.
 
         ``held_out_digest`` is that of val and test. Digests are empty where they are not known. The bit depth is that of the
         data set's image files of 16 bits: those to predict are scaled alike. ``named`` says whether its classes have names,
-        and are not numbers in their place; ``assumed``, what is not known of how its images are prepared.
+        and are not numbers in their place; ``assumed``, what is not known of how its images are prepared. ``facts``
+        is all that stands beside its program, and ``size_bytes`` the size of its file.
         """
         channels, height, width = image_shape
         self.module = module
@@ -75,6 +78,22 @@ class SavedModel:
         self.held_out_digest = held_out_digest
         self.named = named
         self._assumed = assumed
+        self.facts = facts or {}
+        self.size_bytes = size_bytes
+
+    def described(self) -> dict[str, Any]:
+        """Return the facts that stand beside the model in any form: those that it had, and what is known of it."""
+        return {
+            **self.facts,
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "image_shape": list(self.image_shape),
+            "outputs": self.facts.get("outputs", "logits"),
+            "data_digest": self.data_digest,
+            "held_out_digest": self.held_out_digest,
+            "bit_depth": self.bit_depth,
+            "crop": CROP,
+        }
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) float32 for images (N, C, H, W) uint8."""
@@ -162,6 +181,7 @@ def saved_texts(system: Trained | Combination) -> dict[str, str]:
         "held_out_digest": system.dataset.held_out_digest,
         "bit_depth": system.dataset.bit_depth,
         "crop": CROP,
+        "run_id": system.run_id,
     }
     return {FACTS_FILE: json.dumps(facts)}
 
@@ -178,13 +198,33 @@ def load_saved(path: Path) -> SavedModel:
     Raises:
         UserError: there is no such file, or kd did not write it.
     """
-    facts, assumed = with_preparation(_facts(read_text(path, FACTS_FILE)))
-    if facts.get("format") != FORMAT or wrong_fact(facts, _FACTS):
+    facts = read_facts(read_text(path, FACTS_FILE))
+    if not are_facts(facts):
         raise UserError(f"{path}: not a model that kd.save wrote; save it again with kd.save")
     classes, shape = facts["classes"], facts["image_shape"]
     module = read_model(path, shape, len(classes), logarithm=facts["outputs"] == "probabilities")
-    digests = {"data_digest": facts["data_digest"], "held_out_digest": facts["held_out_digest"]}
-    return SavedModel(module, classes, shape, bit_depth=facts["bit_depth"], **digests, assumed=assumed)
+    return with_facts(module, facts, path.stat().st_size)
+
+
+def with_facts(module: nn.Module, facts: Mapping[str, Any], size_bytes: int) -> SavedModel:
+    """Return a model of logits with the facts that stand beside it."""
+    known, assumed = with_preparation(facts)
+    return SavedModel(
+        module,
+        known["classes"],
+        known["image_shape"],
+        known["data_digest"],
+        known["bit_depth"],
+        known["held_out_digest"],
+        assumed=assumed,
+        facts=facts,
+        size_bytes=size_bytes,
+    )
+
+
+def are_facts(facts: Mapping[str, Any]) -> bool:
+    """Return whether facts are those of a model that :func:`save` or a tracked run wrote."""
+    return facts.get("format") == FORMAT and not wrong_fact(with_preparation(facts)[0], _FACTS)
 
 
 def is_saved(path: Path) -> bool:
@@ -196,7 +236,7 @@ def is_saved(path: Path) -> bool:
     return bool(read_text(path, FACTS_FILE))
 
 
-def _facts(text: str) -> dict[str, Any]:
+def read_facts(text: str) -> dict[str, Any]:
     """Return the facts that a text holds; none where it holds anything else."""
     try:
         found = json.loads(text)

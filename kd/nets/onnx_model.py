@@ -25,6 +25,9 @@ WITHOUT_END: Final = frozenset({"Loop"})
 _DTYPES: Final = {1: torch.float32, 2: torch.uint8, 10: torch.float16}
 """Types of images by onnx's own numbers."""
 _RANK: Final = 4
+IMAGES: Final = "images"
+LOGITS: Final = "logits"
+"""Names of the input and the output of models that kd writes."""
 
 
 class OnnxModel(nn.Module):
@@ -43,6 +46,17 @@ class OnnxModel(nn.Module):
         given = images.detach().to(self._dtype).cpu().contiguous().numpy()
         (answer,) = self._session.run(None, {self._input: given})
         return torch.from_numpy(np.asarray(answer, dtype=np.float32)).to(images.device)
+
+
+def read_onnx_text(path: Path, name: str) -> str:
+    """Return a text of a model's metadata; empty where it has none of that name, or can't be read."""
+    try:
+        import onnx  # noqa: PLC0415 - an extra
+
+        model = onnx.load_model(str(path), load_external_data=False)
+    except Exception:  # noqa: BLE001 - whoever needs the model is told why
+        return ""
+    return next((entry.value for entry in model.metadata_props if entry.key == name), "")
 
 
 def read_onnx(path: Path) -> ForeignNet:

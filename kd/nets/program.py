@@ -87,6 +87,10 @@ class Graph:
                 known.pop(name, None)
         return [_filled(output, known, device) for output in self.outputs]
 
+    def has_operator(self, name: str) -> bool:
+        """Return whether an operator has a name in its own; those of graphs within it are not looked at."""
+        return any(name in str(step.operator) for step in self._steps)
+
     def _free_values_early(self) -> None:
         """Note for each value after which step it is needed no more: activations would add up otherwise."""
         needed = set(_names(self.outputs))
@@ -126,6 +130,10 @@ class Program(nn.Module):
         self.image_sizes = tuple(_fixed_size(size) for size in about["sizes"])
         """Sizes of the batch that it takes; None: any, as a file says by an expression, which is not read."""
         self.requires_grad_(requires_grad=False)
+
+    def has_operator(self, name: str) -> bool:
+        """Return whether one of its operators has a name in its own."""
+        return self._graph.has_operator(name)
 
     def forward(self, images: Tensor) -> Tensor:
         """Run the program on a batch of images."""

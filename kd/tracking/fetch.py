@@ -1,8 +1,11 @@
 """Models fetched from the tracking store and the registry: which run is meant, and its files, not one of which is trusted."""
 
 import re
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Run as Entity
@@ -11,11 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.text import listed
+from kd.machine.yaml_text import read_yaml
 from kd.tracking.earlier import experiments, find_run
 from kd.tracking.finished import MAX_FOUND
 from kd.tracking.others import REGISTRY, RUNS
 from kd.tracking.outbox.delivery import FACTS_DIGEST, OPENED_AS
-from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, quiet
+from kd.tracking.store import MODEL_DIGEST, NOT_EXPORTED, SETTINGS_FILE, quiet
 
 _EARLY_NAME = "model"
 """Name of every model before models were named by what they are."""
@@ -87,6 +91,20 @@ def fetch_file(reference: str, folder: Path) -> tuple[Path, str]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"{reference}: no such file of a run ({reason(error)}); give runs:/RUN_ID/PATH") from None
     return Path(path), run_id
+
+
+def fetch_settings(run_id: str) -> dict[str, Any]:
+    """Return the configuration that a run recorded, or the one above it; empty: there is none, or the store has no such run."""
+    with suppress(UserError, MlflowException, SQLAlchemyError, OSError, ValueError):
+        while _RUN_ID.fullmatch(run_id):
+            tags = mlflow.get_run(run_id).data.tags
+            for file in (SETTINGS_FILE, Path(SETTINGS_FILE).name):  # runs of before have it beside the folders
+                with tempfile.TemporaryDirectory() as folder, suppress(UserError):
+                    path, _ = fetch_file(f"{RUNS}{run_id}/{file}", Path(folder))
+                    found = read_yaml(path.read_text(encoding="utf-8"))
+                    return found if isinstance(found, dict) else {}
+            run_id = str(tags.get("mlflow.parentRunId", ""))
+    return {}
 
 
 def _model_run(reference: str) -> str:

@@ -2,12 +2,11 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kd.distillation.loading import load_any, model_file
-from kd.distillation.model_facts import with_preparation
 from kd.distillation.pretrained import About
-from kd.distillation.saved import SavedModel
+from kd.distillation.saved import SavedModel, with_facts
 from kd.distillation.task import task_classes
 from kd.errors import UserError
 from kd.machine.activity import doing
@@ -42,6 +41,16 @@ def named_model(reference: str, field: str) -> SavedModel:
         raise UserError(str(error), field=field) from error.__cause__
 
 
+def settings_of(model: SavedModel) -> dict[str, Any]:
+    """Return the configuration that the run of a model recorded; empty: its run is not known, or not in the tracking store."""
+    from kd.tracking.fetch import fetch_settings  # noqa: PLC0415 - as below
+    from kd.tracking.store import is_made, quiet  # noqa: PLC0415 - as below
+
+    quiet()
+    run_id = model.facts.get("run_id")
+    return fetch_settings(run_id) if isinstance(run_id, str) and run_id and is_made() else {}
+
+
 def _from_file(path: Path) -> SavedModel:
     if path.suffix.lower() in STATE_DICTS:
         raise UserError(f"{path}: holds weights alone; name a .pt2 or .onnx, or load it in Python: kd.load(path, net=...)")
@@ -53,7 +62,7 @@ def _of_store(reference: str) -> SavedModel:
     from kd.tracking.fetch import fetch_file, fetch_model  # noqa: PLC0415
     from kd.tracking.models import is_kds, read_fetched  # noqa: PLC0415
     from kd.tracking.ready import check_ready, make_tables  # noqa: PLC0415
-    from kd.tracking.store import is_made, quiet  # noqa: PLC0415
+    from kd.tracking.store import MODEL_FILE, is_made, quiet  # noqa: PLC0415
 
     quiet()
     if not is_made():
@@ -67,18 +76,11 @@ def _of_store(reference: str) -> SavedModel:
         fetched = fetch_model(reference, Path(folder))
         if reference.startswith(REGISTRY) and not is_kds(fetched):
             return _from_file(file_of_model(fetched.folder, reference))
-        return _saved(read_fetched(fetched, reference))
+        return _saved(read_fetched(fetched, reference), (fetched.folder / MODEL_FILE).stat().st_size)
 
 
-def _saved(loaded: "LoadedModel") -> SavedModel:
+def _saved(loaded: "LoadedModel", size_bytes: int) -> SavedModel:
     """Return a model of the store as one from a file, with the names of its outputs."""
-    facts, assumed = with_preparation(loaded.metadata)
-    return SavedModel(
-        loaded.module,
-        task_classes(facts["classes"], facts.get("group", []), TaskKind(facts["kind"])),
-        facts["image_shape"],
-        facts["data_digest"],
-        facts["bit_depth"],
-        facts["held_out_digest"],
-        assumed=assumed,
-    )
+    facts = loaded.metadata
+    classes = task_classes(facts["classes"], facts.get("group", []), TaskKind(facts["kind"]))
+    return with_facts(loaded.module, {**facts, "classes": list(classes), "run_id": loaded.run_id}, size_bytes)

@@ -106,6 +106,12 @@ MODEL_DIGEST = "kd.model_sha256"
 
 REPORT = "report.html"
 """The report, among a run's artifacts."""
+
+
+SETTINGS_FILE = "settings/config.yaml"
+"""The whole configuration of a command, among the artifacts of its run."""
+
+
 NOT_EXPORTED = "kd.not_exported"
 """Tag of a run whose model is not exported."""
 
@@ -195,7 +201,7 @@ class Run:
     def log_settings(self, settings: Mapping[str, object]) -> None:
         """Log the whole resolved configuration as ``settings/config.yaml``, as ``--config`` takes it, without passwords."""
         shown = {name: masked(value) if isinstance(value, str) else value for name, value in settings.items()}
-        self._log_text(yaml.safe_dump(shown, sort_keys=False), "settings/config.yaml")
+        self._log_text(yaml.safe_dump(shown, sort_keys=False), SETTINGS_FILE)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; what is longer than MLflow takes is cut."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import kd
 from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination
+from kd.distillation.exporting import Format, export, noise
 from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 from kd.errors import UserError
@@ -79,6 +80,9 @@ def test_a_combination_is_one_model(combination: Combination, tiny_digits: Datas
     loaded = kd.load(kd.save(combination, tmp_path / "combined.pt2"))
     assert loaded.classes == tiny_digits.classes
     assert close(loaded.logits(tiny_digits.test.images).softmax(dim=1), combination.test_probabilities)
+    with pytest.raises(UserError, match=r"^onnx: a combined model solves Eq\. 5 by Cholesky's factorisation, which ONNX lacks"):
+        export(loaded, tmp_path / "combined.onnx", Format.ONNX, noise(loaded))
+    assert [path.name for path in tmp_path.iterdir()] == ["combined.pt2"]
 
 
 def test_what_was_saved_is_used_as_it_was(student: Trained, saved: Path) -> None:

@@ -1,0 +1,106 @@
+"""``kd export``: which images a model is checked on, what is said of it, and one line for what is wrong."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from brightness import write_brightness
+from PIL import Image
+
+import kd
+from kd.commands.export import export
+from kd.config import ExportConfig
+from kd.errors import UserError
+
+Main = Callable[[Sequence[str]], None]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a model of which no images are known."""
+    return str(write_brightness(tmp_path_factory.mktemp("model") / "student.pt2"))
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[..., str]) -> Iterator[Path]:
+    """Return the folder of a model below ``models/``, whose run tells of a folder of images."""
+    folder = tmp_path_factory.mktemp("tracked")
+    for number in range(24):
+        path = folder / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 10 * number, dtype=np.uint8)).save(path)
+    mlflow.set_tracking_uri(mlflow_store(folder))
+    data = {"data": "folder", "data_root": str(folder / "photos"), "image_px": 8}
+    photos = kd.load_dataset("folder", folder / "photos", image_px=8)
+    with kd.track("by hand", folder) as block:
+        kd.train("resnet", photos, kd.Recipe(epochs=1, batch_size=4), depth=1, width=2)
+        block.run.log_settings(data)
+    [found] = (folder / "models").iterdir()
+    yield found
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # what it is before it is set: the environment decides
+
+
+def test_a_tracked_model_is_checked_on_the_test_images_of_its_run(tracked: Path) -> None:
+    answer = export(ExportConfig(model=str(tracked)))
+    assert answer.record["file"] == str(tracked / "model.onnx")
+    n = answer.record["n"]
+    assert answer.record["images"] == f"{n} test images of photos"
+    before, after = answer.record["systems"]
+    assert (before["accuracy"], before["equal_answers"]) == (after["accuracy"], after["equal_answers"])
+    assert after["equal_answers"] == n
+    assert after["bytes"] == (tracked / "model.onnx").stat().st_size
+    lines = [line for line, _ in answer.lines]
+    assert lines[0] == f"onnx (opset 18, batches of any size), checked on {n} test images of photos:"
+    assert lines[-1] == f"written: {tracked}/model.onnx"
+
+
+def test_images_that_changed_are_not_taken_for_those_of_the_model(
+    tracked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = tracked.parents[1] / "photos" / "a" / "0.png"
+    content = picture.read_bytes()
+    Image.fromarray(np.full((8, 8), 99, dtype=np.uint8)).save(picture)
+    try:
+        answer = export(ExportConfig(model=str(tracked), format="safetensors", output=str(tmp_path / "w.safetensors")))
+    finally:
+        picture.write_bytes(content)
+    assert answer.record["images"] == "64 random images, as no real ones are known"
+    assert "(those of photos are others now): checked on random ones; --images FOLDER names real ones" in caplog.text
+
+
+def test_a_folder_of_images_will_do(model: str, cli: Main, capsys: Capture) -> None:
+    for number in range(3):
+        path = Path(f"photos/{number}.png")
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (10, 10), 100 * number).save(path)
+    cli(["export", model, "--images", "photos", "--output", "new.onnx", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["opset"], told["verdict"]) == ("3 images of photos", 18, None)
+    cli(["predict", "new.onnx", "photos/2.png"])
+    assert capsys.readouterr().out.startswith("photos/2.png  high ")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"format": "safetensors", "int8": True}, "safetensors: 8 bits are for onnx alone"),
+        ({"int8": True}, "the ranges of 8 bits are taken from real images; name some (--images FOLDER)"),
+        ({"format": "pt2"}, "{model}: is the model itself; name another file (--output FILE)"),
+        ({"output": "folder"}, "{cwd}/folder: is a folder; name another file"),
+        ({"output": "net.bin"}, "{cwd}/net.bin: does not end in .onnx, by which its format is known; name it so"),
+        ({"images": "gone"}, "gone: is not a folder; name one with images"),
+        ({"images": "folder"}, "{cwd}/folder: holds no images that can be read; name another folder"),
+        ({"model": "gone.pt2"}, "{cwd}/gone.pt2: can't be read"),
+        ({"model": ""}, "names no model"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(given: dict[str, str], line: str, model: str) -> None:
+    Path("folder").mkdir()
+    with pytest.raises(UserError) as caught:
+        export(ExportConfig.parse({"model": model, **given}))
+    assert str(caught.value).startswith(line.format(model=model, cwd=Path.cwd()))
+    assert [path.name for path in Path(model).parent.iterdir()] == ["student.pt2"]

@@ -25,6 +25,7 @@ from kd.machine.names import file_name
 from kd.machine.paths import user_path
 from kd.machine.text import printable
 from kd.nets.onnx_export import OPSET
+from kd.reports.cost import latency_record
 from kd.tracking.named import named_model, settings_of
 from kd.tracking.others import is_model_file
 
@@ -186,8 +187,5 @@ def _system_record(made: ExportedModel, system: System) -> dict[str, Any]:
         "interval": None if accuracy is None else bounds_record(accuracy),
         "equal_answers": made.equal_answers(system),
         "largest_difference": made.largest_difference(system),
-        "latency": [
-            {"batch": one.batch, "ms": one.median_ms, "low_ms": one.low_ms, "high_ms": one.high_ms, "place": one.place}
-            for one in system.latencies
-        ],
+        "latency": latency_record(system.latencies),
     }

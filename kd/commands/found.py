@@ -12,6 +12,7 @@ from kd.evaluation.intervals import Interval, format_interval, wilson_interval
 from kd.reports.changes import Change, verdict_line
 from kd.reports.note import NOTICEABLE
 from kd.specialists.kind import TaskKind
+from kd.reports.cost import cost_text, file_bytes, latency_record
 from kd.tracking.store import Run
 from kd.tracking.views import ALL_SYSTEMS
 
@@ -47,7 +48,7 @@ def comparison_answer(
     hint = "" if config is None else distillation_advice(changes, config)
     hint = hint or combination_advice(changes, combinations)
     model = files.get(own.name)
-    told += [*balanced_lines(own), *weights_line(own)]
+    told += [*balanced_lines(own), *weights_line(own), *cost_lines(own)]
     record = {
         **(change_record(changes[0]) if changes else no_change()),
         **place_record(parent),
@@ -55,6 +56,7 @@ def comparison_answer(
         "models": {name: str(path) for name, path in files.items()},
         "report": str(parent.report_file),
         "changes": [change_record(change) for change in changes],
+        **cost_record(own),
         "next": hint or None,
     }
     return Answer(
@@ -79,11 +81,12 @@ def training_answer(trained: Trained) -> Answer:
         "over": "images",
         **(place_record(run) if run else {}),
         "model": str(run.model_file) if run and run.model_file else None,
+        **cost_record(trained),
         "next": hint or None,
     }
     places = place_lines(run, run.model_file, f"all systems: {run.view}") if run else []
     following = [(f"next: {hint}", "")] if hint else []
-    told = [(_accuracy_line(trained), ""), *balanced_lines(trained), *weights_line(trained)]
+    told = [(_accuracy_line(trained), ""), *balanced_lines(trained), *weights_line(trained), *cost_lines(trained)]
     return Answer([*told, *places, *following], record)
 
 
@@ -105,6 +108,20 @@ def weights_line(system: Trained | Combination) -> list[tuple[str, str]]:
     if file is None:
         return []
     return [(f"weights: {file} (not exported: it can't be served, or be a teacher by its run; --weights begins with them)", "")]
+
+
+def cost_lines(system: Trained | Combination) -> list[tuple[str, str]]:
+    """Return what a model costs: parameters, size of its file, latency."""
+    return [(f"cost: {cost_text(system, file_bytes(system.run))}", "")]
+
+
+def cost_record(system: Trained | Combination) -> dict[str, Any]:
+    """Return the same for a script."""
+    return {
+        "parameters": system.parameters,
+        "bytes": file_bytes(system.run),
+        "latency": latency_record(system.latencies),
+    }
 
 
 def change_record(change: Change) -> dict[str, Any]:

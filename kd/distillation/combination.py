@@ -13,7 +13,7 @@ from kd.distillation.target_cache import weights_digest
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
 from kd.evaluation.intervals import BOOTSTRAP_SEED, Interval, mcnemar, paired_bootstrap, paired_relative_gain
-from kd.evaluation.latency import milliseconds_per_image
+from kd.evaluation.latency import Latency, latencies
 from kd.evaluation.predict import EVAL_BATCH_SIZE, predict
 from kd.evaluation.scores import Scores, score
 from kd.machine.activity import counted, doing
@@ -127,10 +127,10 @@ class Combination(Tracked):
     """Whether the combination is right on each test image, (N,) bool."""
     table: tuple[CoverRow, ...]
     parameters: int
-    generalist_ms: float
-    """Milliseconds per image of the generalist alone."""
-    combined_ms: float
-    """Milliseconds per image of the combination."""
+    latencies: tuple[Latency, ...]
+    """Time of a pass, by the size of the batch."""
+    generalist_latencies: tuple[Latency, ...]
+    """The same of the generalist alone."""
     run: TrackedRun | None = None
 
 
@@ -218,8 +218,8 @@ def combine_job(job: CombinationJob) -> Combination:
         after=after,
         table=cover_table(before, after, _cover(dataset.test.labels, job.members)),
         parameters=count_parameters(model),
-        generalist_ms=milliseconds_per_image(teacher.model, dataset.test.images, job.device),
-        combined_ms=milliseconds_per_image(model, dataset.test.images, job.device),
+        latencies=latencies(model.to(job.device), dataset.test.images),
+        generalist_latencies=teacher.latencies,
     )
 
 

@@ -17,6 +17,7 @@ from kd.distillation.selection import rank_by
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
+from kd.evaluation.latency import latencies
 from kd.evaluation.predict import predict
 from kd.evaluation.scores import Scores, agreement
 from kd.losses.choice import SoftLoss
@@ -153,6 +154,7 @@ def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trai
         parameters=count_parameters(model),
         multiply_adds=count_multiply_adds(model, job.dataset.image_shape),
         seconds=state.seconds,
+        latencies=latencies(model, task.test.images),
         teacher_agreement=None if of_teacher is None else agreement(test_logits, of_teacher),
         control=control,
     )

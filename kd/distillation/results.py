@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.task import Task
+from kd.evaluation.latency import Latency
 from kd.evaluation.scores import Scores
 from kd.training.fit import ScoredEpoch
 from kd.training.recipe import Recipe
@@ -71,6 +72,8 @@ class Trained(Tracked):
     """Multiply-adds of one forward pass for one image."""
     seconds: float
     """Time of training and of scoring on val."""
+    latencies: tuple[Latency, ...] = ()
+    """Time of a pass, by the size of the batch."""
     teacher_agreement: float | None = None
     """Share of the test images for which it names the same class as its teacher; None: there is no teacher."""
     control: "Trained | None" = None

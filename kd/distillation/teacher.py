@@ -12,6 +12,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import Tracked, TrackedRun, Trained
 from kd.distillation.target_cache import weights_digest
 from kd.distillation.task import Task, whole_task
+from kd.evaluation.latency import Latency, latencies
 from kd.evaluation.predict import predict
 from kd.nets.cost import count_parameters
 
@@ -56,6 +57,11 @@ class Teacher(Tracked):
     def parameters(self) -> int:
         """Return the number of its trained parameters."""
         return count_parameters(self.model)
+
+    @cached_property
+    def latencies(self) -> tuple[Latency, ...]:
+        """Return the time of a pass, by the size of the batch, measured when first asked for."""
+        return self.trained.latencies if self.trained else latencies(self.model, self.dataset.test.images)
 
     @cached_property
     def digest(self) -> str:

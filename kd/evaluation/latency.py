@@ -12,14 +12,12 @@ from kd.evaluation.predict import evaluating
 
 BATCHES: Final = (1, 32)
 """Images per batch: one that somebody waits for, and many."""
-WARM_UP: Final = 3
+WARM_UP: Final = 2
 """Passes that are not timed: they choose kernels and take memory."""
-MIN_PASSES: Final = 7
+MIN_PASSES: Final = 5
 MAX_PASSES: Final = 100
-SECONDS: Final = 0.1
+SECONDS: Final = 0.05
 """Time after which no further pass is timed."""
-REPEATS = 5
-IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,3 @@ def _place(device: torch.device) -> str:
 def _ms(value: float) -> str:
     """Return a time with three digits, or whole above a hundred."""
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"  # noqa: PLR2004 - what three digits hold
-
-
-def milliseconds_per_image(model: nn.Module, images: Tensor, device: torch.device) -> float:
-    """Return the time in ms that a model takes per image: the median of 5 passes of one batch.
-
-    Args:
-        model: maps images to logits or probabilities; it is moved to the device.
-        images: (N, C, H, W) uint8; the first 128 are the batch.
-        device: where the model runs.
-    """
-    images = images[:IMAGES].to(device)
-    model = model.to(device)
-    with evaluating(model), torch.inference_mode():
-        seconds = [_seconds(model, images) for _ in range(REPEATS)]
-    return 1000 * statistics.median(seconds) / len(images)

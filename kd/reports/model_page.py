@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kd.data.dataset import Dataset
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import wilson_interval
 from kd.machine.text import printable
+from kd.reports.cost import cost_text
 from kd.specialists.kind import TaskKind
 
 CARD_FILE = "README.md"
@@ -34,7 +34,7 @@ def training_page(trained: Trained, details: str, file: Path) -> str:
     whole = task.kind == TaskKind.ALL
     right = task.own_correct(trained.test_logits, task.test.labels)
     accuracy = _accuracy(right, "" if whole else ", among its own classes")
-    return _page(f"{trained.name} ({details})", accuracy, trained.dataset, task.classes, "logits", file)
+    return _page(f"{trained.name} ({details})", accuracy, trained, task.classes, "logits", file)
 
 
 def weights_page(trained: Trained, details: str, net: str, file: Path) -> str:
@@ -61,7 +61,7 @@ def combination_page(combination: Combination, file: Path) -> str:
     dataset, members = combination.dataset, ", ".join(printable(member.name) for member in combination.members)
     what = f"{combination.name}: the generalist with {members}, by Eq. 5"
     accuracy = f"{_accuracy(combination.after, '')} The generalist alone: {_percent(combination.before)} %."
-    return _page(what, accuracy, dataset, dataset.classes, "probabilities", file)
+    return _page(what, accuracy, combination, dataset.classes, "probabilities", file)
 
 
 def place(file: Path) -> str:
@@ -91,13 +91,14 @@ def model_card(page: str, system: Trained | Combination, file: Path, size_bytes:
         f"```bash\nkd predict models/{file.parent.name} picture.png\n```",
         f"Pictures are prepared as in training: {prepared}.",
         f"**Images**: {images}. Licence: {dataset.licence or 'not known to kd'}.",
-        f"**Size**: {system.parameters:,} parameters; `{file.name}` has {size_bytes:,} bytes. {named}.",
+        f"**Size**: `{file.name}` has {size_bytes:,} bytes. {named}.",
     ]
     names = json.dumps(list(classes), ensure_ascii=False, indent=1)
     return {CARD_FILE: "\n\n".join(card) + "\n", CLASSES_FILE: f"{names}\n"}
 
 
-def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
+def _page(what: str, accuracy: str, system: Trained | Combination, classes: Sequence[str], outputs: str, file: Path) -> str:  # noqa: PLR0913, PLR0917 - its parts
+    dataset = system.dataset
     channels, height, width = dataset.image_shape
     of = CHANNELS.get(channels, f"{channels} channels")
     names = [f"{number}: {printable(name)}" for number, name in enumerate(classes)]
@@ -108,6 +109,7 @@ def _page(what: str, accuracy: str, dataset: Dataset, classes: Sequence[str], ou
             f"{what}, trained on {dataset.name}. {accuracy}",
             f"**In**: images, uint8 from 0 to 255, (N, {channels}, {height}, {width}), {of}. The model normalises them itself.",
             f"**Out**: {outputs}, float32, (N, {len(classes)}), in this order: {', '.join(shown)}{more}.",
+            f"**Cost**: {cost_text(system)}.",
             "**Call** it on pictures of any size, in the folder of the command's output:",
             f'```python\nimport kd\n\nkd.load("models/{file.parent.name}").predict(["picture.png"])\n```',
         ]

@@ -11,7 +11,9 @@ from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, wilson_interval
 from kd.evaluation.scores import balanced_accuracy
+from kd.evaluation.latency import BATCHES
 from kd.reports.changes import Change, verdict_line
+from kd.reports.cost import file_bytes, size_text
 from kd.reports.model_page import place
 from kd.specialists.kind import TaskKind
 
@@ -30,11 +32,11 @@ COMBINED_TEXT = (
 
 MODELS_TEXT = (
     "Accuracy on test with its 95 % interval: over all classes ({:,} images), and among a specialist's own classes (n images). "
-    "Seconds are those of the training."
+    "Latency is the median of many passes (on {}), seconds are those of the training."
 )
 SEEDS_TEXT = (
     "With each seed: accuracy on val, accuracy on the test images whose true class some specialist covers, beside the "
-    "generalist's, and milliseconds per image:"
+    "generalist's, and milliseconds per batch of {}:"
 )
 
 
@@ -185,12 +187,13 @@ def _combined(change: Change, combinations: Sequence[Combination]) -> str:
             _percent(combination.test.combined_conditional_accuracy),
             _percent(combination.test.generalist_conditional_accuracy),
             f"{combination.parameters:,}",
-            f"{combination.combined_ms:.3f}",
-            f"{combination.generalist_ms:.3f}",
+            f"{combination.latencies[-1].median_ms:.3g}",
+            f"{combination.generalist_latencies[-1].median_ms:.3g}",
         ]
         for combination in combinations
     ]
-    return f"{overall}\n\n{SEEDS_TEXT}\n\n{table(head, rows)}"
+    text = SEEDS_TEXT.format(BATCHES[-1])
+    return f"{overall}\n\n{text}\n\n{table(head, rows)}"
 
 
 def _corrections(combinations: Sequence[Combination]) -> str:
@@ -249,13 +252,18 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
             f"{_link(teacher.run, 'generalist')} ({teacher.origin})",
             *_scores(teacher.task, teacher.test_logits),
             f"{teacher.parameters:,}",
+            *_cost(teacher),
             "",
         ],
-        *([_link(n.run, n.name), *_scores(n.task, n.test_logits), f"{n.parameters:,}", f"{n.seconds:.1f}"] for n in nets),
-        *([_link(c.run, c.name), _share(c.after), "", "", f"{c.parameters:,}", ""] for c in combinations),
+        *(
+            [_link(n.run, n.name), *_scores(n.task, n.test_logits), f"{n.parameters:,}", *_cost(n), f"{n.seconds:.1f}"]
+            for n in nets
+        ),
+        *([_link(c.run, c.name), _share(c.after), "", "", f"{c.parameters:,}", *_cost(c), ""] for c in combinations),
     ]
-    head = ["model", "all classes", "own classes", "n", "parameters", "seconds"]
-    text = MODELS_TEXT.format(len(labels))
+    times = [f"ms, batch {batch}" for batch in BATCHES]
+    head = ["model", "all classes", "own classes", "n", "parameters", "file", *times, "seconds"]
+    text = MODELS_TEXT.format(len(labels), teacher.latencies[0].place)
     if not any(one is not None and one.differs for one in balanced):
         return [text, table(head, rows)]
     head.insert(2, "balanced")
@@ -270,6 +278,12 @@ class _Balanced:
 
     share: float
     differs: bool
+
+
+def _cost(system: Teacher | Trained | Combination) -> list[str]:
+    """Return the size of a system's file, and its latency by the size of the batch."""
+    size = file_bytes(system.run)
+    return ["" if size is None else size_text(size), *(f"{one.median_ms:.3g}" for one in system.latencies)]
 
 
 def _balanced(answers: Tensor, labels: Tensor) -> _Balanced:

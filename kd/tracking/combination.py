@@ -8,11 +8,12 @@ from kd.data.decode import CROP
 from kd.distillation.combination import Combination, CombinationJob, combine_job
 from kd.distillation.saved import saved_texts
 from kd.machine.memory import give_back_freed_memory
+from kd.reports.cost import file_bytes
 from kd.reports.model_page import combination_page, model_card
 from kd.reports.tables import answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.earlier import FINGERPRINT
-from kd.tracking.metrics import combination_metrics
+from kd.tracking.metrics import combination_metrics, size_metrics
 from kd.tracking.provenance import device_tag
 from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
@@ -85,7 +86,8 @@ def _combined_in_run(job: CombinationJob, settings: RunSettings, again: str | No
             )
         else:
             tracked.log_tags({NOT_EXPORTED: "true"})  # its members have their weights
-        tracked.log_metrics(metrics, model_id=model_id)
+        size = size_metrics(file_bytes(combination.run))
+        tracked.log_metrics({**metrics, **size}, model_id=model_id)
         if settings.register_as and model_id is not None:
             tracked.register(settings.register_as, model_id, combination.val.combined.accuracy, dataset.digest, page=page)
     log.info(

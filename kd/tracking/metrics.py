@@ -9,6 +9,7 @@ from kd.distillation.combination import Beside, Combination
 from kd.distillation.job import Job
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval
+from kd.evaluation.latency import Latency
 from kd.evaluation.scores import Scores
 from kd.losses.choice import SoftLoss
 from kd.losses.names import LOSS_WEIGHTS
@@ -51,6 +52,7 @@ def training_metrics(trained: Trained) -> dict[str, float]:
         "cost/parameters": trained.parameters,
         "cost/multiply_adds": trained.multiply_adds,
         "cost/train_seconds": trained.seconds,
+        **latency_metrics(trained.latencies),
     }
     return metrics if trained.teacher_agreement is None else {**metrics, "test/teacher_agreement": trained.teacher_agreement}
 
@@ -76,9 +78,21 @@ def combination_metrics(combination: Combination) -> dict[str, float]:
         **_beside_metrics(combination.val, "val/"),
         **_beside_metrics(combination.test, "test/"),
         "cost/parameters": combination.parameters,
-        "cost/ms_per_image": combination.combined_ms,
-        "cost/generalist_ms_per_image": combination.generalist_ms,
+        **latency_metrics(combination.latencies),
+        **latency_metrics(combination.generalist_latencies, "generalist_"),
     }
+
+
+def latency_metrics(latencies: Sequence[Latency], prefix: str = "") -> dict[str, float]:
+    """Return the time of a pass by the size of the batch, e.g. ``cost/ms_batch_1``, and per image in the largest batch."""
+    metrics = {f"cost/{prefix}ms_batch_{one.batch}": one.median_ms for one in latencies}
+    per_image = {f"cost/{prefix}ms_per_image": one.median_ms / one.batch for one in latencies[-1:]}
+    return {**metrics, **per_image}
+
+
+def size_metrics(size_bytes: int | None) -> dict[str, float]:
+    """Return the size of a model's file; nothing where there is none."""
+    return {} if size_bytes is None else {"cost/model_bytes": size_bytes}
 
 
 def _beside_metrics(beside: Beside, split: str) -> dict[str, float]:

@@ -19,12 +19,13 @@ from kd.machine.memory import give_back_freed_memory
 from kd.machine.progress import Progress
 from kd.machine.text import printable
 from kd.nets.classifier import Classifier
+from kd.reports.cost import file_bytes
 from kd.reports.model_page import model_card, training_page, weights_page
 from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint, finished_checkpoint
 from kd.tracking.earlier import FINGERPRINT
-from kd.tracking.metrics import epoch_metrics, job_params, loss_settings, training_metrics
+from kd.tracking.metrics import epoch_metrics, job_params, loss_settings, size_metrics, training_metrics
 from kd.tracking.provenance import device_tag
 from kd.tracking.resume import earlier_run
 from kd.tracking.run_names import details
@@ -86,7 +87,8 @@ def _trained_in_run(job: Job, settings: RunSettings, control: Trained | None, ag
                 _log_figures(job, tracked, trained)
                 tracked.log_tables(_tables(trained))
                 trained, model_id = _keep(job, tracked, trained, export=settings.export)
-            tracked.log_metrics(training_metrics(trained), model_id=model_id)
+            size = size_metrics(file_bytes(trained.run))
+            tracked.log_metrics({**training_metrics(trained), **size}, model_id=model_id)
             kept = checkpoint.keep(tracked.files_name)
             if not settings.brief:
                 tracked.log_file(kept, "checkpoints")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -62,8 +63,10 @@ def test_a_comparison_is_told_with_its_places_and_what_to_try(teacher: Trained, 
     lines = [line for line, _ in answer.lines if (line, "") not in balanced]
     compared = kd.compare(student, student.control)
     assert lines[0].startswith(f"student: {compared} (")
-    assert lines[1:6] == ["model: /models/student.pt2", *PLACES]
-    assert lines[6].startswith("next: ") == (compared.verdict != "gain")
+    assert lines[1].startswith(f"cost: {student.parameters:,} parameters, ")
+    assert re.search(r" ms \[.*\] for 1 image, .* ms \[.*\] for 32 images \(cpu, 1 thread\)$", lines[1])
+    assert lines[2:7] == ["model: /models/student.pt2", *PLACES]
+    assert lines[7].startswith("next: ") == (compared.verdict != "gain")
     assert answer.lines[0][1] == {"gain": "green", "loss": "red", "null result": "yellow"}[compared.verdict]
     record = record_of(answer)
     assert (record["verdict"], record["n"], record["over"]) == (compared.verdict, 40, "images")
@@ -72,6 +75,8 @@ def test_a_comparison_is_told_with_its_places_and_what_to_try(teacher: Trained, 
     assert (record["run_id"], record["experiment_id"], record["model"]) == ("1" * 32, "7", "/models/student.pt2")
     assert record["models"] == {"control of student": "/models/control.pt2", "student": "/models/student.pt2"}
     assert len(record["changes"]) == 1
+    assert (record["parameters"], record["bytes"]) == (student.parameters, None), "its file is not there"
+    assert [one["batch"] for one in record["latency"]] == [1, 32]
 
 
 def test_without_a_control_the_accuracy_is_told_and_nothing_was_compared(student: Trained) -> None:
@@ -87,7 +92,8 @@ def test_a_teacher_has_its_accuracy_with_an_interval(teacher: Trained) -> None:
     right = int((teacher.test_logits.argmax(dim=1) == teacher.dataset.test.labels).sum())
     interval = wilson_interval(right, 40)
     balanced = [line for line, _ in balanced_lines(teacher)]
-    assert [line for line, _ in answer.lines][1:] == [*balanced, "model: /models/teacher.pt2", *PLACES[1:]]
+    lines = [line for line, _ in answer.lines][1:]
+    assert [line for line in lines if not line.startswith("cost: ")] == [*balanced, "model: /models/teacher.pt2", *PLACES[1:]]
     record = record_of(answer)
     assert (record["accuracy"], record["interval"], record["n"]) == (interval.mean, [interval.low, interval.high], 40)
     assert record["verdict"] is None

@@ -4,7 +4,7 @@ torch's own reader of exported programs unpickles example inputs and evaluates e
 graph is read as data: operators of an allowlist (:mod:`kd.nets.operators`) on named values, carried out one after the other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,8 +88,11 @@ class Graph:
         return [_filled(output, known, device) for output in self.outputs]
 
     def has_operator(self, name: str) -> bool:
-        """Return whether an operator has a name in its own; those of graphs within it are not looked at."""
-        return any(name in str(step.operator) for step in self._steps)
+        """Return whether an operator has a name in its own, one of the graphs within it too."""
+        return any(
+            name in str(step.operator) or any(graph.has_operator(name) for graph in _graphs([step.positional, step.by_name]))
+            for step in self._steps
+        )
 
     def _free_values_early(self) -> None:
         """Note for each value after which step it is needed no more: activations would add up otherwise."""
@@ -331,6 +334,14 @@ def _store(results: Sequence[Any], answer: Any, known: dict[str, Any]) -> None: 
             known.update({name.text: part for name, part in zip(result, one, strict=True)})
         elif result is not None:
             known[result.text] = one
+
+
+def _graphs(value: Any) -> Iterator[Graph]:  # noqa: ANN401 - as _filled
+    """Yield all graphs in arguments."""
+    if isinstance(value, Graph):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from _graphs(one)
 
 
 def _names(value: Any) -> list[str]:  # noqa: ANN401 - as _filled

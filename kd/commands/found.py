@@ -10,9 +10,9 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import Interval, format_interval, wilson_interval
 from kd.reports.changes import Change, verdict_line
+from kd.reports.cost import cost_text, file_bytes, latency_record
 from kd.reports.note import NOTICEABLE
 from kd.specialists.kind import TaskKind
-from kd.reports.cost import cost_text, file_bytes, latency_record
 from kd.tracking.store import Run
 from kd.tracking.views import ALL_SYSTEMS
 

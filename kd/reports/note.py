@@ -10,8 +10,8 @@ from kd.distillation.results import TrackedRun, Trained
 from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.intervals import format_interval, wilson_interval
-from kd.evaluation.scores import balanced_accuracy
 from kd.evaluation.latency import BATCHES
+from kd.evaluation.scores import balanced_accuracy
 from kd.reports.changes import Change, verdict_line
 from kd.reports.cost import file_bytes, size_text
 from kd.reports.model_page import place

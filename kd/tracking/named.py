@@ -1,5 +1,6 @@
 """A model by any name that a user has for it: a run, one of the registry, a file of a run, or a file on this machine."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ from kd.tracking.others import REGISTRY, RUNS, file_of_model, is_model_file
 
 if TYPE_CHECKING:
     from kd.tracking.models import LoadedModel
+
+
+_OF_TEACHERS = re.compile(r"\((--teacher-[\w-]+( [A-Z]+)?, )+")
+"""Flags that tell of a teacher of others, in messages: kd.load takes the same in Python, which stands behind them."""
 
 
 @doing("loading the model")
@@ -38,7 +43,7 @@ def named_model(reference: str, field: str) -> SavedModel:
     try:
         return _from_file(model_file(user_path(reference, field))) if is_model_file(reference) else _of_store(reference)
     except UserError as error:
-        raise UserError(str(error), field=field) from error.__cause__
+        raise UserError(_OF_TEACHERS.sub("(", str(error)), field=field) from error.__cause__
 
 
 def settings_of(model: SavedModel) -> dict[str, Any]:

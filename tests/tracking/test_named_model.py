@@ -1,5 +1,6 @@
 """A model by any name that a user has for it: the names of its outputs are those of its task, and its images its data's."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def test_the_outputs_of_a_specialist_are_its_classes_and_the_dustbin() -> None:
     specialist = named_model("specialist", "model")
     assert specialist.classes == ("b", "d", "dustbin")
     assert specialist.bit_depth == 16, "as it was, where an older kd did not say it"
+
+
+def test_what_is_not_known_of_a_model_of_others_is_told_with_what_python_takes(tmp_path: Path) -> None:
+    program = torch.export.export(
+        torch.nn.Flatten(), (torch.zeros(2, 1, 2, 2),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, tmp_path / "theirs.pt2")
+    with pytest.raises(UserError, match=r"is not known; give mean and std of pixels in \[0, 1\] \(mean= and std= in Python\):"):
+        named_model("theirs.pt2", "model")
 
 
 def test_what_is_no_model_is_told_with_the_flag(runs: dict[str, str], tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_the_flags_of_a_command_are_its_fields_each_with_its_default(command: st
     listed = re.findall(r"^  (?:-\w, )?(--.+?)(?:  |$)", text, flags=re.MULTILINE)
     flags = {name for line in listed for name in re.findall(r"--[\w-]+", line)}
     presets = ["--preset"] * ("net_args" in fields) + ["--teacher-preset", "--student-preset"] * ("teacher_net_args" in fields)
-    experiment = ["--experiment-name"] * (command not in {"predict", "export", "report", "results", "targets", "runs", "doctor"})
+    experiment = ["--experiment-name"] * (
+        command not in {"predict", "export", "report", "results", "targets", "runs", "doctor"}
+    )
     spoken = ["--quiet", "--verbose", "--json", *(["--power"] if command in POWERED else [])]
     known = {flag(name) for name in fields} | {"--config", "--help", *presets, *experiment, *spoken}
     assert flags >= known

@@ -79,20 +79,24 @@ def combination_metrics(combination: Combination) -> dict[str, float]:
         **_beside_metrics(combination.test, "test/"),
         "cost/parameters": combination.parameters,
         **latency_metrics(combination.latencies),
-        **latency_metrics(combination.generalist_latencies, "generalist_"),
+        "cost/ms_per_image": _per_image(combination.latencies),
+        "cost/generalist_ms_per_image": _per_image(combination.generalist_latencies),
     }
 
 
-def latency_metrics(latencies: Sequence[Latency], prefix: str = "") -> dict[str, float]:
-    """Return the time of a pass by the size of the batch, e.g. ``cost/ms_batch_1``, and per image in the largest batch."""
-    metrics = {f"cost/{prefix}ms_batch_{one.batch}": one.median_ms for one in latencies}
-    per_image = {f"cost/{prefix}ms_per_image": one.median_ms / one.batch for one in latencies[-1:]}
-    return {**metrics, **per_image}
+def latency_metrics(latencies: Sequence[Latency]) -> dict[str, float]:
+    """Return the time of a pass by the size of the batch, e.g. ``cost/latency_ms_batch_1``."""
+    return {f"cost/latency_ms_batch_{one.batch}": one.median_ms for one in latencies}
+
+
+def _per_image(latencies: Sequence[Latency]) -> float:
+    """Return the time per image in the largest batch."""
+    return latencies[-1].median_ms / latencies[-1].batch
 
 
 def size_metrics(size_bytes: int | None) -> dict[str, float]:
     """Return the size of a model's file; nothing where there is none."""
-    return {} if size_bytes is None else {"cost/model_bytes": size_bytes}
+    return {} if size_bytes is None else {"cost/file_bytes": size_bytes}
 
 
 def _beside_metrics(beside: Beside, split: str) -> dict[str, float]:

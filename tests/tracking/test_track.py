@@ -114,7 +114,7 @@ def test_tracked_trainings_end_as_untracked_ones_each_in_a_run_below_the_parent(
     assert tagged["student"] == f"{told[2]}, {told[0]}"
     assert tagged["combined"] == parent.data.tags["kd.verdict"]
     assert tagged["teacher"] is tagged["control"] is None
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints", "figures", "models"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints", "figures", "models", "reports"]
     folders = list((tmp_path / "out" / "models").iterdir())
     assert len(folders) == len(children)
     for folder in folders:

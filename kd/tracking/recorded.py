@@ -1,8 +1,8 @@
 """What a command's run and the runs below it have recorded, read back from the tracking store for a report."""
 
 import json
+import logging
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from kd.reports.page.contents import ClassRow, Contents, System
 from kd.tracking.earlier import children_of
 from kd.tracking.fetch import called
 from kd.tracking.store import quiet
+
+log = logging.getLogger("kd")
 
 TYPED = "kd.typed"
 """Tag: the command that was typed, with the settings that are not the defaults."""
@@ -59,7 +61,8 @@ def _contents(run: Entity) -> Contents:
     with tempfile.TemporaryDirectory() as folder:
         here = _artifacts(run, Path(folder))
         below = [child for child in reversed(children_of(run.info.run_id)) if "kd.role" in child.data.tags]
-        systems = [_system(child, Path(folder), pictured=place < MAX_PICTURED) for place, child in enumerate(below)]
+        pictured = {child.info.run_id for child in sorted(below, key=_is_of_few_classes)[:MAX_PICTURED]}
+        systems = [_system(child, Path(folder), pictured=child.info.run_id in pictured) for child in below]
         if not below and "kd.group" in tags:  # a command of one net, whose run is the command's
             systems = [_system(run, Path(folder), pictured=True)]
         note = _text(here / "note" / "note.md") or _text(here / "note.md") or tags.get("mlflow.note.content", "")
@@ -76,21 +79,24 @@ def _contents(run: Entity) -> Contents:
         )
 
 
+def _is_of_few_classes(run: Entity) -> bool:
+    """Return whether it is a specialist or one's control: the generalist and the combination are looked at before them."""
+    return run.data.tags.get("kd.group", "all") != "all"
+
+
 def _system(run: Entity, folder: Path, *, pictured: bool) -> System:
     tags, name = run.data.tags, str(run.info.run_name)
     here = _artifacts(run, folder) if pictured else folder / "none"
-    classes = _table(here / "tables" / "3_per_class.json")
-    answers = _table(here / "tables" / "1_predictions.json")
-    rows = zip(classes.get("class", ()), classes.get("images", ()), classes.get("right", ()), strict=True)
-    right = {int(image): yes == "yes" for image, yes in zip(answers.get("image", ()), answers.get("right", ()), strict=True)}
+    classes = _rows(here / "tables" / "3_per_class.json", "class", "images", "right")
+    answers = _rows(here / "tables" / "1_predictions.json", "image", "right")
     return System(
         name=_short(name),
         role=tags.get("kd.role", ""),
         seed=tags.get("kd.seed", ""),
         verdict=tags.get("kd.verdict", ""),
         metrics=dict(run.data.metrics),
-        classes=[ClassRow(str(label), int(images), int(correct)) for label, images, correct in rows],
-        right=right or None,
+        classes=[ClassRow(str(label), images, correct) for label, images, correct in classes if _are_counts(images, correct)],
+        right={image: right == "yes" for image, right in answers if _are_counts(image)} or None,
         figures=_pictures(here),
     )
 
@@ -121,12 +127,21 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _table(path: Path) -> Mapping[str, list[Any]]:
-    """Return the columns of a table; none where there is no such table, or it is of another form."""
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return dict(zip(found["columns"], map(list, zip(*found["data"], strict=True)), strict=False))
+def _rows(path: Path, *columns: str) -> list[tuple[Any, ...]]:
+    """Return these columns of a table, row by row; none where there is no such table, or it is damaged or of another form."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        places = [found["columns"].index(column) for column in columns]
+        return [tuple(row[place] for place in places) for row in found["data"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        log.warning("%s can't be read (%s): the report is made without it", path.name, reason(error))
+        return []
+
+
+def _are_counts(*numbers: object) -> bool:
+    return all(isinstance(number, int) and number >= 0 for number in numbers)
 
 
 def _models(runs: list[Entity]) -> dict[str, str]:

@@ -20,9 +20,15 @@ def typed(command: str, config: Config) -> str:
         value = getattr(config, name)
         if name in switches or value == field.default:
             continue
-        text, extra = shlex.quote(canonical(value)), field.json_schema_extra
+        text, extra = shlex.quote(_exact(value)), field.json_schema_extra
         if isinstance(extra, dict) and "argument" in extra:
             words.insert(1, text)
         else:
             words.append(f"{flags(name)[-1]} {text}")
     return masked(" ".join(words))
+
+
+def _exact(value: object) -> str:
+    """Return a value as text from which the same one is read: a number that was computed has more digits than params show."""
+    text = canonical(value)
+    return repr(value) if isinstance(value, float) and float(text) != value else text

@@ -11,6 +11,8 @@ from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_
 from kd.commands.parent import parent_run
 from kd.config import PaperConfig
 from kd.distillation.tracker import tracked_by
+from kd.errors import EXIT_BAD_INPUT, UserError
+from kd.flags import error_line
 from kd.from_config import prepare, run_settings
 from kd.lab.experiment import carry_out_experiment
 from kd.lab.names import ALL, NAMES, ExperimentName
@@ -38,12 +40,26 @@ def paper(config: PaperConfig) -> Answer:
     """Carry out one experiment of the paper, or all of them one after the other."""
     config.check_name()
     workspace = prepare("paper", config)
-    names = NAMES if config.name == ALL else [name for name in NAMES if name == config.name]
-    answers = [_carried_out(name, config.model_copy(update={"name": name}), workspace) for name in names]
-    if len(answers) == 1:
-        return answers[0]
+    if config.name == ALL:
+        return _all_carried_out(config, workspace)
+    [name] = [name for name in NAMES if name == config.name]
+    return _carried_out(name, config, workspace)
+
+
+def _all_carried_out(config: PaperConfig, workspace: Workspace) -> Answer:
+    """Carry out all experiments; those that do not fit the images or settings are told at the end, and exit with 2."""
+    answers: list[Answer] = []
+    refused: dict[str, str] = {}
+    for name in NAMES:
+        try:
+            answers.append(_carried_out(name, config.model_copy(update={"name": name}), workspace))
+        except UserError as error:
+            refused[name] = error_line(error)
+            log.warning("%s: not carried out: %s", name, refused[name])
     lines = [line for answer in answers for line in answer.lines]
-    return Answer(lines, {**no_change(), "experiments": [dict(answer.record) for answer in answers]})
+    lines += [(f"{name}: not carried out: {why}", COLOURS["loss"]) for name, why in refused.items()]
+    record = {**no_change(), "experiments": [dict(answer.record) for answer in answers], "refused": refused}
+    return Answer(lines, record, code=EXIT_BAD_INPUT if refused else 0)
 
 
 def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace) -> Answer:

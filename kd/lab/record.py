@@ -136,7 +136,7 @@ class Record:
         try:
             with open_file(path) as file:
                 found = json.loads(file.read(MAX_BYTES))
-            return cls(
+            record = cls(
                 **{
                     **found,
                     "seeds": tuple(found["seeds"]),
@@ -147,8 +147,25 @@ class Record:
                     "figures": tuple(Figure(**{**one, "value": _interval(one["value"])}) for one in found["figures"]),
                 }
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            record.check()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"{path}: is no record of an experiment ({reason(error)}); kd paper writes them") from None
+        return record
+
+    def check(self) -> None:
+        """Check what a page of it needs.
+
+        Raises:
+            ValueError: it lacks systems, differences or seeds, or its errors are not as many as its seeds and images allow.
+            TypeError: something in it is of another type.
+        """
+        if not self.rows or not self.differences or not self.seeds:
+            raise ValueError("it lacks systems, differences or seeds")
+        if not isinstance(self.settings, Mapping):
+            raise TypeError("its settings have no names")
+        for row in self.rows:
+            if len(row.errors) != len(self.seeds) or not all(0 <= errors <= row.images > 0 for errors in row.errors):
+                raise ValueError(f"{row.system}: errors {row.errors} of {row.images} images")
 
 
 def machine(device: torch.device) -> str:

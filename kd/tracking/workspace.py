@@ -30,7 +30,7 @@ class Workspace:
     """Whether a training resumes from the checkpoint of a stopped run of the same training."""
 
 
-FOLDERS = ("models", "checkpoints", "figures", "targets", "reports", "outbox")
+FOLDERS = ("models", "checkpoints", "figures", "targets", "reports", "results", "outbox")
 """The folders below the output folder that kd writes to."""
 
 

@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import mlflow
 import pytest
@@ -12,8 +14,9 @@ from kd.commands.paper import paper
 from kd.commands.results import results
 from kd.config import PaperConfig, ResultsConfig
 from kd.errors import UserError
-from kd.lab import soft_targets
-from kd.lab.record import Record
+from kd.evaluation.intervals import Interval
+from kd.lab import controls, soft_targets
+from kd.lab.record import Difference, Record, Row
 from kd.lab.setup import Setup
 
 TINY = {"name": "soft-targets", "seeds": 2, "width": 4, "teacher_width": 4, "epochs": 1, "teacher_epochs": 1, "batch_size": 400}
@@ -121,3 +124,56 @@ def test_what_is_no_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"rows": 3}))
     with pytest.raises(UserError, match=r"a\.json: is no record of an experiment"):
         results(ResultsConfig(results=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"differences": []},
+        {"rows": []},
+        {"seeds": [0, 1]},
+        {"settings": [1]},
+        {"rows": [{"system": "net", "images": 0, "errors": [0], "parameters": 1, "published": ""}]},
+        {"rows": [{"system": "net", "images": 4, "errors": [5], "parameters": 1, "published": ""}]},
+        {"rows": [{"system": "net", "images": 4, "errors": ["1"], "parameters": 1, "published": ""}]},
+    ],
+)
+def test_a_record_without_what_its_page_needs_is_named(tmp_path: Path, damage: dict[str, object]) -> None:
+    row = Row("net", 4, (1,), 10, "")
+    one = Difference("net", "other", None, Interval(0.25, -0.25, 0.75, 4), "images", None)
+    made = Record("temperature", "T", "2", "so", "", "digits", "0", (0,), {"net": "mlp"}, (row,), (one,), (), "CPU", 1.0)
+    path = made.write(tmp_path)
+    page = ResultsConfig(results=str(tmp_path), output=str(tmp_path / "page.md"))
+    assert results(page).record["records"] == 1
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(UserError, match=r"temperature-digits\.json: is no record of an experiment"):
+        results(page)
+
+
+def test_a_file_that_nests_without_end_is_no_record(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 10**5)
+    with pytest.raises(UserError, match=r"a\.json: is no record of an experiment"):
+        results(ResultsConfig(results=str(tmp_path)))
+
+
+def test_a_folder_that_can_not_have_records_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(UserError, match="results: no folder that can be written to"):
+        paper(PaperConfig.parse({**TINY, "track": False, "output_dir": str(tmp_path)}))
+
+
+def test_all_experiments_go_on_after_one_that_does_not_fit_and_exit_with_2(
+    config: PaperConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kd.commands.paper.NAMES", ("soft-targets", "controls", "two-classes"))
+    every = config.model_copy(update={"name": "all", "track": False, "seeds": 1, "views": 1})
+
+    def refuses(setup: Setup, seed: int) -> NoReturn:
+        raise UserError(f"{seed}: does not fit {setup.dataset.name}", field="views")
+
+    monkeypatch.setattr(controls, "EXPERIMENT", replace(controls.EXPERIMENT, run=refuses))
+    answer = paper(every)
+    assert answer.code == 2
+    assert [one["experiment"] for one in answer.record["experiments"]] == ["soft-targets", "two-classes"]
+    assert answer.record["refused"] == {"controls": "--views 0: does not fit digits"}
+    assert answer.lines[-1][0] == "controls: not carried out: --views 0: does not fit digits"

@@ -30,6 +30,7 @@ _WITHOUT_EFFECT = {"control", "teacher"}
 _ADDED = {
     *OF_GIVEN_TEACHER,
     *("net", "label_smoothing", "optimizer", "start_px", "shift_px", "train_fraction", "label_fraction"),
+    "select_by",
     *("loss", "standardize", *(f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() for name in own)),
     *(name for short in ("net_args", "weights", "small_stem", "px") for name in (short, f"{TEACHER_PREFIX}{short}")),
 }

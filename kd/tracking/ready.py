@@ -4,7 +4,7 @@ import importlib.util
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -153,11 +153,14 @@ def _is_there(uri: str) -> bool:
 
 @contextmanager
 def short_patience() -> Iterator[None]:
-    """Ask servers for some seconds only, and let Ctrl-C end that at once; what a user has set for MLflow holds."""
+    """Ask servers for some seconds only, and let Ctrl-C end that at once; what a user has set for MLflow holds.
+
+    A database is asked by this process itself: a transaction that is cut in two stays open, and locks it.
+    """
     added = [name for name in _PATIENCE if name not in os.environ]
     os.environ.update({name: _PATIENCE[name] for name in added})
     try:
-        with raised_at_once():
+        with raised_at_once() if tracking_uri().startswith(_SERVERS) else nullcontext():
             yield
     finally:
         for name in added:

@@ -44,7 +44,7 @@ COMMANDS = {
     ),
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-TIMES = ("system/", "seconds", "per_second", "ms_per")
+TIMES = ("system/", "seconds", "per_second", "ms_per", "latency")
 """Parts of the names of metrics that differ from one time to the next."""
 
 Rows = dict[str, list[tuple[int, float]]]
@@ -167,7 +167,7 @@ def assert_reuse_is_noted(place: Place) -> None:
     assert any("of this command, which stopped" in line for line in said)
     assert any("finished in run" in line for line in said)
     [parent] = mlflow.MlflowClient(place.store).search_runs(["0"], "tags.`kd.role` = 'parent'")
-    whole_note = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/note.md")
+    whole_note = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/note/note.md")
     for note in (whole_note, parent.data.tags["mlflow.note.content"]):
         assert said <= {line.removeprefix("- ") for line in note.splitlines()}
 

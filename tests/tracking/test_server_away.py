@@ -42,7 +42,7 @@ from kd.training.recipe import Recipe
 Config = StudentConfig
 SQLITE_SECONDS = 20
 """For which MLflow waits for a lock on its database."""
-MEASURED = ("seconds", "per_second", "ms_per", "system/")
+MEASURED = ("seconds", "per_second", "ms_per", "latency", "system/")
 """In the names of metrics that differ from one time to the next."""
 
 

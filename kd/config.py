@@ -588,8 +588,8 @@ class PaperConfig(DataConfig):
 class ResultsConfig(Config):
     """Render the records of experiments as one page: ``kd results``."""
 
-    results: str = Field("results", description="folder of the records that kd paper wrote")
-    output: str = Field("RESULTS.md", description="file that is written")
+    results: Switch[str] = Field("results", description="folder of the records that kd paper wrote")
+    output: Switch[str] = Field("RESULTS.md", description="file that is written")
 
 
 class TargetsConfig(OutputConfig):

@@ -112,7 +112,7 @@ def _log(record: Record, path: Path, parent: Run) -> None:
 
 
 def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
-    of_claim = [one for one in record.differences if one.expected is not None] or list(record.differences)
+    of_claim = record.claimed or record.differences
     lines = [(one.in_words, COLOURS.get(one.verdict, "")) for one in of_claim]
     lines.append((f"record: {path}", ""))
     if parent is not None:

@@ -31,8 +31,9 @@ from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
 from kd.tracking.earlier import last_stopped, stopped_run
 from kd.tracking.finished import TEACHER
+from kd.tracking.ready import is_made
 from kd.tracking.recorded import TYPED
-from kd.tracking.store import Run, is_made, run, say_reuse
+from kd.tracking.store import Run, run, say_reuse
 from kd.tracking.summary import summarise
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.workspace import Workspace

@@ -10,7 +10,7 @@ from kd.evaluation.power import MIN_SEEDS, POWER, power_of, seeds_for, spread_in
 from kd.from_config import learns_unlabelled, prepare
 from kd.machine.text import listed
 from kd.tracking.earlier_seeds import EarlierSeeds, earlier_seeds
-from kd.tracking.store import is_made
+from kd.tracking.ready import is_made
 
 VARIED = frozenset({"seed", "seeds"})
 POINT = 0.01

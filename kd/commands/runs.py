@@ -9,8 +9,8 @@ from kd.errors import EXIT_FAILED
 from kd.machine.paths import user_path
 from kd.machine.text import printable
 from kd.tracking.earlier import State, TopRun, end_orphans, top_runs
-from kd.tracking.ready import check_ready
-from kd.tracking.store import is_made, quiet, send_waiting
+from kd.tracking.ready import check_ready, is_made
+from kd.tracking.store import quiet, send_waiting
 
 COLOURS = {State.FINISHED: "green", State.RUNNING: "", State.STOPPED: "yellow", State.FAILED: "red", State.LEFT_OPEN: "red"}
 ADVICE = {

@@ -1,5 +1,6 @@
 """Records of experiments as Markdown, tables and differences to draw."""
 
+import re
 from collections.abc import Sequence
 
 from kd.evaluation.intervals import Interval, format_interval
@@ -25,10 +26,40 @@ def results_page(records: Sequence[Record], folder: str) -> str:
     order: dict[str, int] = {name: place for place, name in enumerate(NAMES)}
     ranked = sorted(records, key=lambda record: (order.get(record.experiment, len(order)), record.data))
     missing = [name for name in NAMES if name not in {record.experiment for record in records}]
-    parts = [HEAD.format(folder=folder), *(f"## {record.title}: {record.data}\n\n{record_text(record)}" for record in ranked)]
+    parts = [
+        HEAD.format(folder=folder),
+        _overview(ranked),
+        *(f"## {_heading(record)}\n\n{record_text(record)}" for record in ranked),
+    ]
     if missing:
         parts.append(f"## Not run\n\n{', '.join(f'`{name}`' for name in missing)}")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _overview(records: Sequence[Record]) -> str:
+    """Return a row for each difference of which the paper claims something, and for each first one of the other experiments."""
+    rows = [
+        [
+            f"[{record.title}](#{_anchor(_heading(record))})",
+            printable(record.data),
+            f"{one.after} against {one.before}",
+            format_interval(one.points, "% points"),
+            one.verdict,
+            "nothing" if one.expected is None else f"a {one.expected}",
+        ]
+        for record in records
+        for one in record.claimed or record.differences[:1]
+    ]
+    return table(["Experiment", "Data", "Compared", "Difference in accuracy", "Verdict", "The paper claims"], rows) + "\n"
+
+
+def _heading(record: Record) -> str:
+    return f"{record.title}: {printable(record.data)}"
+
+
+def _anchor(heading: str) -> str:
+    """Return the name under which GitHub's pages link to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def note_text(record: Record) -> str:

@@ -108,10 +108,14 @@ class Record:
     kd: str = kd.__version__
 
     @property
+    def claimed(self) -> tuple[Difference, ...]:
+        """Return the differences of which the paper claims something."""
+        return tuple(difference for difference in self.differences if difference.expected is not None)
+
+    @property
     def conclusion(self) -> tuple[str, ...]:
         """Return what came out, a sentence per comparison of which the paper claims something, or else of each."""
-        claimed = [difference for difference in self.differences if difference.expected is not None]
-        return tuple(difference.in_words for difference in claimed or self.differences)
+        return tuple(difference.in_words for difference in self.claimed or self.differences)
 
     @property
     def file_name(self) -> str:

@@ -49,7 +49,8 @@ def named_model(reference: str, field: str) -> SavedModel:
 def settings_of(model: SavedModel) -> dict[str, Any]:
     """Return the configuration that the run of a model recorded; empty: its run is not known, or not in the tracking store."""
     from kd.tracking.fetch import fetch_settings  # noqa: PLC0415 - as below
-    from kd.tracking.store import is_made, quiet  # noqa: PLC0415 - as below
+    from kd.tracking.ready import is_made  # noqa: PLC0415 - as below
+    from kd.tracking.store import quiet  # noqa: PLC0415
 
     quiet()
     run_id = model.facts.get("run_id")
@@ -66,8 +67,8 @@ def _of_store(reference: str) -> SavedModel:
     # A model in a file needs no MLflow, which is slow to import.
     from kd.tracking.fetch import fetch_file, fetch_model  # noqa: PLC0415
     from kd.tracking.models import is_kds, read_fetched  # noqa: PLC0415
-    from kd.tracking.ready import check_ready, make_tables  # noqa: PLC0415
-    from kd.tracking.store import MODEL_FILE, is_made, quiet  # noqa: PLC0415
+    from kd.tracking.ready import check_ready, is_made, make_tables  # noqa: PLC0415
+    from kd.tracking.store import MODEL_FILE, quiet  # noqa: PLC0415
 
     quiet()
     if not is_made():

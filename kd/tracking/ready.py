@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
 from kd.machine.activity import doing
-from kd.machine.locks import held, wait_for
+from kd.machine.locks import held, release, wait_for
 from kd.machine.paths import exists, open_file
 from kd.machine.secrets import masked
 from kd.machine.signals import raised_at_once
@@ -74,10 +74,10 @@ def check_ready(register_as: str = "") -> None:
     if registry != uri:
         _check_address(registry, _REGISTRY)
     with short_patience():
-        if _is_there(uri):
+        if is_made(uri):
             _check_experiment(uri)
         _check_run(uri)
-        if register_as and _is_there(registry):
+        if register_as and is_made(registry):
             _check_registry(register_as, uri, registry)
 
 
@@ -113,6 +113,25 @@ def connect_patience(address: URL) -> dict[str, int]:
     return {"connect_timeout": _CONNECT_SECONDS} if knows_it and "connect_timeout" not in address.query else {}
 
 
+def is_made(uri: str | None = None) -> bool:
+    """Return whether a store, by default the tracking store, is there; a new sqlite store is made with its first run.
+
+    Where another process is making one, its end is waited for: MLflow reads tables that are half made as those of an old
+    version, makes the rest too, and one of the two fails.
+    """
+    path = sqlite_path(uri or tracking_uri())
+    if path is None:
+        return True
+    if not path.exists():
+        return False
+    lock = _tables_lock(path)
+    if Path(lock.lock_file).exists():
+        with suppress(OSError):  # where nothing can be written, nothing is made
+            wait_for(lock)
+            release(lock)
+    return True
+
+
 @doing("making the tables of a new tracking store")
 def make_tables() -> None:
     """Make the tables of a new sqlite store, one process at a time: of two at once, one would fail.
@@ -125,12 +144,17 @@ def make_tables() -> None:
     if path is None:
         return
     _check_address(uri)
-    lock = FileLock(f"{path}.lock")
+    lock = _tables_lock(path)
     if path.exists() and path.stat().st_size and not Path(lock.lock_file).exists():
         return
     wait_for(lock)
     with held(lock), suppress(MlflowException, SQLAlchemyError):
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
+
+
+def _tables_lock(path: Path) -> FileLock:
+    """Return the lock of whoever makes the tables of an sqlite store."""
+    return FileLock(f"{path}.lock")
 
 
 def unusable(error: Exception, uri: str | None = None, part: tuple[str, str] = _STORE) -> UserError:
@@ -143,12 +167,6 @@ def unusable(error: Exception, uri: str | None = None, part: tuple[str, str] = _
 def _shown(uri: str) -> str:
     path = sqlite_path(uri)
     return masked(uri) if path is None else f"{_SQLITE}{path}"
-
-
-def _is_there(uri: str) -> bool:
-    """Return whether a store is not the file of an sqlite one that is still to be made."""
-    path = sqlite_path(uri)
-    return path is None or path.exists()
 
 
 @contextmanager
@@ -251,7 +269,7 @@ def _check_run(uri: str) -> None:
     if not number:
         return
     try:
-        stage = mlflow.MlflowClient().get_run(number).info.lifecycle_stage if _is_there(uri) else ""
+        stage = mlflow.MlflowClient().get_run(number).info.lifecycle_stage if is_made(uri) else ""
     except MlflowException:
         stage = ""
     if stage != LifecycleStage.ACTIVE:
@@ -298,7 +316,7 @@ def _check_model_name(name: str) -> None:
 
 def _check_registry(name: str, uri: str, registry: str) -> None:
     """Refuse a name that the registry refuses, and a registry that does not answer."""
-    if not _is_there(uri):
+    if not is_made(uri):
         if registry.startswith(_HOSTED):
             return
         uri = registry  # a client makes the file of its tracking store

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kd.tracking.earlier import FINGERPRINT, Earlier, earlier_child, stopped_run
+from kd.tracking.ready import is_made
 from kd.tracking.run_settings import RunSettings
-from kd.tracking.store import is_made, open_run
+from kd.tracking.store import open_run
 
 
 @contextmanager

@@ -489,12 +489,6 @@ def versions() -> dict[str, str]:
     return {package: _version(package) for package in ("mlflow", "torch", "numpy")}
 
 
-def is_made() -> bool:
-    """Return whether the tracking store is there; a new sqlite store is made with its first run."""
-    path = sqlite_path(tracking_uri())
-    return path is None or path.exists()
-
-
 def open_run() -> str | None:
     """Return the id of the run that is open in this thread; None: none is."""
     active = mlflow.active_run()

@@ -15,7 +15,7 @@ from kd.commands.results import results
 from kd.config import PaperConfig, ResultsConfig
 from kd.errors import UserError
 from kd.evaluation.intervals import Interval
-from kd.lab import controls, soft_targets
+from kd.lab import controls
 from kd.lab.record import Difference, Record, Row
 from kd.lab.setup import Setup
 
@@ -110,7 +110,11 @@ def test_results_are_a_page_of_all_records(config: PaperConfig, tmp_path: Path) 
     told = results(ResultsConfig(results=f"{config.output_dir}/results", output=str(page)))
     text = page.read_text()
     assert told.record["records"] == 1
-    assert f"## {soft_targets.EXPERIMENT.title}: digits" in text
+    assert "\n## Soft targets against hard targets: digits\n" in text
+    of_claims = [line for line in text.splitlines() if "(#soft-targets-against-hard-targets-digits) | digits |" in line]
+    assert [f"{one.after} against {one.before}" in line for one, line in zip(record.claimed, of_claims, strict=True)] == [
+        True
+    ] * 2
     for row in record.rows:
         assert f"| {row.system} | {100 * row.accuracy.mean:.1f} %" in text
         assert f"{row.errors[0]}, {row.errors[1]} of 359 | {row.parameters:,} | {row.published} |" in text

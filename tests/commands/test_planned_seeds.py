@@ -11,7 +11,7 @@ from kd.commands.power import power
 from kd.config import SpecialistConfig, StudentConfig
 from kd.errors import UserError
 from kd.from_config import prepare
-from kd.tracking.store import is_made
+from kd.tracking.ready import is_made
 
 ADVICE = "; the same command with --seeds 5, and without --power, trains some"
 SHOWN = "show a difference of 1 point with a probability of 80 %"

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock
 
 from kd.errors import UserError
 from kd.machine.signals import exit_code, note_signals
 from kd.tracking import store as tracking
-from kd.tracking.ready import check_ready, sqlite_path
+from kd.tracking.ready import check_ready, is_made, sqlite_path
 
 Lay = Callable[..., str]
 
@@ -74,6 +75,21 @@ def test_the_tables_of_a_new_store_leave_neither_a_lock_nor_a_folder(tmp_path: P
         pass
     assert [path.name for path in folder.iterdir()] == ["mlflow.db"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my dir"]
+
+
+def test_a_store_whose_tables_another_process_makes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    other, answers = FileLock(f"{path}.lock"), []
+    with other:
+        path.touch()
+        asking = threading.Thread(target=lambda: answers.append(is_made()), daemon=True)
+        asking.start()
+        asking.join(0.5)
+        assert asking.is_alive()
+    asking.join(10)
+    assert answers == [True]
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
 
 
 def test_a_path_that_is_no_sqlite_store_has_no_file() -> None:

@@ -163,9 +163,10 @@ def _options(field: str, info: "FieldInfo") -> list[click.Parameter]:
         return [click.Option([*names, field], default=text, metavar=metavar, help=shown)]
     negated = names[0].replace("--", "--no-", 1)
     *opposite, told = OPPOSITES.get(field, ("",))
+    metavar = str(extra["metavar"]) if isinstance(extra, dict) else "[true|false]"
     # mlflow run passes `--control true`, a person types `--control` or `--no-control`.
     return [
-        click.Option([*names, field], is_flag=False, flag_value="true", default=text, metavar="[true|false]", help=shown),
+        click.Option([*names, field], is_flag=False, flag_value="true", default=text, metavar=metavar, help=shown),
         click.Option([*opposite, negated, f"{NEGATED}{field}"], is_flag=True, hidden=not told, help=told),
     ]
 

@@ -7,10 +7,10 @@ from these fields, and a test fails where they part.
 import difflib
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
 from kd.distillation.defaults import (
@@ -529,6 +529,26 @@ class CombineConfig(CombinationOptions, DataConfig):
     specialists: str = Field("", description="the specialists: RUN_ID,RUN_ID,...")
 
 
+def _second_objective(value: object) -> object:
+    """Return what stands beside accuracy: yes or no as text or not, as it was before there was a choice, or one of a name."""
+    text = str(value).lower()
+    if text in {PARAMETERS, *_YES}:
+        return True
+    if text in _NO:
+        return False
+    if text in get_args(_NAMED):
+        return text
+    raise ValueError(f"expected {PARAMETERS} (or nothing behind the flag), {' or '.join(get_args(_NAMED))}")
+
+
+_NAMED = Literal["latency", "size"]
+_YES = {"true", "yes", "y", "on", "t", "1"}
+_NO = {"false", "no", "n", "off", "f", "0"}
+PARAMETERS: Final = "parameters"
+# True is parameters: so it stands in the params and settings of studies that were made before there was a choice.
+SecondObjective = Annotated[bool | _NAMED, BeforeValidator(_second_objective)]
+
+
 def _experiment(name: str) -> str:
     if name in {ALL, *NAMES}:
         return name
@@ -694,6 +714,13 @@ class TuneConfig(SpecialistConfig):
         lt=2**63,
         description="parameters that a candidate has at most: a student, or all specialists together; 0: no limit",
     )
+    max_latency: float = Field(
+        0.0,
+        ge=0,
+        le=1e9,
+        description="milliseconds for one image that a candidate takes at most: a student, or all specialists one after the "
+        "other; 0: no limit",
+    )
     trials: Count = Field(40, description="number of trials in the study, over all workers and machines")
     timeout: Switch[float] = Field(0.0, ge=0, description="seconds after which no new trial begins; 0: no limit")
     workers: Switch[Count] = Field(
@@ -702,7 +729,12 @@ class TuneConfig(SpecialistConfig):
     pruner: Literal["median", "halving", "hyperband", "none"] = Field(
         "median", description="what stops a trial early by its val accuracy after each epoch"
     )
-    pareto: bool = Field(default=False, description="search for high accuracy and few parameters at once; nothing is pruned")
+    pareto: SecondObjective = Field(
+        default=False,
+        description="search for high accuracy and at once for few parameters (also --pareto alone), a low latency (of one "
+        "image), or a small size (of the model's file); nothing is pruned",
+        json_schema_extra={"metavar": "[parameters|latency|size]"},
+    )
     storage: Switch[str] = Field(
         "sqlite:///optuna.db", description="the study's database, never MLflow's; postgresql://... for several machines"
     )
@@ -715,6 +747,16 @@ class TuneConfig(SpecialistConfig):
     final_seeds: int = Field(
         3, ge=0, le=MAX_SEEDS, description="seeds with which the winner is trained again and scored on test; 0: it is not"
     )
+
+    def second_objective(self) -> Literal["", "parameters", "latency", "size"]:
+        """Return the name of what is searched for beside accuracy; empty: nothing is."""
+        if isinstance(self.pareto, bool):
+            return PARAMETERS if self.pareto else ""
+        return self.pareto
+
+    def needs_latency(self) -> bool:
+        """Return whether the latency of candidates has to be known."""
+        return self.second_objective() == "latency" or self.max_latency > 0
 
 
 class _TextLoader(yaml.BaseLoader):

@@ -6,7 +6,7 @@ from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_
 from kd.config import TuneConfig
 from kd.evaluation.intervals import Interval
 from kd.machine.signals import check_stop, end_at_signals, note_signals
-from kd.search.workers.fork_server import start_fork_server
+from kd.search.workers.fork_server import start_fork_server, wait_for_fork_server
 
 if TYPE_CHECKING:
     from kd.search.outcome import Outcome
@@ -23,6 +23,8 @@ def tune(config: TuneConfig) -> Answer:
     from kd.search.command import search  # noqa: PLC0415 - not before
 
     note_signals()
+    if config.needs_latency():
+        wait_for_fork_server()
     found = search(config)
     return Answer() if found is None else study_answer(found)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kd.data.arrays import channels_first
+from kd.data.dataset import Dataset
 from kd.data.decode import CROP
 from kd.data.source import BIT_DEPTH
 from kd.distillation.combination import Combination
@@ -169,19 +170,29 @@ def save(system: Trained | Combination, path: str | Path) -> Path:
 
 def saved_texts(system: Trained | Combination) -> dict[str, str]:
     """Return what :func:`load` has to know of a model, as the texts beside its program."""
-    combined = isinstance(system, Combination)
+    if isinstance(system, Combination):
+        classes, outputs = system.dataset.classes, "probabilities"
+    else:
+        classes, outputs = system.task.classes, "logits"
+    return model_texts(system.name, classes, system.dataset, run_id=system.run_id, outputs=outputs)
+
+
+def model_texts(
+    name: str, classes: Sequence[str], dataset: Dataset, *, run_id: str = "", outputs: str = "logits"
+) -> dict[str, str]:
+    """Return the same of a model that may not be trained yet, by its name, the names of its outputs and its data."""
     facts: dict[str, Any] = {
         "format": FORMAT,
-        "name": system.name,
-        "classes": list(system.dataset.classes if isinstance(system, Combination) else system.task.classes),
-        "image_shape": list(system.dataset.image_shape),
-        "outputs": "probabilities" if combined else "logits",
-        "data": system.dataset.name,
-        "data_digest": system.dataset.digest,
-        "held_out_digest": system.dataset.held_out_digest,
-        "bit_depth": system.dataset.bit_depth,
+        "name": name,
+        "classes": list(classes),
+        "image_shape": list(dataset.image_shape),
+        "outputs": outputs,
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "held_out_digest": dataset.held_out_digest,
+        "bit_depth": dataset.bit_depth,
         "crop": CROP,
-        "run_id": system.run_id,
+        "run_id": run_id,
     }
     return {FACTS_FILE: json.dumps(facts)}
 

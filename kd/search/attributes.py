@@ -23,6 +23,8 @@ SHARED = "kd.shared"
 """What the leader found and all workers take: teacher and groups."""
 LEADER = "kd.leader"
 """The lease of the leading command."""
+LATENCIES = "kd.latencies"
+"""The latency of each net of the search, and where it was measured; none where the search asks for none."""
 UNTIL = "kd.until"
 """When the last trial may begin, in seconds since 1970; None: there is no limit."""
 FINAL = "kd.final"
@@ -37,6 +39,10 @@ RUN = "kd.run"
 """Its MLflow run."""
 PARAMETERS = "kd.parameters"
 """How many parameters its nets have."""
+LATENCY = "kd.latency_ms"
+"""How many milliseconds its nets take for one image, where the search asks for it."""
+SIZE = "kd.file_bytes"
+"""How many bytes their files have, the same."""
 END = "kd.end"
 """Why it failed, where it would fail again: it is not retried."""
 STOPPED = "kd.stopped"
@@ -164,6 +170,14 @@ def _are_accuracies(value: object) -> bool:
     )
 
 
+def _are_latencies(value: object) -> bool:
+    """Return whether a value is the time of each net by its settings, where it was measured, and how much rounds differed."""
+    if not isinstance(value, dict) or set(value) != {"ms", "place", "unrest"} or not isinstance(value["ms"], dict):
+        return False
+    times = [*value["ms"].values(), value["unrest"]]
+    return _is_text(value["place"]) and _are_numbers(times, len(times)) and min(times) > 0
+
+
 def _is_worker(value: object) -> bool:
     return is_description(value) and _is_count(value.get("trial"))  # type: ignore[attr-defined] # it is a mapping
 
@@ -173,6 +187,7 @@ _OF_A_STUDY: Final[Mapping[str, Callable[[Any], bool]]] = {
     PARENT_RUN: _is_run,
     SHARED: _is_shared,
     LEADER: _is_lease,
+    LATENCIES: _are_latencies,
     UNTIL: _is_number,
     FINAL: _is_comparison,
 }
@@ -181,6 +196,8 @@ _OF_A_TRIAL: Final[Mapping[str, Callable[[Any], bool]]] = {
     WORKER: _is_worker,
     RUN: _is_run,
     PARAMETERS: _is_count,
+    LATENCY: _is_number,
+    SIZE: _is_count,
     END: _is_text,
     STOPPED: _are_counts,
     RETRIED: _are_counts,

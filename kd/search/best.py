@@ -25,15 +25,15 @@ _HEAD = "# study "
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Return the complete trial of the highest accuracy, of equals the smallest, then the oldest; None: there is none."""
+    """Return the complete trial of the highest accuracy, of equals the one of :func:`ranked_trials`; None: there is none."""
     complete = ranked_trials(study)
     return complete[0] if complete else None
 
 
 def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best one first; of equals the smaller, then the older one."""
+    """Return the complete trials, the best one first; of equals the one of less cost, then the smaller, then the older one."""
     complete = [trial for trial in all_trials(study) if trial.state == TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: (-accuracy(trial), parameters(trial), trial.number))
+    return sorted(complete, key=lambda trial: (-accuracy(trial), amount(trial), parameters(trial), trial.number))
 
 
 def accuracy(trial: FrozenTrial) -> float:
@@ -46,6 +46,12 @@ def parameters(trial: FrozenTrial) -> float:
     """Return how many parameters a trial's nets have; infinity where that is not known."""
     size: float = trial.user_attrs.get(PARAMETERS, math.inf)
     return size
+
+
+def amount(trial: FrozenTrial) -> float:
+    """Return what a complete trial has of the cost that its study minimises beside; where it minimises none, its parameters."""
+    values: list[float] = trial.values
+    return values[1] if len(values) > 1 else parameters(trial)
 
 
 def best_config(config: TuneConfig, study: optuna.Study) -> TuneConfig | None:

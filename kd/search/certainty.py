@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial
 
 from kd.config import TuneConfig
 from kd.evaluation.intervals import Interval, format_interval, score_interval
-from kd.search.best import accuracy, parameters, ranked_trials
+from kd.search.best import accuracy, amount, ranked_trials
 from kd.search.candidate import Guide
+from kd.search.costs import Cost, cost_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Certainty:
     """Others whose accuracy is inside the interval, ties among them."""
     others: int
     """All others that are complete."""
+    cost: Cost
+    """By which ties are broken."""
 
 
 def scored_images(config: TuneConfig, guide: Guide) -> ValImages:
@@ -76,6 +79,7 @@ def certainty(study: optuna.Study, images: ValImages) -> Certainty | None:
         ties=tuple(trial for trial in others if accuracy(trial) == accuracy(best)),
         inside=sum(accuracy(trial) >= interval.low for trial in others),
         others=len(others),
+        cost=cost_of(study),
     )
 
 
@@ -93,8 +97,8 @@ def certainty_text(sure: Certainty) -> str:
 
 def _taken(sure: Certainty) -> str:
     """Return why one trial of equals is taken."""
-    size = parameters(sure.best)
-    alike = [trial for trial in sure.ties if parameters(trial) == size or math.isinf(size)]
+    least = amount(sure.best)
+    alike = [trial for trial in sure.ties if amount(trial) == least or math.isinf(least)]
     if len(alike) == len(sure.ties):
         return "the oldest is taken"
-    return "the oldest of the smallest is taken" if alike else "the smallest is taken"
+    return f"the oldest of the {sure.cost.least} is taken" if alike else f"the {sure.cost.least} is taken"

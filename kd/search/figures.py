@@ -12,8 +12,9 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from kd.search.best import accuracy, parameters, ranked_trials
+from kd.search.best import accuracy, amount, ranked_trials
 from kd.search.certainty import ValImages, certainty
+from kd.search.costs import cost_of
 from kd.search.experimental import experimental
 from kd.search.space import Axis
 from kd.search.state import STATES, all_trials, without_surplus
@@ -77,10 +78,17 @@ def _figures(
         ),
         "7_timeline": lambda: plots.timeline(*_times(study), f"When the trials ran: {study.study_name}"),
     }
-    if all(parameters(trial) < float("inf") for trial in complete):
-        sizes = [int(parameters(trial)) for trial in complete]
-        figures["3_accuracy_and_size"] = lambda: plots.accuracy_and_size(
-            numbers, accuracies, sizes, on_front(accuracies, sizes), f"Val accuracy and size: {title}"
+    if all(amount(trial) < float("inf") for trial in complete):
+        cost = cost_of(study)
+        amounts = [amount(trial) / cost.scale for trial in complete]
+        figures[f"3_{cost.figure}"] = lambda: plots.accuracy_and_cost(
+            numbers,
+            accuracies,
+            amounts,
+            on_front(accuracies, amounts),
+            f"Val accuracy and cost: {title}",
+            axis=cost.axis,
+            lesser=cost.lesser,
         )
     if {"temperature", "alpha"} <= set(settings):
         figures["5_temperature_and_alpha"] = lambda: plots.two_settings(
@@ -99,9 +107,9 @@ def _title(study: optuna.Study, count: int) -> str:
     return f"{study.study_name}, {count} complete trials"
 
 
-def on_front(accuracies: Sequence[float], sizes: Sequence[int]) -> list[bool]:
-    """Return which trials are on the front: no other one is as good in both accuracy and size, and better in one."""
-    pairs = list(zip(accuracies, sizes, strict=True))
+def on_front(accuracies: Sequence[float], amounts: Sequence[float]) -> list[bool]:
+    """Return which trials are on the front: no other one is as good in both accuracy and cost, and better in one."""
+    pairs = list(zip(accuracies, amounts, strict=True))
     return [not any(other != pair and other[0] >= pair[0] and other[1] <= pair[1] for other in pairs) for pair in pairs]
 
 

@@ -16,8 +16,10 @@ from kd.reports.note import table
 from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import best_config, best_trial, command_settings
 from kd.search.candidate import Candidate, Guide
+from kd.search.candidate_costs import Costs
+from kd.search.costs import COSTS, excess
 from kd.search.session import Session
-from kd.search.size import candidate_parameters, fitting_config, is_too_large
+from kd.search.size import fitting_config
 from kd.search.space import PAPER, Axis
 from kd.search.storage import without_password
 from kd.tracking import store as tracking
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("kd")
 
 WINNER = "winner"
-VAL, TEST, PARAMETERS = "val/chosen_accuracy", "test/accuracy", "cost/parameters"
-"""Metrics of a run of the comparison, the first two also of each seed."""
+VAL, TEST = "val/chosen_accuracy", "test/accuracy"
+"""Metrics of a run of the comparison, also of each seed."""
 PARAMS = (*PAPER, "width", "depth", "epochs", "lr", "seeds")
 
 
@@ -53,7 +55,8 @@ class Result:
     link: str
     val: list[float]
     test: list[float]
-    parameters: int
+    costs: Mapping[str, float]
+    """Parameters, and those that the search asks about, by name."""
 
 
 def systems(config: TuneConfig, best: TuneConfig) -> dict[str, System]:
@@ -82,15 +85,18 @@ def compare(session: Session, guide: Guide, parent: tracking.Run) -> str:
         return ""
     kept = study_attribute(study, FINAL) or {}
     key = {"trial": trial.number, "seeds": config.final_seeds, "control": config.control}
-    compared = _small_enough(systems(fitting_config(config, session.space), best), guide)
+    compared = systems(fitting_config(config, session.space), best)
+    of_candidates = Costs(guide, session.latencies)
+    costs = {name: of_candidates.of(system.config) for name, system in compared.items()}
+    compared = _allowed(compared, costs)
     if kept.get("of") == key:
         tracking.say_reuse(f"the winner, trial {trial.number}, was compared on test before: reused")
         if set(kept.get("test", {})) == set(compared):  # an earlier version kept none
-            _show(parent, kept["test"], compared, guide, trial.number, session.space)
+            _show(parent, kept["test"], compared, costs, trial.number, session.space)
         return str(kept["note"])
-    results = {name: _result(name, system, guide, parent) for name, system in compared.items()}
+    results = {name: _result(name, system, guide, costs[name], parent) for name, system in compared.items()}
     tests = {name: result.test for name, result in results.items()}
-    _show(parent, tests, compared, guide, trial.number, session.space)
+    _show(parent, tests, compared, costs, trial.number, session.space)
     text = _note(results, trial.number, best)
     study.set_user_attr(FINAL, {"of": key, "note": text, "test": tests})
     told = ", ".join(f"{name} {statistics.fmean(values):.2%}" for name, values in tests.items())
@@ -102,7 +108,7 @@ def _show(  # noqa: PLR0913, PLR0917 - what was found, and of what
     parent: tracking.Run,
     tests: Mapping[str, Sequence[float]],
     compared: Mapping[str, System],
-    guide: Guide,
+    costs: Mapping[str, Mapping[str, float]],
     number: int,
     space: Sequence[Axis],
 ) -> None:
@@ -110,28 +116,24 @@ def _show(  # noqa: PLR0913, PLR0917 - what was found, and of what
     means = {name: statistics.fmean(tests[name]) for name in compared}
     by_name = {f"test/accuracy_{metric_name(name)}": mean for name, mean in means.items()}
     parent.log_metrics({"test/accuracy": means[WINNER], **by_name})
-    parent.log_figure(_figure(tests, compared, guide, number, space), "1_final_comparison")
+    parent.log_figure(_figure(tests, compared, costs, number, space), "1_final_comparison")
 
 
-def _small_enough(compared: Mapping[str, System], guide: Guide) -> dict[str, System]:
-    """Return the systems without those that have more parameters than ``--max-parameters`` allows, and tell of these."""
-    small = {}
-    for name, system in compared.items():
-        parameters = _parameters(system, guide)
-        if is_too_large(system.config, parameters):
-            log.info("not compared: %s has %s parameters", name, f"{parameters:,}")
-        else:
-            small[name] = system
-    return small
-
-
-def _parameters(system: System, guide: Guide) -> int:
-    sizes = [len(group) for group in guide.groups.values()]
-    return candidate_parameters(system.config, sizes, guide.workspace.dataset)
+def _allowed(compared: Mapping[str, System], costs: Mapping[str, Mapping[str, float]]) -> dict[str, System]:
+    """Return the systems without those that are larger or slower than is allowed, and tell of these."""
+    told = {name: excess(system.config, costs[name]) for name, system in compared.items()}
+    for name, much in told.items():
+        if much:
+            log.info("not compared: %s: %s", name, much)
+    return {name: system for name, system in compared.items() if not told[name]}
 
 
 def _figure(
-    tests: Mapping[str, Sequence[float]], compared: Mapping[str, System], guide: Guide, number: int, space: Sequence[Axis]
+    tests: Mapping[str, Sequence[float]],
+    compared: Mapping[str, System],
+    costs: Mapping[str, Mapping[str, float]],
+    number: int,
+    space: Sequence[Axis],
 ) -> "Figure":
     """Draw how the systems scored on test with each seed, under the settings that were searched."""
     from kd.reports.plots import comparison_over_seeds  # noqa: PLC0415 - Matplotlib is slow to import
@@ -145,7 +147,7 @@ def _figure(
     return comparison_over_seeds(
         [_label(name, system, space) for name, system in compared.items()],
         [tests[name] for name in compared],
-        [_parameters(system, guide) for system in compared.values()],
+        [int(costs[name]["parameters"]) for name in compared],
         f"The winner, trial {number}, and what it is compared with: {what}, {config.data}",
     )
 
@@ -157,15 +159,15 @@ def _label(name: str, system: System, space: Sequence[Axis]) -> str:
     return f"{name}: {details(values)}"
 
 
-def _result(name: str, system: System, guide: Guide, parent: tracking.Run) -> Result:
+def _result(name: str, system: System, guide: Guide, costs: Mapping[str, float], parent: tracking.Run) -> Result:
     """Train and score a system in a run below the study's; where the study was resumed, one that is finished is reused."""
     workspace, told = guide.workspace, _fingerprint(system, guide)
     settings = RunSettings(workspace.output_dir, workspace.tags, workspace.resume, in_resumed=parent.is_resumed)
     with earlier_run(told, settings) as earlier:
         if earlier is None or not earlier.is_finished:
-            return _trained(name, system, guide, told, again=None if earlier is None else earlier.id)
+            return _trained(name, system, guide, told, costs, again=None if earlier is None else earlier.id)
         tracking.say_reuse(f"final {name}: finished in run {earlier.id}: reused")
-        return _logged(earlier.id, system.config)
+        return _logged(earlier.id, system.config, costs)
 
 
 def _fingerprint(system: System, guide: Guide) -> str:
@@ -185,7 +187,9 @@ def _fingerprint(system: System, guide: Guide) -> str:
     )
 
 
-def _trained(name: str, system: System, guide: Guide, told: str, *, again: str | None) -> Result:
+def _trained(  # noqa: PLR0913 - as above
+    name: str, system: System, guide: Guide, told: str, costs: Mapping[str, float], *, again: str | None
+) -> Result:
     config, workspace = system.config, guide.workspace
     seeds = _seeds(config)
     tags = {**workspace.tags, "kd.role": "final", "kd.seed": ",".join(map(str, seeds)), FINGERPRINT: told}
@@ -205,13 +209,14 @@ def _trained(name: str, system: System, guide: Guide, told: str, *, again: str |
                     val_accuracy=epoch["val/accuracy"],
                     images_per_second=epoch["train/images_per_second"],
                 )
-        result = Result(run.link, candidate.val_accuracies(), candidate.test_accuracies(), candidate.parameters)
+        val, test = candidate.val_accuracies(), candidate.test_accuracies()
+        result = Result(run.link, val, test, costs)
         run.log_epochs(history)
         run.log_metrics(
             {
                 VAL: statistics.fmean(result.val),
                 TEST: statistics.fmean(result.test),
-                PARAMETERS: result.parameters,
+                **{COSTS[cost].metric: amount for cost, amount in result.costs.items()},
                 **{f"{TEST}_seed_{seed}": value for seed, value in zip(seeds, result.test, strict=True)},
                 **{f"{VAL}_seed_{seed}": value for seed, value in zip(seeds, result.val, strict=True)},
             }
@@ -219,11 +224,11 @@ def _trained(name: str, system: System, guide: Guide, told: str, *, again: str |
     return result
 
 
-def _logged(run_id: str, config: TuneConfig) -> Result:
-    """Return a result as its run has it."""
+def _logged(run_id: str, config: TuneConfig, costs: Mapping[str, float]) -> Result:
+    """Return a result as its run has it; its costs are known."""
     metrics, seeds = tracking.run_metrics(run_id), _seeds(config)
     val, test = ([metrics[f"{name}_seed_{seed}"] for seed in seeds] for name in (VAL, TEST))
-    return Result(tracking.run_link(run_id), val, test, int(metrics[PARAMETERS]))
+    return Result(tracking.run_link(run_id), val, test, costs)
 
 
 def _seeds(config: TuneConfig) -> range:
@@ -237,9 +242,11 @@ def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
         difference = paired_difference(winner.test, result.test)
         against = ["", ""] if name == WINNER else [_without_n(format_interval(difference, "% points")), verdict(difference)]
         scores = [_without_n(format_interval(t_interval(values), signed=False)) for values in (result.val, result.test)]
-        rows.append([result.link, f"{result.parameters:,}", *scores, *against])
+        amounts = [COSTS[cost].text(amount) for cost, amount in result.costs.items()]
+        rows.append([result.link, *amounts, *scores, *against])
     seeds = ", ".join(str(best.seed + seed) for seed in range(len(winner.test)))
-    head = ["system", "parameters", "val accuracy", "test accuracy", "winner - system", "verdict"]
+    columns = [COSTS[cost].column for cost in winner.costs]
+    head = ["system", *columns, "val accuracy", "test accuracy", "winner - system", "verdict"]
     text = (
         f"The winner is trial {number}. Each system is trained with the seeds {seeds} and scored on test once. The 95 % "
         "intervals are Student's t over seeds, differences are paired by seed."

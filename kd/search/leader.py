@@ -15,11 +15,12 @@ from kd.search.attributes import END, PARENT_RUN, SURPLUS, study_attribute
 from kd.search.best import best_trial
 from kd.search.candidate import Guide
 from kd.search.certainty import scored_images
+from kd.search.costs import bounds_text
 from kd.search.final import compare
 from kd.search.outcome import Outcome, outcome
 from kd.search.progress import StudyProgress
 from kd.search.repair import Repair
-from kd.search.report import count_too_large, plan_line
+from kd.search.report import count_too_costly, plan_line
 from kd.search.session import POLL_SECONDS, Session
 from kd.search.shared import find_guide
 from kd.search.state import all_trials, count_finished, count_left
@@ -132,12 +133,11 @@ def _check_some_completed(config: TuneConfig, study: optuna.Study) -> None:
     trials = all_trials(study)
     if best_trial(study) is not None or count_finished(trials) < config.trials:
         return
-    large = count_too_large(config, study)
-    if large:
+    costly = count_too_costly(config, study)
+    if costly:
         raise UserError(
-            f"{config.max_parameters:,}: no trial of study {study.study_name} completed, and {large} were larger than that; "
-            "allow more, or search smaller nets",
-            field="max_parameters",
+            f"no trial of study {study.study_name} completed, and {costly} were {bounds_text(config)}; allow more, or search "
+            "smaller nets"
         )
     reasons = [trial.user_attrs[END] for trial in trials if trial.user_attrs.get(END, SURPLUS) != SURPLUS]
     last = reasons[-1] if reasons else "its workers died each time"

@@ -74,7 +74,7 @@ def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], pare
     if sure is None:
         return None
     best = sure.best
-    asked = {"width"} if config.max_parameters or is_width_asked_for(config) else set()
+    asked = {"width"} if config.max_parameters or config.max_latency or is_width_asked_for(config) else set()
     return Outcome(
         run=parent,
         view=parent.view_address(TRIALS),

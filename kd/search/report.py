@@ -1,20 +1,20 @@
 """A study in words: the note of its run, a line per trial, the best one so far."""
 
-import math
 import shlex
 from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kd.config import TuneConfig
+from kd.config import PARAMETERS, TuneConfig
 from kd.evaluation.intervals import format_interval
 from kd.reports.note import history_text, table
-from kd.search.attributes import PARAMETERS, RUN
-from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, parameters, ranked_trials
+from kd.search.attributes import RUN
+from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, ranked_trials
 from kd.search.certainty import Certainty, ValImages, certainty, certainty_text
+from kd.search.costs import COSTS, bounds_text, excess, names_of
+from kd.search.latency import read_latencies
 from kd.search.outcome import difference_text, differences, tests_of
-from kd.search.size import is_too_large
 from kd.search.space import Axis
 from kd.search.state import STATES, all_trials, without_surplus
 from kd.search.storage import without_password
@@ -58,6 +58,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
     """
     states, command = _states_text(config, study), f"kd {command_name(config)}"
     best, sure = best_config(config, study), certainty(study, images)
+    latencies = read_latencies(study)
     parts = [
         f"**{_result(config, study, sure)}**",
         f"The model: a search keeps none; `{command} --config {BEST_FILE}` trains it; the file is in `settings/`.",
@@ -66,6 +67,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
         f"Study `{study.study_name}` in `{without_password(config).storage}`: {states}; {config.trials} asked for.",
         "Trials are compared on val; test is seen by the comparison at the end alone.",
         f"Searched: {', '.join(f'`{axis.text()}`' for axis in space)}.",
+        *([] if latencies is None else [latencies.text()]),
         *history_text(history),
     ]
     if best is not None and sure is not None:
@@ -73,7 +75,7 @@ def note(  # noqa: PLR0913 - the study, its settings, and what is shown with it
             "## Best trials",
             f"**{certainty_text(sure)}.**",
             "The best of many trials is also the luckiest: its accuracy on val is too high by some of that; test is not.",
-            _best_table(study, space),
+            _best_table(config, study, space),
             "## The winner in one command",
             f"With the artifact `settings/{BEST_FILE}`, as above, or",
             f"```\n{_wrapped([command, *_flags(best, groups)])}\n```",
@@ -95,17 +97,21 @@ def _result(config: TuneConfig, study: optuna.Study, sure: Certainty | None) -> 
 
 def _states_text(config: TuneConfig, study: optuna.Study) -> str:
     states = ", ".join(f"{count} {name}" for name, count in count_states(study).items())
-    large = count_too_large(config, study)
-    return f"{states} ({large} pruned untrained: larger than `--max-parameters {config.max_parameters}`)" if large else states
+    costly = count_too_costly(config, study)
+    return f"{states} ({costly} pruned untrained: {bounds_text(config)})" if costly else states
 
 
-def count_too_large(config: TuneConfig, study: optuna.Study) -> int:
-    """Return how many trials were pruned before training, since they had more parameters than is allowed."""
-    return sum(_is_too_large(config, trial) for trial in without_surplus(all_trials(study)))
+def count_too_costly(config: TuneConfig, study: optuna.Study) -> int:
+    """Return how many trials were pruned before training, since they were larger or slower than is allowed."""
+    return sum(bool(_excess(config, trial)) for trial in without_surplus(all_trials(study)))
 
 
-def _is_too_large(config: TuneConfig, trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.PRUNED and is_too_large(config, trial.user_attrs.get(PARAMETERS, 0))
+def _excess(config: TuneConfig, trial: FrozenTrial) -> str:
+    """Return what was too much of a trial; empty: it was trained."""
+    if trial.state != TrialState.PRUNED:
+        return ""
+    kept = trial.user_attrs
+    return excess(config, {name: kept[cost.attribute] for name, cost in COSTS.items() if cost.attribute in kept})
 
 
 def _flags(best: TuneConfig, groups: str) -> list[str]:
@@ -128,18 +134,19 @@ def _wrapped(parts: Sequence[str]) -> str:
     return "\\\n".join(lines).rstrip()
 
 
-def _best_table(study: optuna.Study, space: Sequence[Axis]) -> str:
-    head = ["trial", "val accuracy", "parameters", *(axis.name for axis in space)]
+def _best_table(config: TuneConfig, study: optuna.Study, space: Sequence[Axis]) -> str:
+    costs = [COSTS[name] for name in names_of(config)]
+    head = ["trial", "val accuracy", *(cost.column for cost in costs), *(axis.name for axis in space)]
     rows = []
     for trial in ranked_trials(study)[:MAX_ROWS]:
         name = f"trial {trial.number}"
         link = tracking.run_link(trial.user_attrs[RUN], name) if RUN in trial.user_attrs else name
-        size = parameters(trial)
         values = [
             f"{value:.4g}" if isinstance(value := trial.params.get(axis.name, ""), float) else str(value) for axis in space
         ]
-        shown = f"{size:,.0f}" if math.isfinite(size) else ""
-        rows.append([link, f"{trial.values[0]:.2%}", shown, *values, f"{_seconds(trial):.1f}"])
+        kept = trial.user_attrs
+        shown = [cost.text(kept[cost.attribute]) if cost.attribute in kept else "" for cost in costs]
+        rows.append([link, f"{trial.values[0]:.2%}", *shown, *values, f"{_seconds(trial):.1f}"])
     return table([*head, "seconds"], rows)
 
 
@@ -153,7 +160,8 @@ def _objective_text(config: TuneConfig) -> str:
         "combined": "val accuracy of generalist and specialists on all classes (Eq. 5)",
         "student": "val accuracy of a student",
     }[config.objective]
-    return f"{what}, against parameters" if config.pareto else what
+    second = config.second_objective()
+    return f"{what}, against {COSTS[second].axis}" if second else what
 
 
 def plan_line(config: TuneConfig, classes: Sequence[str]) -> str:
@@ -177,10 +185,19 @@ def trial_line(config: TuneConfig, study: optuna.Study, trial: FrozenTrial) -> s
     """Return a line about a trial that ended."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in trial.params.items()}
     params = ", ".join(f"{name} {value}" for name, value in values.items())
-    value = f" {trial.values[0]:.2%}" if trial.state == TrialState.COMPLETE else ""
-    if _is_too_large(config, trial):
-        value = f", {trial.user_attrs[PARAMETERS]:,} parameters are more than --max-parameters {config.max_parameters:,}"
+    value = f" {trial.values[0]:.2%}{_cost_text(config, trial)}" if trial.state == TrialState.COMPLETE else ""
+    if told := _excess(config, trial):
+        value = f", {told}"
     return f"trial {trial.number}: {STATES[trial.state]}{value} ({params}), {_seconds(trial):.1f} s; {best_text(study)}"
+
+
+def _cost_text(config: TuneConfig, trial: FrozenTrial) -> str:
+    """Return what a complete trial costs of that which is minimised: `` at 0.41 ms``; empty: nothing is."""
+    second = config.second_objective()
+    if not second:
+        return ""
+    unit = " parameters" if second == PARAMETERS else ""
+    return f" at {COSTS[second].text(trial.values[1])}{unit}"
 
 
 def best_text(study: optuna.Study) -> str:

@@ -29,7 +29,7 @@ def create_sampler(config: TuneConfig, study: optuna.Study, *, worker: int, lead
     entropy = [config.seed, worker, len(all_trials(study)), *([] if leads else [os.getpid()])]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     with experimental():
-        return TPESampler(seed=seed, multivariate=not config.pareto, constant_liar=True)
+        return TPESampler(seed=seed, multivariate=not config.second_objective(), constant_liar=True)
 
 
 def create_pruner(config: TuneConfig) -> BasePruner:
@@ -41,4 +41,4 @@ def create_pruner(config: TuneConfig) -> BasePruner:
         "hyperband": HyperbandPruner(min_resource=warmup_epochs, max_resource=config.epochs),
         "none": NopPruner(),
     }
-    return pruners["none" if config.pareto else config.pruner]
+    return pruners["none" if config.second_objective() else config.pruner]

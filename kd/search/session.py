@@ -12,11 +12,14 @@ from kd.distillation.plan import check_alpha
 from kd.errors import UserError
 from kd.from_config import check_group_settings, check_nets, check_teacher, check_top_n, data_digest, foreign_code, prepare
 from kd.search.best import check_place
+from kd.search.costs import bounds_text
+from kd.search.latency import Latencies, fast_space, find_latencies, keep_latencies
 from kd.search.size import fitting_config, fitting_space
 from kd.search.space import Axis, first_points, parse_space
 from kd.search.state import all_trials, count_finished
 from kd.search.storage import check_database, opened
 from kd.search.study import identity, open_study, study_name
+from kd.specialists.groups import least_sizes
 from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
@@ -33,8 +36,10 @@ class Session:
     """Its study has a name: not ``auto`` any more."""
     workspace: Workspace
     space: tuple[Axis, ...]
-    """What is searched: as it was asked for, and within ``--max-parameters``."""
+    """What is searched: as it was asked for, and within ``--max-parameters`` and ``--max-latency``."""
     study: optuna.Study
+    latencies: Latencies | None
+    """Of the nets that are searched; None: nothing is asked about them."""
 
 
 @contextmanager
@@ -52,16 +57,27 @@ def open_session(config: TuneConfig) -> Iterator[Session]:
     facts = identity(config, space, data_digest(config, workspace.dataset), foreign_code(config, workspace.dataset))
     config = config.model_copy(update={"study_name": study_name(config, facts)})
     asked, space = space, fitting_space(space, config, workspace.dataset)
-    points, outside = first_points(fitting_config(config, space), space)
     with opened(config.storage) as storage:
-        study = open_study(storage, config.study_name, facts, points, pareto=config.pareto)
+        latencies = find_latencies(storage, config.study_name, config, space, workspace)
+        space = fast_space(space, config, _least_groups(config, workspace), latencies)
+        points, outside = first_points(fitting_config(config, space), space)
+        study = open_study(storage, config.study_name, facts, points, pareto=bool(config.second_objective()))
+        if latencies is not None:
+            latencies = keep_latencies(study, latencies)
         log.info("study %s: %d of %d trials done", study.study_name, count_finished(all_trials(study)), config.trials)
         log.info("searched: %s", ", ".join(axis.text() for axis in space))
         if space != asked:
-            log.info("wider nets than these have more than the %s parameters of --max-parameters", f"{config.max_parameters:,}")
+            log.info("wider nets than these are %s", bounds_text(config))
         for line in outside:
             log.info("not tried first: %s", line)
-        yield Session(config, workspace, space, study)
+        yield Session(config, workspace, space, study, latencies)
+
+
+def _least_groups(config: TuneConfig, workspace: Workspace) -> int:
+    """Return how many specialists a candidate has at least."""
+    if config.objective == "student":
+        return 0
+    return len(least_sizes(config.groups, config.group, config.data, workspace.dataset.classes))
 
 
 def _check(config: TuneConfig, space: Sequence[Axis], workspace: Workspace) -> None:
@@ -71,6 +87,8 @@ def _check(config: TuneConfig, space: Sequence[Axis], workspace: Workspace) -> N
             f"{config.register_as}: a search registers nothing; kd specialist --config best.yaml --register NAME does",
             field="register_as",
         )
+    if config.second_objective() == "size" and not config.export:
+        raise UserError("size: with --no-export no model has a file; leave that out, or give --pareto latency", field="pareto")
     if config.objective == "student":
         check_top_n(config.top_n, workspace)
         if not any(axis.name == "alpha" for axis in space):

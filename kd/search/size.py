@@ -69,15 +69,10 @@ def fitting_space(space: Sequence[Axis], config: TuneConfig, dataset: Dataset) -
 
 
 def fitting_config(config: TuneConfig, space: Sequence[Axis]) -> TuneConfig:
-    """Return a configuration, no wider than what ``--max-parameters`` leaves of the space."""
+    """Return a configuration, no wider than what ``--max-parameters`` and ``--max-latency`` leave of the space."""
     widths = next((axis.whole_values() for axis in space if axis.name == "width"), [config.width])
-    too_wide = config.max_parameters and config.width > widths[-1]
+    too_wide = (config.max_parameters or config.max_latency) and config.width > widths[-1]
     return config.model_copy(update={"width": widths[-1]}) if too_wide else config
-
-
-def is_too_large(config: TuneConfig, parameters: int) -> bool:
-    """Return whether a candidate has more parameters than ``--max-parameters`` allows."""
-    return 0 < config.max_parameters < parameters
 
 
 def _smallest(config: TuneConfig, axes: dict[str, Axis], width: int) -> Iterator[TuneConfig]:

@@ -50,12 +50,13 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str, code_d
     left_out = {*(axis.name for axis in space), *kind.switches(), *_WITHOUT_EFFECT, *usual}
     common = {name: canonical(getattr(config, name)) for name in kind.model_fields if name not in left_out}
     return {
-        "direction": "maximize accuracy, minimize parameters" if config.pareto else "maximize accuracy",
+        "direction": ", minimize ".join(filter(None, ["maximize accuracy", config.second_objective()])),
         "objective": config.objective,
         "search": ";".join(axis.text() for axis in space),
         "data digest": data_digest,
         **({"code of nets and loss": code_digest} if code_digest else {}),
         **({"max_parameters": canonical(config.max_parameters)} if config.max_parameters else {}),  # before, none had one
+        **({"max_latency": canonical(config.max_latency)} if config.max_latency else {}),  # the same
         **common,
     }
 
@@ -66,7 +67,8 @@ def study_name(config: TuneConfig, facts: Mapping[str, str]) -> str:
         return masked(config.study_name)
     # A teacher that was named is another study by name; one that was found is checked when it is there.
     digest = hashlib.sha256(json.dumps([facts, config.teacher], sort_keys=True).encode()).hexdigest()
-    return f"{config.data}-{config.objective}{'-pareto' if config.pareto else ''}-{digest[:8]}"
+    pareto = {"": "", "parameters": "-pareto"}.get(config.second_objective(), f"-pareto-{config.second_objective()}")
+    return f"{config.data}-{config.objective}{pareto}-{digest[:8]}"
 
 
 def load_study(storage: RDBStorage, name: str, pruner: BasePruner | None = None) -> optuna.Study:

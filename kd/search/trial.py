@@ -1,7 +1,7 @@
 """One trial: a candidate trained, each epoch reported to the pruner, all of it in an MLflow run below the study's."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -10,9 +10,11 @@ from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.machine.processes import myself
 from kd.machine.secrets import masked
-from kd.search.attributes import END, PARAMETERS, POINT, RUN, STOPPED, SURPLUS, WORKER
+from kd.search.attributes import END, POINT, RUN, STOPPED, SURPLUS, WORKER
 from kd.search.candidate import Candidate, Guide
-from kd.search.size import candidate_parameters, is_too_large
+from kd.search.candidate_costs import Costs
+from kd.search.costs import COSTS, excess
+from kd.search.latency import read_latencies
 from kd.search.space import Axis
 from kd.search.state import all_trials, earlier_tries, is_surplus, stopped_tries
 from kd.search.storage import without_password
@@ -45,10 +47,11 @@ class TrialRunner:
         self._space = space
         self._parent_run = parent_run
         self._study = study
+        self._costs = Costs(guide, read_latencies(study))
         self.lost = False
         """Whether the last trial was failed from outside while it ran: it is retried."""
 
-    def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Train and score one candidate.
 
         Raises:
@@ -66,7 +69,7 @@ class TrialRunner:
             trial.set_user_attr(STOPPED, [*stopped_tries(trial.user_attrs), trial.number])
             raise
 
-    def _run(self, trial: optuna.Trial) -> float | tuple[float, int]:
+    def _run(self, trial: optuna.Trial) -> float | tuple[float, float]:
         """Take up a trial, and train its candidate in an MLflow run."""
         trial.set_user_attr(WORKER, {**myself(), "trial": trial.number})
         if is_surplus(self._study, trial.number, self._config.trials):
@@ -98,7 +101,7 @@ class TrialRunner:
             "kd.retry_of": ",".join(map(str, retry_of)),
         }
 
-    def _train(self, trial: optuna.Trial, config: TuneConfig, run: tracking.Run) -> float | tuple[float, int]:
+    def _train(self, trial: optuna.Trial, config: TuneConfig, run: tracking.Run) -> float | tuple[float, float]:
         started = time.perf_counter()
         history: list[dict[str, float]] = []
         metrics: dict[str, float] = {}
@@ -106,15 +109,16 @@ class TrialRunner:
         try:
             run.log_params({axis.name: canonical(getattr(config, axis.name)) for axis in self._space})
             run.log_settings(without_password(config).recorded())
-            metrics["cost/parameters"] = parameters = self._parameters(config)
-            trial.set_user_attr(PARAMETERS, parameters)
-            _check_size(config, parameters)
+            costs = self._costs.of(config)
+            metrics |= {COSTS[name].metric: amount for name, amount in costs.items()}
+            _keep(trial, costs)
+            _check_costs(config, costs)
             candidate = Candidate(config, self._guide)
             for epoch in candidate.epochs():
                 history.append(epoch)
-                if not config.pareto:  # a study of two objectives can't prune
+                if not config.second_objective():  # a study of two objectives can't prune
                     _report(trial, epoch["val/accuracy"], len(history), config.epochs)
-            trial.set_user_attr(PARAMETERS, parameters)  # once more: the last moment to learn that the trial was failed
+            _keep(trial, costs)  # once more: the last moment to learn that the trial was failed
             metrics["val/chosen_accuracy"] = history[-1]["val/accuracy"]
         except BaseException as error:
             state, reason = self._end(trial, error)
@@ -124,12 +128,8 @@ class TrialRunner:
             run.log_epochs(history)
             run.log_metrics({**metrics, "cost/trial_seconds": time.perf_counter() - started})
         accuracy = history[-1]["val/accuracy"]
-        return (accuracy, parameters) if config.pareto else accuracy
-
-    def _parameters(self, config: TuneConfig) -> int:
-        """Return how many parameters a candidate has, which is not made yet."""
-        sizes = [len(group) for group in self._guide.groups.values()]
-        return candidate_parameters(config, sizes, self._guide.workspace.dataset)
+        second = config.second_objective()
+        return (accuracy, costs[second]) if second else accuracy
 
     def _end(self, trial: optuna.Trial, error: BaseException) -> tuple[str, str]:
         """Return in what state an error ends a trial, and why; note whether the trial is to be retried."""
@@ -146,14 +146,19 @@ class TrialRunner:
         return "failed", ""
 
 
-def _check_size(config: TuneConfig, parameters: int) -> None:
-    """End a trial before it is trained if its nets have more parameters than is allowed.
+def _keep(trial: optuna.Trial, costs: Mapping[str, float]) -> None:
+    for name, amount in costs.items():
+        trial.set_user_attr(COSTS[name].attribute, amount)
+
+
+def _check_costs(config: TuneConfig, costs: Mapping[str, float]) -> None:
+    """End a trial before it is trained if its nets have more parameters, or take longer, than is allowed.
 
     Raises:
-        TrialPruned: they have.
+        TrialPruned: they do.
     """
-    if is_too_large(config, parameters):
-        raise optuna.TrialPruned(f"not trained: {parameters:,} parameters are more than {config.max_parameters:,}")
+    if told := excess(config, costs):
+        raise optuna.TrialPruned(f"not trained: {told}")
 
 
 def _report(trial: optuna.Trial, accuracy: float, epoch: int, epochs: int) -> None:

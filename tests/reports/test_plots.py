@@ -732,7 +732,7 @@ def test_the_settings_of_a_search_are_on_the_scale_on_which_they_were_searched()
 
 
 def test_the_front_goes_from_the_smallest_net_to_the_most_accurate_one() -> None:
-    figure = plots.accuracy_and_size(
+    figure = plots.accuracy_and_cost(
         [0, 3, 5, 7], [0.9, 0.7, 0.8, 0.6], [9000, 1000, 4000, 2000], [True, True, True, False], "x"
     )
     (axes,) = figure.axes
@@ -743,7 +743,7 @@ def test_the_front_goes_from_the_smallest_net_to_the_most_accurate_one() -> None
 
 
 def test_equal_trials_of_the_front_have_one_label() -> None:
-    figure = plots.accuracy_and_size([4, 2, 3], [0.9, 0.7, 0.7], [9000, 1000, 1000], [True, True, True], "x")
+    figure = plots.accuracy_and_cost([4, 2, 3], [0.9, 0.7, 0.7], [9000, 1000, 1000], [True, True, True], "x")
     assert [text.get_text() for text in figure.axes[0].texts] == ["2 (+1)", "4"]
 
 
@@ -794,6 +794,6 @@ def test_figures_of_a_search_are_readable_for_any_number_of_trials(count: int) -
     assert_readable(course_of(count))
     assert_readable(plots.searched_settings([wide, fine] * 3, accuracies, title, best=0))
     assert_readable(plots.two_settings(wide, fine, accuracies, title, best=1))
-    assert_readable(plots.accuracy_and_size(range(count), accuracies, sizes, front, title))
+    assert_readable(plots.accuracy_and_cost(range(count), accuracies, sizes, front, title))
     begun, ended = [3.0 * number for number in range(count)], [3.0 * number + 2 for number in range(count)]
     assert_readable(plots.timeline(range(count), begun, ended, ["complete"] * count, title))

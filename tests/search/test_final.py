@@ -12,6 +12,8 @@ from kd.search.size import fitting_config
 from kd.search.space import PAPER, Axis
 from kd.tracking import store as tracking
 
+COSTS = {"parameters": 1234}
+
 
 def test_the_winner_is_compared_with_each_different_system_once() -> None:
     config = TuneConfig.parse({"final_seeds": 4})
@@ -42,13 +44,13 @@ def test_a_system_that_was_compared_before_a_stop_is_not_trained_again(
     config = TuneConfig.parse(settings)
     system, other = System(config, "distilled"), System(config.model_copy(update={"alpha": 0.5}), "distilled")
     with tracking.run("study", output_dir=tmp_path, tags={}) as parent:
-        first = _result("winner", system, guide, parent)
-        assert _result("winner", system, guide, parent).link != first.link  # nothing is looked for in a new study
+        first = _result("winner", system, guide, COSTS, parent)
+        assert _result("winner", system, guide, COSTS, parent).link != first.link  # nothing is looked for in a new study
         run_id = str(tracking.open_run())
     with tracking.run("study", output_dir=tmp_path, tags={}, again=run_id) as parent:
-        again = _result("winner", system, guide, parent)
-        assert (again.val, again.test, again.parameters) == (first.val, first.test, first.parameters)
+        again = _result("winner", system, guide, COSTS, parent)
+        assert (again.val, again.test, again.costs) == (first.val, first.test, COSTS)
         assert "final winner: finished in run" in caplog.text
         caplog.clear()
-        assert _result("winner", other, guide, parent).link != again.link
+        assert _result("winner", other, guide, COSTS, parent).link != again.link
         assert "finished in run" not in caplog.text

@@ -57,9 +57,9 @@ def test_a_study_whose_creator_died_at_once_gets_its_points(url: str, monkeypatc
 def test_a_study_of_something_else_is_refused(url: str, change: dict[str, str], message: str) -> None:
     before, after = TuneConfig.parse({}), TuneConfig.parse(change)
     with opened(url) as storage:
-        open_study(storage, "s", facts(before), {}, pareto=before.pareto)
+        open_study(storage, "s", facts(before), {}, pareto=bool(before.pareto))
         with pytest.raises(UserError, match=message):
-            open_study(storage, "s", facts(after), {}, pareto=after.pareto)
+            open_study(storage, "s", facts(after), {}, pareto=bool(after.pareto))
 
 
 def test_another_data_digest_is_refused_and_where_files_lie_is_no_matter(url: str) -> None:

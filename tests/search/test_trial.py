@@ -144,7 +144,7 @@ def test_a_trial_that_is_too_large_is_pruned_before_it_is_trained(
     assert [trial.number for trial in trials if trial.state == TrialState.PRUNED] == large
     for run, trial, line in zip(runs, trials, lines, strict=False):
         if trial.number in large:
-            told = "not trained: 11,094 parameters are more than 11,093"
+            told = "not trained: 11,094 parameters are more than --max-parameters 11,093"
             assert (run.info.status, run.data.tags["kd.state"], run.data.tags["kd.reason"]) == ("KILLED", "pruned", told)
             assert run.data.metrics["cost/parameters"] == 11_094
             assert "val/accuracy" not in run.data.metrics

@@ -21,6 +21,8 @@ FIGURES: Mapping[str, str] = {
     "final_comparison": "the winner of the search beside the configured and the paper's values, over seeds",
     "history": "accuracy on val of each trial, and of the best so far",
     "accuracy_and_size": "accuracy on val against the number of parameters, per trial",
+    "accuracy_and_latency": "accuracy on val against the milliseconds of one image, per trial",
+    "accuracy_and_file_size": "accuracy on val against the size of the file in kB, per trial",
     "settings": "the settings of all trials, and the accuracy on val that each reached",
     "temperature_and_alpha": "accuracy on val by temperature and alpha",
     "importance": "how much each setting decides the accuracy on val",

@@ -9,7 +9,7 @@ from kd.reports.plots.pictures import dark_knowledge, mended_and_broken
 from kd.reports.plots.scores import confusion_matrix, per_class_accuracy, reliability_diagram
 from kd.reports.plots.search import (
     Setting,
-    accuracy_and_size,
+    accuracy_and_cost,
     importances,
     search_history,
     searched_settings,
@@ -20,7 +20,7 @@ from kd.reports.plots.systems import comparison, comparison_over_seeds, interval
 
 __all__ = [
     "Setting",
-    "accuracy_and_size",
+    "accuracy_and_cost",
     "comparison",
     "comparison_over_seeds",
     "confusion_matrix",

@@ -133,19 +133,36 @@ def importances(shares: Mapping[str, float], title: str, *, best: int, trials: i
     return figure
 
 
-def accuracy_and_size(
-    numbers: Sequence[int], accuracies: Sequence[float], parameters: Sequence[int], on_front: Sequence[bool], title: str
+def accuracy_and_cost(  # noqa: PLR0913 - trials, and what their cost is
+    numbers: Sequence[int],
+    accuracies: Sequence[float],
+    amounts: Sequence[float],
+    on_front: Sequence[bool],
+    title: str,
+    *,
+    axis: str = "parameters",
+    lesser: str = "smaller",
 ) -> Figure:
-    """Draw the accuracy of complete trials by their number of parameters, and the front: those that none beats in both."""
+    """Draw the accuracy of complete trials by what they cost, and the front: those that none beats in both.
+
+    Args:
+        numbers: of the complete trials.
+        accuracies: theirs on val.
+        amounts: what each costs, by default its number of parameters.
+        on_front: whether each is on the front.
+        title: of the figure.
+        axis: label of the costs' axis, with the unit.
+        lesser: what a trial of less cost is.
+    """
     figure = new_figure(8.5, 5, title)
     axes = figure.subplots()
-    sizes, front = np.asarray(parameters, dtype=np.float64), np.asarray(on_front, dtype=np.bool_)
+    sizes, front = np.asarray(amounts, dtype=np.float64), np.asarray(on_front, dtype=np.bool_)
     axes.set_xscale("log")
     _log_ticks(axes, "x", sizes)
     _dots(axes, sizes[~front], np.asarray(accuracies)[~front], of=accuracies, colour=GREY, label="beaten by one of the front")
     order = np.flatnonzero(front)[np.argsort(sizes[front], kind="stable")]
     best = 100 * np.asarray(accuracies)[order]
-    label = "front: none is both more accurate and smaller"
+    label = f"front: none is both more accurate and {lesser}"
     axes.step(sizes[order], best, where="post", color=BLUE, marker="o", markersize=7, label=label)
     equal: dict[tuple[float, float], list[int]] = {}
     for place, y in zip(order, best, strict=True):
@@ -153,7 +170,7 @@ def accuracy_and_size(
     for point, which in equal.items():
         label = f"{min(which)}" + (f" (+{len(which) - 1})" if len(which) > 1 else "")
         axes.annotate(label, point, (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
-    axes.set_xlabel("parameters")
+    axes.set_xlabel(axis)
     axes.set_ylabel("val accuracy (%)")
     axes.margins(y=0.08)
     tidy(axes, grid="both")

@@ -56,6 +56,16 @@ def start_process(target: Callable[[T], None], argument: T) -> BaseProcess:
     return process
 
 
+def wait_for_fork_server() -> None:
+    """Wait until the fork server has loaded its libraries, and disturbs nothing that is measured: only then does it fork."""
+    if _FORKS:
+        start_process(_do_nothing, None).join()
+
+
+def _do_nothing(_: None) -> None:
+    pass
+
+
 def let_through(number: signal.Signals) -> None:
     """Let one of the blocked signals through, in a process that was started here."""
     if _CAN_BLOCK:

@@ -12,6 +12,7 @@ from kd.distillation.specialise import specialise_group
 from kd.distillation.tracker import carry_out_combination
 from kd.from_config import check_group_settings, distillation, groups_of, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
+from kd.specialists.confusion import confusion
 
 
 def specialist(config: SpecialistConfig) -> Answer:
@@ -67,14 +68,18 @@ def _train_groups(
 
 
 def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
-    """Return the groups to train, by number, and draw how the generalist confuses their classes."""
+    """Return the groups to train, by number, and draw how alike the generalist takes their classes to be."""
     from kd.reports import plots  # noqa: PLC0415 - matplotlib is a slow import
 
     dataset = guided.workspace.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
     groups, chosen = groups_of(config, guided.workspace, guided.teacher)
     guided.parent.log_tags({"kd.groups": ";".join(",".join(map(str, group)) for group in groups)})
-    title = f"Covariance of the generalist's predictions on {dataset.name}, val, n = {len(dataset.val):,}"
-    figure = plots.covariance_clusters(covariance(predictions).numpy(), groups, dataset.classes, title)
-    guided.parent.log_figure(figure, "3_covariance_clusters")
+    if config.group_by == "confusion":
+        likeness, measure = confusion(predictions, dataset.val.labels), "mean probability of the wrong one of two classes"
+    else:
+        likeness, measure = covariance(predictions), "covariance of predicted probabilities"
+    title = f"Groups of classes of {dataset.name}: the generalist on val, n = {len(dataset.val):,}"
+    figure = plots.class_groups(likeness.numpy(), groups, dataset.classes, title, measure=measure)
+    guided.parent.log_figure(figure, "3_groups")
     return chosen

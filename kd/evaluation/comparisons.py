@@ -47,8 +47,14 @@ class Comparison:
         """Return the difference in percentage points, with its interval and n."""
         return f"{format_interval(self.difference, '% points')} {self.over}"
 
+    @property
+    def p_text(self) -> str:
+        """Return the p-value by which the verdict is given."""
+        return f"{self.p_value if self.adjusted_p is None else self.adjusted_p:.3g}"
+
     def __str__(self) -> str:
-        return f"{self.difference_text}: {self.verdict}"
+        told = f"{self.difference_text}: {self.verdict}"
+        return told if verdict(self.difference) == self.verdict else f"{told} (p = {self.p_text} among all comparisons)"
 
 
 C = TypeVar("C", bound=Comparison)

@@ -9,7 +9,7 @@ from torch import Tensor
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
-from kd.evaluation.comparisons import Comparison, compare_correct
+from kd.evaluation.comparisons import Comparison, compare_correct, corrected
 from kd.evaluation.intervals import wilson_interval
 
 Beside = Literal["control", "generalist", "without unlabelled"]
@@ -44,7 +44,8 @@ def is_like_chance(accuracy: float, images: int, classes: int) -> bool:
 def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list[Change]:
     """Return the change by distillation on a net's own classes, for each net that has a control.
 
-    Behind that of a student stands what images without labels changed, where there are some.
+    Behind that of a student stands what images without labels changed, where there are some. Where several nets have a control,
+    their verdicts are given by all of these comparisons together, as are those on images without labels.
     """
     seeds: dict[tuple[str, Beside], list[tuple[Tensor, Tensor]]] = {}
     guides, classes = {}, {}
@@ -58,7 +59,9 @@ def distillation_changes(teacher: Teacher, distilled: Sequence[Trained]) -> list
         guide = task.own_correct(task.of_teacher(teacher.test_on(task), 1.0), labels)
         classes[trained.label] = len(task.group)
         guides[trained.label] = guide.double().mean().item()
-    return [_change(label, pairs, beside, guides[label], classes[label]) for (label, beside), pairs in seeds.items()]
+    found = [_change(label, pairs, beside, guides[label], classes[label]) for (label, beside), pairs in seeds.items()]
+    tables = {other: iter(_judged([one for one in found if one.beside == other])) for other in others}
+    return [next(tables[one.beside]) for one in found]
 
 
 def combination_change(combinations: Sequence[Combination]) -> Change:
@@ -73,6 +76,11 @@ def verdict_line(change: Change) -> str:
     if change.beside == "without unlabelled":
         return f"{change.label}, by images without labels: {change} ({after} against {before} without them)"
     return f"{change.label}: {change} ({after} against {before} of the {change.beside})"
+
+
+def _judged(table: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of one table with verdicts that count all of them; one alone has its own."""
+    return corrected(table) if len(table) > 1 else table
 
 
 def _change(

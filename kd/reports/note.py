@@ -20,7 +20,7 @@ from kd.specialists.kind import TaskKind
 CONTROL_TEXT = (
     "The control is the same net with the same seed, views and recipe on hard targets alone. Accuracy is on the test "
     "images of a model's own classes, among those classes; the generalist's too. p is McNemar's for one seed, that of "
-    "Student's paired test for several."
+    "Student's paired test for several; p and verdict of several rows count all of them (Holm)."
 )
 WITHOUT_TEXT = (
     "Both are distilled from the same teacher, with the same seed and in as many steps; one learns from labelled images alone."
@@ -169,7 +169,7 @@ def _changes(before: str, after: str, changes: Sequence[Change]) -> str:
             _percent(change.after.mean),
             f"{format_interval(change.difference, '% points')} {change.over}",
             f"**{change.verdict}**",
-            f"{change.p_value:.3g}",
+            change.p_text,
         ]
         for change in changes
     ]

@@ -1,7 +1,10 @@
 """What distillation and images without labels changed, each in words, metrics and figures of its own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 import kd
 from kd.commands.advice import distillation_advice
@@ -49,6 +52,27 @@ def test_a_student_is_compared_with_its_control_and_with_itself_without_unlabell
     ):
         compared = kd.compare(students, [other for other in others if other is not None])
         assert (change.difference, change.before) == (compared.difference, compared.before)
+
+
+def test_the_verdicts_of_several_nets_count_all_of_them(teacher: Teacher, students: list[Trained]) -> None:
+    """By hand: McNemar's p for 7, 6 and 0 mended images is 2 / 2^7, 2 / 2^6 and 1; Holm's are 3 and 2 times that, and 1."""
+    base = students[0]
+    labels = base.task.test.labels
+    right = F.one_hot(labels, base.dataset.num_classes).float()
+
+    def net(name: str, mended: int) -> Trained:
+        before = right.clone()
+        before[:mended] = before[:mended].roll(1, dims=1)
+        control = replace(base, test_logits=before, control=None, without_unlabelled=None)
+        return replace(base, name=name, label=name, test_logits=right, control=control, without_unlabelled=None)
+
+    changes = distillation_changes(teacher, [net("a", 7), net("b", 6), net("c", 0)])
+    assert [change.p_text for change in changes] == ["0.0469", "0.0625", "1"]
+    assert [change.verdict for change in changes] == ["gain", "null result", "null result"]
+    assert str(changes[1]).endswith(": null result (p = 0.0625 among all comparisons)")
+    assert str(changes[0]).endswith(": gain")
+    alone = distillation_changes(teacher, [net("b", 6)])
+    assert [change.verdict for change in alone] == ["gain"]
 
 
 def test_each_comparison_has_its_line_and_its_metrics(changes: list[Change]) -> None:

@@ -484,9 +484,9 @@ def outlines(axes: Axes) -> list[tuple[float, float, float]]:
     return [(patch.get_x(), patch.get_y(), patch.get_width()) for patch in rectangles(axes, "group")]
 
 
-def test_covariance_is_ordered_and_outlined_by_group() -> None:
+def test_likeness_is_ordered_and_outlined_by_group() -> None:
     covariance = np.array([[9.0, 1, 4, 2], [1, 9, 3, 5], [4, 3, 9, 6], [2, 5, 6, 9]]) * 1e-3
-    figure = plots.covariance_clusters(covariance, [(1, 3), (0, 2)], C10[:4], "x", images=5000)
+    figure = plots.class_groups(covariance, [(1, 3), (0, 2)], C10[:4], "x", measure="covariance", images=5000)
     axes = figure.axes[0]
     order = [1, 3, 0, 2]
     assert tick_labels(axes) == tick_labels(axes, "y") == [C10[k] for k in order]
@@ -494,16 +494,18 @@ def test_covariance_is_ordered_and_outlined_by_group() -> None:
     assert np.ma.getmaskarray(drawn).diagonal().all()  # the variances would drown the rest
     off = ~np.eye(4, dtype=bool)
     np.testing.assert_allclose(drawn.data[off], 1e3 * covariance[np.ix_(order, order)][off])
-    assert list(axes.images[0].get_clim()) == pytest.approx([-6, 6])
+    assert list(axes.images[0].get_clim()) == pytest.approx([0, 6])
     assert outlines(axes) == [(-0.5, -0.5, 2), (1.5, 1.5, 2)]
-    assert r"10^{-3}" in figure.axes[1].get_ylabel()
+    assert figure.axes[1].get_ylabel() == r"covariance ($\times\,10^{-3}$)"
     assert "2 groups, n = 5,000 images" in axes.get_xlabel()
     assert_readable(figure)
 
 
 def test_overlapping_groups_mark_every_member_in_the_strip() -> None:
     groups = [(2, 3), (0, 3), (0, 2)]  # the third has no class of its own; class 1 is in none
-    axes = plots.covariance_clusters(np.cov(soft(50, 4, 0).T), groups, C10[:4], "x").axes[0]
+    axes = plots.class_groups(np.cov(soft(50, 4, 0).T), groups, C10[:4], "x", measure="covariance").axes[0]
+    low, high = axes.images[0].get_clim()
+    assert low == -high < 0  # as some of it is negative
     assert tick_labels(axes) == [C10[k] for k in (2, 3, 0, 1)]
     assert outlines(axes) == [(-0.5, -0.5, 2), (1.5, 1.5, 1)]
     marks = rectangles(axes, "member")
@@ -513,9 +515,9 @@ def test_overlapping_groups_mark_every_member_in_the_strip() -> None:
     assert members == [[0, 1], [1, 2], [0, 2]]
 
 
-def test_covariance_without_any_spread() -> None:
-    figure = plots.covariance_clusters(np.zeros((3, 3)), [(0, 1, 2)], C10[:3], "x")
-    assert figure.axes[0].images[0].get_clim() == (-1, 1)
+def test_likeness_without_any_spread() -> None:
+    figure = plots.class_groups(np.zeros((3, 3)), [(0, 1, 2)], C10[:3], "x", measure="covariance")
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
     assert "(1 group;" in figure.axes[0].get_xlabel()
     assert_readable(figure)
 
@@ -646,7 +648,7 @@ def soft_targets(classes: tuple[str, ...], title: str) -> Figure:
 
 def clusters(classes: tuple[str, ...], title: str) -> Figure:
     k = len(classes)
-    return plots.covariance_clusters(np.cov(soft(80, k, 0).T), groups_of(k), classes, title, images=80)
+    return plots.class_groups(np.cov(soft(80, k, 0).T), groups_of(k), classes, title, measure="covariance", images=80)
 
 
 TWO = ("even", "odd")

@@ -16,7 +16,7 @@ from kd.reports.page.contents import ClassRow, Contents, System
 FIGURES: Mapping[str, str] = {
     "changes": "paired differences in test accuracy with their 95 % intervals, around zero",
     "comparison": "test accuracy of all systems with 95 % intervals and numbers of parameters",
-    "covariance_clusters": "how often the generalist takes classes for one another, and the groups that follow from it",
+    "groups": "how often the generalist takes classes for one another, and the groups that follow from it",
     "differences": "paired differences in test accuracy with their 95 % intervals, around zero",
     "final_comparison": "the winner of the search beside the configured and the paper's values, over seeds",
     "history": "accuracy on val of each trial, and of the best so far",

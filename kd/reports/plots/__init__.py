@@ -3,7 +3,7 @@
 Accuracies and probabilities are fractions and are drawn in percent; every figure carries its units and its n.
 """
 
-from kd.reports.plots.clusters import covariance_clusters
+from kd.reports.plots.clusters import class_groups
 from kd.reports.plots.curves import training_curves
 from kd.reports.plots.pictures import dark_knowledge, mended_and_broken
 from kd.reports.plots.scores import confusion_matrix, per_class_accuracy, reliability_diagram
@@ -21,10 +21,10 @@ from kd.reports.plots.systems import comparison, comparison_over_seeds, interval
 __all__ = [
     "Setting",
     "accuracy_and_cost",
+    "class_groups",
     "comparison",
     "comparison_over_seeds",
     "confusion_matrix",
-    "covariance_clusters",
     "dark_knowledge",
     "importances",
     "interval_forest",

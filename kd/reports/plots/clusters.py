@@ -1,4 +1,4 @@
-"""The covariance of the generalist's predictions, from which the groups of classes come."""
+"""How alike the generalist takes classes to be, from which the groups of classes come."""
 
 from collections.abc import Sequence
 
@@ -31,33 +31,36 @@ MAX_STRIP = 0.4  # of the matrix's width
 MAX_NUMBERS = 25
 
 
-def covariance_clusters(
-    covariance: Array,
+def class_groups(  # noqa: PLR0913 - what is drawn, and what is told of it
+    likeness: Array,
     groups: Sequence[Sequence[int]],
     classes: Sequence[str],
     title: str,
     *,
+    measure: str,
     images: int | None = None,
 ) -> Figure:
-    """Draw the covariance matrix (C, C) of the predicted probabilities, its classes ordered by group.
+    """Draw how alike classes are, (C, C), ordered by group: by ``measure``, such as a covariance, which may be negative.
 
     Groups are outlined. A class of several groups stands with its first one, and the strip to the right marks it in each; a
     class of no group stands last. The colours are scaled to what lies off the diagonal.
     """
     first = _first_group(groups, len(classes))
     order = np.argsort(first, kind="stable")
-    ordered = np.asarray(covariance, dtype=np.float64)[np.ix_(order, order)]
-    np.fill_diagonal(ordered, np.nan)  # the variances are far larger than all else, and do not matter for the groups
+    ordered = np.asarray(likeness, dtype=np.float64)[np.ix_(order, order)]
+    np.fill_diagonal(ordered, np.nan)  # a class and itself: far larger than all else, and of no matter for the groups
+    is_signed = bool((ordered < 0).any())
     side = float(np.clip(0.5 * len(classes), 5.5, 9.5))
     step = min(max(1.0, len(classes) / 40), MAX_STRIP * len(classes) / max(1, len(groups)))
     wide = 1 + step * len(groups) / len(classes)
     figure = new_figure(side * wide + 2, side + 1.4, title, square_axes=True)
     axes = figure.subplots()
     limit, power = _limit(ordered)
-    colours = colormaps["PuOr_r"].with_extremes(bad=GREY)
-    image = axes.imshow(ordered * 10.0**-power, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, extend="both", fraction=0.035, pad=0.02)
-    bar.set_label(rf"covariance of predicted probabilities ($\times\,10^{{{power}}}$)")
+    colours = colormaps["PuOr_r" if is_signed else "Oranges"].with_extremes(bad=GREY)
+    least, ends = (-limit, "both") if is_signed else (0.0, "max")
+    image = axes.imshow(ordered * 10.0**-power, cmap=colours, vmin=least, vmax=limit, interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, extend=ends, fraction=0.035, pad=0.02)
+    bar.set_label(rf"{measure} ($\times\,10^{{{power}}}$)")
     _outline(axes, first[order], len(groups))
     _membership(axes, groups, order, step)
 
@@ -67,7 +70,7 @@ def covariance_clusters(
     axes.set_yticks(shown, ticks, fontsize=size)
     plural = "group" if len(groups) == 1 else "groups"
     counted = "" if images is None else f", n = {images:,} images"
-    axes.set_xlabel(f"predicted class, ordered by group ({len(groups)} {plural}{counted}; grey: its own variance)")
+    axes.set_xlabel(f"predicted class, ordered by group ({len(groups)} {plural}{counted}; grey: the class itself)")
     axes.spines[:].set_visible(False)
     return figure
 

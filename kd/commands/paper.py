@@ -13,7 +13,7 @@ from kd.config import PaperConfig
 from kd.distillation.tracker import tracked_by
 from kd.errors import EXIT_BAD_INPUT, UserError
 from kd.flags import error_line
-from kd.from_config import prepare, run_settings
+from kd.from_config import fingerprint_of, prepare, run_settings
 from kd.lab.experiment import carry_out_experiment
 from kd.lab.names import ALL, NAMES, ExperimentName
 from kd.lab.page import note_text, tables
@@ -24,7 +24,7 @@ from kd.machine.activity import doing
 from kd.machine.names import metric_name
 from kd.reports.note import history_text
 from kd.tracking.report import log_report
-from kd.tracking.store import Run
+from kd.tracking.store import Run, say_reuse
 from kd.tracking.tracker import MlflowTracker
 from kd.tracking.views import ALL_SYSTEMS
 from kd.tracking.workspace import Workspace
@@ -47,22 +47,40 @@ def paper(config: PaperConfig) -> Answer:
 
 
 def _all_carried_out(config: PaperConfig, workspace: Workspace) -> Answer:
-    """Carry out all experiments; those that do not fit the images or settings are told at the end, and exit with 2."""
+    """Carry out all experiments; those that do not fit the images or settings are told at the end, and exit with 2.
+
+    The records of finished ones are kept until the end, so that the same command after a stop goes on behind them.
+    """
+    kept = workspace.output_dir / "checkpoints" / f"unfinished-paper-{fingerprint_of(config, workspace)[:8]}"
+    if not workspace.resume:
+        shutil.rmtree(kept, ignore_errors=True)
     answers: list[Answer] = []
     refused: dict[str, str] = {}
     for name in NAMES:
         try:
-            answers.append(_carried_out(name, config.model_copy(update={"name": name}), workspace))
+            answers.append(_kept(name, kept, workspace) or _carried_out(name, config, workspace, kept))
         except UserError as error:
             refused[name] = error_line(error)
             log.warning("%s: not carried out: %s", name, refused[name])
+    shutil.rmtree(kept, ignore_errors=True)
     lines = [line for answer in answers for line in answer.lines]
     lines += [(f"{name}: not carried out: {why}", COLOURS["loss"]) for name, why in refused.items()]
     record = {**no_change(), "experiments": [dict(answer.record) for answer in answers], "refused": refused}
     return Answer(lines, record, code=EXIT_BAD_INPUT if refused else 0)
 
 
-def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace) -> Answer:
+def _kept(name: ExperimentName, folder: Path, workspace: Workspace) -> Answer | None:
+    """Return what an experiment found that was finished before the command stopped; None: it was not."""
+    for path in sorted(folder.glob(f"{name}-*.json")):
+        record = Record.read(path)
+        say_reuse(f"{name} was finished before this command stopped; --fresh carries it out again")
+        return _answer(record, record.write(workspace.output_dir / RESULTS), None)
+    return None
+
+
+def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace, kept: Path | None = None) -> Answer:
+    """Carry out one experiment, and write its record, to the folder ``kept`` too."""
+    config = config.model_copy(update={"name": name})
     own = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     setup = Setup(workspace.dataset, workspace.device, own)
     seeds = range(config.seed, config.seed + config.seeds)
@@ -72,6 +90,8 @@ def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace
         path = record.write(workspace.output_dir / RESULTS)
         if parent is not None:
             _log(record, path, parent)
+    if kept is not None:
+        record.write(kept)
     if parent is not None:  # its finished nets were there to be reused after a stop
         shutil.rmtree(workspace.output_dir / "checkpoints" / _unfinished(parent), ignore_errors=True)
     return _answer(record, path, parent)

@@ -15,7 +15,8 @@ from kd.commands.results import results
 from kd.config import PaperConfig, ResultsConfig
 from kd.errors import UserError
 from kd.evaluation.intervals import Interval
-from kd.lab import controls
+from kd.lab import controls, soft_targets
+from kd.lab.experiment import Measured
 from kd.lab.record import Difference, Record, Row
 from kd.lab.setup import Setup
 
@@ -181,3 +182,32 @@ def test_all_experiments_go_on_after_one_that_does_not_fit_and_exit_with_2(
     assert [one["experiment"] for one in answer.record["experiments"]] == ["soft-targets", "two-classes"]
     assert answer.record["refused"] == {"controls": "--views 0: does not fit digits"}
     assert answer.lines[-1][0] == "controls: not carried out: --views 0: does not fit digits"
+
+
+def test_all_experiments_go_on_behind_those_that_were_finished_before_a_stop(
+    config: PaperConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    caplog.set_level(logging.INFO, "kd")
+    monkeypatch.setattr("kd.commands.paper.NAMES", ("soft-targets", "controls"))
+    every = config.model_copy(update={"name": "all", "track": False, "seeds": 1})
+    stopped = [KeyboardInterrupt()]
+
+    def stops_once(setup: Setup, seed: int) -> Measured:
+        if stopped:
+            raise stopped.pop()
+        return soft_targets.EXPERIMENT.run(setup, seed)
+
+    monkeypatch.setattr(controls, "EXPERIMENT", replace(controls.EXPERIMENT, run=stops_once))
+    with pytest.raises(KeyboardInterrupt):
+        paper(every)
+    path = Path(config.output_dir) / "results" / "soft-targets-digits.json"
+    before = path.read_bytes()
+    path.unlink()
+    answer = paper(every)
+    assert [one["experiment"] for one in answer.record["experiments"]] == ["soft-targets", "controls"]
+    assert path.read_bytes() == before  # its seconds too: it was not carried out again
+    assert "soft-targets was finished before this command stopped; --fresh carries it out again" in caplog.messages
+    assert not list((Path(config.output_dir) / "checkpoints").glob("unfinished-*"))
+    paper(every)
+    assert path.read_bytes() != before

@@ -687,7 +687,7 @@ class ReportConfig(OutputConfig):
     runs: str = Field(
         "",
         description="the run: its id, the first 8 characters of it, or its name; several, with commas, stand side by side",
-        json_schema_extra={"argument": "RUN", "joined_by": ","},
+        json_schema_extra={"argument": "RUN...", "joined_by": "\n"},
     )
 
 

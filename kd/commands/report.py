@@ -7,7 +7,7 @@ from kd.machine.files import write_whole
 from kd.machine.names import file_name
 from kd.reports.page.render import page
 from kd.tracking.ready import check_ready
-from kd.tracking.recorded import read_run
+from kd.tracking.recorded import named_runs, read_run
 from kd.tracking.workspace import output_folder
 
 
@@ -17,13 +17,13 @@ def report(config: ReportConfig) -> Answer:
     Raises:
         UserError: no run is named, there is no such run, or the store or folder can't be used.
     """
-    names = [name.strip() for name in config.runs.split(",") if name.strip()]
-    if not names:
+    if not config.runs.replace(",", "").strip():
         raise UserError(
             "none: name a run by its id, the first 8 characters of it, or its name; `kd runs` lists them", field="runs"
         )
     folder = output_folder(config.output_dir) / "reports"
     check_ready()
+    names = named_runs(config.runs)
     contents = [read_run(name) for name in names]
     folder.mkdir(exist_ok=True)
     path = folder / f"{file_name(' '.join([contents[0].title, *names[1:]]))}.html"

@@ -129,6 +129,11 @@ def called(reference: str) -> Entity:
     return find_run(reference if _RUN_ID.fullmatch(reference) else _only_run(reference))
 
 
+def is_called(reference: str) -> bool:
+    """Return whether some run has this id, an id that begins so, or this name."""
+    return bool(_runs_called(reference))
+
+
 def _logged_model(run_id: str) -> str:
     """Return the address of the model that a run logged, by its id, whatever its name; of an early run by the name of then."""
     outputs = mlflow.get_run(run_id).outputs
@@ -142,6 +147,16 @@ def _only_run(reference: str) -> str:
     Raises:
         UserError: there is none, or there are several.
     """
+    runs = _runs_called(reference)
+    if len(runs) > 1:
+        raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
+    if runs:
+        return runs[0]
+    raise UserError(f"{reference}: neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS")
+
+
+def _runs_called(reference: str) -> list[str]:
+    """Return the ids of the runs whose id begins with a reference or, where there are none, whose name it is."""
     quote = '"' if "'" in reference else "'"
     ways = [f"attributes.run_id LIKE '{reference}%'", f"tags.`{OPENED_AS}` LIKE '{reference}%'"]
     ways = ways if _SHORT_RUN_ID.fullmatch(reference) else []
@@ -149,12 +164,10 @@ def _only_run(reference: str) -> str:
     client = mlflow.MlflowClient()
     all_experiments = experiments()
     for way in ways:
-        runs = [run.info.run_id for run in client.search_runs(all_experiments, way, max_results=MAX_FOUND)]
-        if len(runs) > 1:
-            raise UserError(f"{reference}: several runs are called so ({listed(runs)}); give the id of one")
+        runs = [str(run.info.run_id) for run in client.search_runs(all_experiments, way, max_results=MAX_FOUND)]
         if runs:
-            return str(runs[0])
-    raise UserError(f"{reference}: neither a run, by its id, the first 8 characters of it or its name, nor models:/NAME@ALIAS")
+            return runs
+    return []
 
 
 def _registered_run(reference: str) -> str:

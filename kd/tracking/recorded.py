@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from kd.errors import UserError, reason
+from kd.machine.text import printable
 from kd.reports.note import SIDE_BY_SIDE
-from kd.reports.page.contents import ClassRow, Contents, System
+from kd.reports.page.contents import ClassRow, Contents, System, is_picture
 from kd.tracking.earlier import children_of
-from kd.tracking.fetch import called
+from kd.tracking.fetch import called, is_called
 from kd.tracking.store import quiet
 
 log = logging.getLogger("kd")
@@ -24,6 +27,9 @@ TYPED = "kd.typed"
 """Tag: the command that was typed, with the settings that are not the defaults."""
 MAX_PICTURED = 12
 """Systems of which a report has figures and classes; of more it has their rows."""
+_ID = re.compile("[0-9a-f]{8,32}")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+"""A link in Markdown."""
 _LINEAGE = {
     "images": "kd.data",
     "digest of the images": "kd.data_digest",
@@ -40,23 +46,50 @@ _LINEAGE = {
 """What a lineage names, and the tags that hold it."""
 
 
-def read_run(reference: str) -> Contents:
+def named_runs(text: str) -> list[str]:
+    """Return the runs that a text names: one per line, or several on a line with commas between them.
+
+    The name of a run may have commas itself (``specialist 0, dustbin``): the longest part of a line that some run is called
+    stands for that one.
+
+    Raises:
+        UserError: the store can't be read.
+    """
+    quiet()
+    try:
+        return [name for line in text.splitlines() for name in _split(line.split(","))]
+    except (MlflowException, SQLAlchemyError) as error:
+        raise UserError(f"the tracking store can't be read ({reason(error)})", field="runs") from None
+
+
+def _split(parts: list[str]) -> Iterator[str]:
+    while parts:
+        joined = (",".join(parts[:count]).strip() for count in range(len(parts), 1, -1))
+        found = None if _ID.fullmatch(parts[0].strip()) else next(filter(is_called, joined), None)
+        name = parts[0].strip() if found is None else found
+        parts = parts[1 if found is None else found.count(",") + 1 :]
+        if name:
+            yield name
+
+
+def read_run(reference: str, *, ends: bool = False) -> Contents:
     """Return what a command's run recorded.
 
     Args:
         reference: the run's id, its first 8 characters, or its name.
+        ends: whether it comes to its end just now: it is still open, but has recorded all.
 
     Raises:
         UserError: there is no such run, or the store can't be read.
     """
     quiet()
     try:
-        return _contents(called(reference))
+        return _contents(called(reference), ends=ends)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"{reference}: can't be read ({reason(error)}); `kd runs` lists the runs", field="runs") from None
 
 
-def _contents(run: Entity) -> Contents:
+def _contents(run: Entity, *, ends: bool) -> Contents:
     tags = run.data.tags
     with tempfile.TemporaryDirectory() as folder:
         here = _artifacts(run, Path(folder))
@@ -67,15 +100,17 @@ def _contents(run: Entity) -> Contents:
             systems = [_system(run, Path(folder), pictured=True)]
         note = _text(here / "note" / "note.md") or _text(here / "note.md") or tags.get("mlflow.note.content", "")
         first, *rest = note.split("\n\n")
+        is_verdict = first.startswith("**")
         return Contents(
             title=str(run.info.run_name),
-            verdict=first.replace("**", "") or tags.get("kd.verdict", ""),
+            verdict=_LINK.sub(r"\1", first.replace("**", "")) if is_verdict else tags.get("kd.verdict", ""),
             command=tags.get(TYPED, ""),
-            note="\n\n".join(part for part in rest if not part.startswith(SIDE_BY_SIDE)),
+            note="\n\n".join(part for part in (rest if is_verdict else [first, *rest]) if not part.startswith(SIDE_BY_SIDE)),
             settings=_text(here / "settings" / "config.yaml") or _text(here / "config.yaml"),
             lineage={name: tags[tag] for name, tag in _LINEAGE.items() if tags.get(tag)} | _models(below or [run]),
             systems=systems,
             figures={} if not below else _pictures(here),
+            state="" if ends else _state(run),
         )
 
 
@@ -98,7 +133,15 @@ def _system(run: Entity, folder: Path, *, pictured: bool) -> System:
         classes=[ClassRow(str(label), images, correct) for label, images, correct in classes if _are_counts(images, correct)],
         right={image: right == "yes" for image, right in answers if _are_counts(image)} or None,
         figures=_pictures(here),
+        state=_state(run),
     )
+
+
+def _state(run: Entity) -> str:
+    """Return in words how a run ended, with the reason where it is known; empty: it came to its end."""
+    words = {"RUNNING": "has not ended", "SCHEDULED": "has not begun", "FAILED": "failed", "KILLED": "was stopped"}
+    state, why = words.get(run.info.status, ""), run.data.tags.get("kd.reason", "")
+    return f"{state}: {why}" if state and why else state
 
 
 def _short(name: str) -> str:
@@ -120,7 +163,12 @@ def _artifacts(run: Entity, folder: Path) -> Path:
 
 
 def _pictures(here: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in sorted((here / "figures").glob("*.png"))}
+    """Return the pictures (PNG) of a run by their names; a file that is none, or a huge one, is left out with a line."""
+    found = {path: path.read_bytes() for path in sorted((here / "figures").glob("*.png")) if path.is_file()}
+    good = {path: content for path, content in found.items() if is_picture(content)}
+    for path in found.keys() - good.keys():
+        log.warning("%s is damaged, or no picture of kd's: the report is made without it", printable(path.name))
+    return {path.stem: content for path, content in good.items()}
 
 
 def _text(path: Path) -> str:

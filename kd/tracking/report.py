@@ -20,7 +20,7 @@ def log_report(run: Run) -> None:
         log.warning("%s", later)
         return
     try:
-        html = page([read_run(run.id)])
+        html = page([read_run(run.id, ends=True)])
     except UserError as error:
         log.warning("%s (%s)", later, error)
         return

@@ -34,6 +34,10 @@ def written(tiny_digits: Dataset) -> str:
     )
 
 
+def test_a_bar_in_a_name_divides_no_cell() -> None:
+    assert table(["a|b", "c"], [["1", "x|y|z"]]) == "| a\\|b | c |\n| --- | --- |\n| 1 | x\\|y\\|z |"
+
+
 def rows(written: str) -> list[list[str]]:
     """Return the cells of the table of models, its head first."""
     lines = written.split("## Models\n\n")[1].split("\n")[2:]

@@ -1,13 +1,19 @@
 """The report's HTML: its words, its pictures, what changed sides, and that nothing in it acts or is fetched."""
 
 import re
+import struct
+import zlib
 from dataclasses import replace
 
-from kd.reports.page.contents import ClassRow, Contents, System
+import pytest
+
+from kd.reports.page import contents as contents_module
+from kd.reports.page.contents import ClassRow, Contents, System, is_picture
 from kd.reports.page.render import FIGURES, page, sides
 
 VERDICT = "student: +25.0 % points [1.0, 49.0], n = 4 images: gain (75.0 % against 50.0 % of the control)"
 PNG = b"\x89PNG\r\n\x1a\n"
+HEAD = struct.pack(">II5B", 1, 1, 8, 0, 0, 0, 0)
 
 
 def system(name: str, role: str, right: dict[int, bool], **costs: float) -> System:
@@ -83,3 +89,27 @@ def test_several_runs_stand_side_by_side() -> None:
     assert "<title>2 runs side by side</title>" in html
     assert re.findall(r'<a href="(#run-\d)">(\w+)</a>', html) == [("#run-1", "first"), ("#run-2", "second")]
     assert html.count("<section id=") == 2
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_a_picture_is_a_whole_png_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = PNG + chunk(b"IHDR", HEAD) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+    assert is_picture(whole)
+    for damaged in (whole[:-1], whole[:40], b"", PNG, b"GIF89a" + whole, whole[:45] + b"\xff" + whole[46:], b"\0" * 99):
+        assert not is_picture(damaged)
+    monkeypatch.setattr(contents_module, "MAX_PICTURE", len(whole) - 1)
+    assert not is_picture(whole)
+
+
+def test_a_page_says_how_a_run_ended_and_what_it_lacks() -> None:
+    assert contents(system("student", "student", {})).missing == []
+    empty = replace(contents(), verdict="", note="", settings="", command="", lineage={}, state="failed: its process died")
+    html = page([empty])
+    assert "This run failed: its process died. The page shows what it has recorded." in html
+    assert "Not recorded by this run, or not in the store any more: note, settings, command, systems." in html
+    assert not re.search("In words|How to reproduce|Where it comes from", html)
+    assert "<td>failed: its process died</td>" in page([empty, contents()])
+    assert "<td>has not ended</td>" in page([contents(replace(system("s", "student", {}), verdict="", state="has not ended"))])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from PIL import Image
 
 from kd.reports.page.contents import ClassRow
-from kd.tracking.recorded import MAX_PICTURED, read_run
+from kd.tracking.recorded import MAX_PICTURED, named_runs, read_run
 
 CLASSES = "tables/3_per_class.json"
 ANSWERS = "tables/1_predictions.json"
@@ -59,3 +60,52 @@ def test_rows_without_numbers_are_left_out(client: mlflow.MlflowClient) -> None:
     client.log_text(run, a_table(["class", "images", "right"], ["a", None, 1], ["b", 4, 3]), CLASSES)
     [system] = read_run(run).systems
     assert system.classes == [ClassRow("b", 4, 3)]
+
+
+def test_a_name_that_has_commas_is_one_run(client: mlflow.MlflowClient) -> None:
+    for name in ("specialist 0, dustbin", "a", "b", "b, c"):
+        a_run(client, name, {})
+    named = {
+        "specialist 0, dustbin": ["specialist 0, dustbin"],
+        "a,b": ["a", "b"],
+        "a, specialist 0, dustbin,b": ["a", "specialist 0, dustbin", "b"],
+        "b, c": ["b, c"],
+        "b\nc": ["b", "c"],
+        "absent, too,a": ["absent", "too", "a"],
+        " ,a,, ": ["a"],
+    }
+    assert {text: named_runs(text) for text in named} == named
+    short = a_run(client, "x", {})[:8]
+    assert named_runs(f"{short},a") == [short, "a"]
+
+
+@pytest.mark.parametrize(("status", "state"), [("RUNNING", "has not ended"), ("FAILED", "failed: why"), ("FINISHED", "")])
+def test_how_a_run_ended_is_told_unless_it_ends_just_now(client: mlflow.MlflowClient, status: str, state: str) -> None:
+    run = a_run(client, "student", {"kd.group": "all", **({"kd.reason": "why"} if status == "FAILED" else {})})
+    client.update_run(run, status)
+    assert (read_run(run).state, read_run(run, ends=True).state) == (state, "")
+    assert read_run(run).systems[0].state == state
+
+
+@pytest.mark.parametrize(
+    ("note", "verdict", "rest"),
+    [
+        ("**gain of [student](#/x)**\n\nmore", "gain of student", "more"),
+        ("The model: [student](#/x).\n\nmore", "", "The model: [student](#/x).\n\nmore"),  # nothing was compared
+    ],
+)
+def test_the_first_words_of_a_note_are_a_verdict_where_they_are_one(
+    client: mlflow.MlflowClient, note: str, verdict: str, rest: str
+) -> None:
+    run = a_run(client, "student", {"kd.group": "all", "mlflow.note.content": note})
+    assert (read_run(run).verdict, read_run(run).note) == (verdict, rest)
+
+
+def test_a_report_is_made_without_a_picture_that_is_none(client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    run = a_run(client, "student", {"kd.group": "all"})
+    good, bad = tmp_path / "1_good.png", tmp_path / "2_bad.png"
+    Image.new("L", (2, 2)).save(good)
+    bad.write_bytes(good.read_bytes()[:-9])
+    for path in (good, bad):
+        client.log_artifact(run, str(path), "figures")
+    assert (read_run(run).systems[0].figures or {}).keys() == {"1_good"}

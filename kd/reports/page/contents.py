@@ -1,9 +1,14 @@
 """What a report shows: plain records, whoever fills them."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kd.evaluation.intervals import Interval, wilson_interval
+
+MAX_PICTURE = 20_000_000
+"""Bytes of a picture at most."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class System:
     """Whether it is right on each test image, by the image's number; None: it is not known."""
     figures: Mapping[str, bytes] | None = None
     """Pictures (PNG) by their names; None: they were not asked for."""
+    state: str = ""
+    """How its run ended where it did not come to its end, in words."""
 
     @property
     def accuracy(self) -> Interval | None:
@@ -60,3 +67,27 @@ class Contents:
     systems: Sequence[System]
     figures: Mapping[str, bytes]
     """Its own pictures (PNG) by their names."""
+    state: str = ""
+    """How it ended where it did not come to its end, in words."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Return what it has not recorded, of that which each command of kd records."""
+        parts = {"note": self.note or self.verdict, "settings": self.settings, "command": self.command, "systems": self.systems}
+        return [name for name, recorded in parts.items() if not recorded]
+
+
+def is_picture(content: bytes) -> bool:
+    """Return whether bytes are a whole PNG that a page can hold: its chunks in order, each with the sum that it says."""
+    if len(content) > MAX_PICTURE or not content.startswith(_PNG):
+        return False
+    place = len(_PNG)
+    while place + 12 <= len(content):  # length, kind and sum, 4 bytes each
+        end = place + 8 + int.from_bytes(content[place : place + 4], "big")
+        body = content[place + 4 : end]
+        if zlib.crc32(body) != int.from_bytes(content[end : end + 4], "big"):
+            return False
+        if body[:4] == b"IEND":
+            return True
+        place = end + 4
+    return False

@@ -148,7 +148,7 @@ def _short(name: str) -> str:
     """Return a run's name without the settings behind it, but for its seed."""
     words = name.split()
     kept = [word for word in words if "=" not in word]
-    return " ".join(kept[:-1] if len(kept) > 1 and len(kept) < len(words) and kept[-1] in {"resnet", "pooled"} else kept)
+    return " ".join(kept[:-1] if len(kept) > 1 and len(kept) < len(words) and kept[-1] in {"resnet", "pooled", "mlp"} else kept)
 
 
 def _artifacts(run: Entity, folder: Path) -> Path:

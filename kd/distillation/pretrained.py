@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -142,10 +142,10 @@ def _from_state_dict(path: Path, about: About, image_shape: Sequence[int] | None
     if not count:
         raise UserError(f"{path}: the number of its classes is not known; name them (classes=[...])")
     _check_known(path, about)
-    channels = _channels(about, image_shape)
+    tensors = read_weights(path)
+    channels = _channels(about, image_shape, tensors)
     with torch.random.fork_rng(devices=[]):
         module = net.create(count, channels)
-    tensors = read_weights(path)
     try:
         loaded = put_weights(module.net if isinstance(module, RepeatedChannels) else module, tensors, path)
     except UserError:
@@ -167,11 +167,16 @@ def _from_state_dict(path: Path, about: About, image_shape: Sequence[int] | None
     return ForeignNet(module, torch.float32, (None, channels, None, None), code)
 
 
-def _channels(about: About, image_shape: Sequence[int] | None) -> int:
+def _channels(about: About, image_shape: Sequence[int] | None, tensors: Mapping[str, Tensor]) -> int:
+    """Return the channels of a net's images: those of its normalisation, of the images at hand, or of its first convolution."""
     mean, _ = _normalisation(about)
     if len(mean) > 1:
         return len(mean)
-    return RGB if image_shape is None else image_shape[0]
+    if image_shape is not None:
+        return image_shape[0]
+    of_filters = 4
+    taken = next((tensor.shape[1] for tensor in tensors.values() if tensor.ndim == of_filters), RGB)
+    return 1 if taken == 1 else RGB
 
 
 def _normalisation(about: About) -> tuple[Sequence[float], Sequence[float]]:

@@ -11,6 +11,10 @@ from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import wilson_interval
 from kd.machine.text import printable
+from kd.nets.names import NET_ARGS, NET_NAMES, arguments, is_named_elsewhere
+from kd.nets.registry import NetSpec
+from kd.nets.resized import PX
+from kd.nets.weights import WEIGHTS
 from kd.reports.cost import cost_text
 from kd.specialists.kind import TaskKind
 
@@ -54,6 +58,57 @@ def weights_page(trained: Trained, details: str, net: str, file: Path) -> str:
         "**Not exported** (`--no-export`): it can't be served, or be a teacher by its run. Its weights are a state "
         f"dict, `{place(file)}`: `--weights {place(file)}` begins with them, for `--net {printable(net)}`."
     )
+
+
+def weights_card(page: str, trained: Trained, net: NetSpec, file: Path, size_bytes: int) -> dict[str, str]:
+    """Return the texts that lie beside the weights of a net that was not exported, as :func:`model_card`.
+
+    Args:
+        page: its page.
+        trained: the net.
+        net: what creates it.
+        file: its weights on this machine.
+        size_bytes: the size of that.
+    """
+    texts = model_card(page, trained, file, size_bytes)
+    card = [f"# {file.parent.name}", page, *_use_of_weights(trained, net, file), *texts[CARD_FILE].rstrip().split("\n\n")[-2:]]
+    return {**texts, CARD_FILE: "\n\n".join(card) + "\n"}
+
+
+def _use_of_weights(trained: Trained, net: NetSpec, file: Path) -> list[str]:
+    """Return the lines that answer with weights: of a net by name all of them, of another one with its own code in front."""
+    dataset, folder = trained.dataset, f"models/{file.parent.name}"
+    scaled = f"mean={_rounded(dataset.mean)}, std={_rounded(dataset.std)}"
+    own = {name: value for name, value in net.settings.items() if name != WEIGHTS}  # they were its first weights
+    args = own.pop(NET_ARGS, "")
+    asked = {**own, **arguments(str(args))} if args else own
+    if (net.name not in NET_NAMES and not is_named_elsewhere(net.name)) or PX in own:
+        told = f"{printable(net.name)}{f' at {own[PX]} px' if PX in own else ''}"
+        made = f"{told}, made for {len(trained.task.classes)} classes and {dataset.image_shape[0]} channels"
+        lines = [
+            "import kd, torch\n",
+            f"net = ...  # {made}",
+            f'net.load_state_dict(torch.load("{folder}/{file.name}"))',
+            f"model = kd.Classifier(net, {scaled}).eval()  # uint8 (N, C, H, W) to logits",
+        ]
+        return ["**Use** them in Python, with the net that they are of:", _code(lines)]
+    settings = "".join(f", {name}={value!r}" for name, value in asked.items())
+    known = f"net={net.name!r}{settings}, classes=classes, {scaled}, px={dataset.image_shape[1]}"
+    lines = [
+        "import json, kd, pathlib\n",
+        f'classes = json.loads(pathlib.Path("{folder}/{CLASSES_FILE}").read_bytes())',
+        f'model = kd.load("{folder}/{file.name}", {known})',
+        'model.predict(["picture.png"])',
+    ]
+    return ["**Use** them in Python, in the folder of the command's output, on pictures of any size:", _code(lines)]
+
+
+def _code(lines: Sequence[str]) -> str:
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _rounded(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:.9g}' for value in values)}]"
 
 
 def combination_page(combination: Combination, file: Path) -> str:

@@ -395,12 +395,13 @@ class Run:
         for name, text in texts.items():
             write_whole(self.model_file.with_name(name), _shown(text).encode())
 
-    def log_weights(self, net: nn.Module, page: str) -> Path:
+    def log_weights(self, net: nn.Module, page: str, beside: Callable[[int], Mapping[str, str]] = lambda _: {}) -> Path:
         """Keep the weights of a net that is not exported: a state dict in ``models/`` and among the artifacts.
 
         Args:
             net: the net.
             page: the run's note in Markdown.
+            beside: makes, of the size of the file in bytes, the texts that lie beside it, by name.
 
         Returns:
             The file.
@@ -416,6 +417,7 @@ class Run:
         torch.save(weights, content)
         try:
             write_whole(path, content.getbuffer())
+            self._write_beside(beside(path.stat().st_size))
         except OSError as error:
             if is_full(error):
                 raise

@@ -20,7 +20,7 @@ from kd.machine.progress import Progress
 from kd.machine.text import printable
 from kd.nets.classifier import Classifier
 from kd.reports.cost import file_bytes
-from kd.reports.model_page import model_card, training_page, weights_page
+from kd.reports.model_page import model_card, training_page, weights_card, weights_page
 from kd.reports.tables import Columns, answer_tables
 from kd.specialists.kind import TaskKind
 from kd.tracking.checkpoint import Checkpoint, finished_checkpoint
@@ -103,7 +103,11 @@ def _keep(job: Job, tracked: Run, trained: Trained, *, export: bool) -> tuple[Tr
     if not export:
         page = weights_page(trained, _details(job), job.net.name, tracked.weights_file)
         model = trained.model
-        path = tracked.log_weights(model.net if isinstance(model, Classifier) else model, page)
+        path = tracked.log_weights(
+            model.net if isinstance(model, Classifier) else model,
+            page,
+            beside=lambda size: weights_card(page, trained, job.net, tracked.weights_file, size),
+        )
         log.info("%s: not exported; its weights are in %s", job.name, path)
         run = None if trained.run is None else replace(trained.run, weights_file=path)
         return replace(trained, run=run), None

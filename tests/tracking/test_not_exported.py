@@ -1,11 +1,14 @@
 """``--no-export``: a net that can't be exported is trained, and its weights are kept alone."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import kd
@@ -15,6 +18,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import Trained
 from kd.errors import UserError
 from kd.from_config import check_nets, prepare, train_teacher
+from kd.nets.registry import net_spec
 from kd.nets.weights import put_weights, read_weights
 from kd.tracking import store
 from kd.tracking.models import load_model
@@ -130,3 +134,39 @@ def test_a_command_takes_such_nets_and_a_search_keeps_its_teacher_whole(tmp_path
     with store.run("tune", output_dir=tmp_path, tags={}):
         teacher = train_teacher(TuneConfig.parse(search), workspace)
     assert load_model(teacher.run_id, "teacher").run_id == teacher.run_id
+
+
+def code_of(card: Path) -> str:
+    found = re.search(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+@pytest.mark.usefixtures("_store")
+@pytest.mark.parametrize("kind", ["named", "own", "px"])
+def test_the_lines_of_the_card_beside_weights_answer_as_the_net_did(
+    tiny_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with kd.track("odd", tmp_path, export=False):
+        if kind == "own":
+            trained = kd.train(Looks, tiny_digits, RECIPE)
+        else:
+            trained = kd.train("resnet", tiny_digits, RECIPE, depth=1, width=2, px=12 if kind == "px" else 0)
+    assert trained.run is not None
+    assert trained.run.weights_file is not None
+    folder = trained.run.weights_file.parent
+    assert {path.name for path in folder.iterdir()} == {"model.pt", "README.md", "classes.json"}
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"`model.pt` has {trained.run.weights_file.stat().st_size:,} bytes" in card
+    assert "**Images**: digits, 10 classes, 120 train, 40 val, 40 test" in card
+    code = code_of(folder / "README.md")
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (9, 9), 100).save("picture.png")
+    names: dict[str, Any] = {}
+    made = {"own": "Looks(10, 1)", "px": "net_spec('resnet', {'depth': 1, 'width': 2, 'px': 12}).create(10, 1)", "named": "..."}
+    exec(code.replace("net = ...", f"net = {made[kind]}"), {"Looks": Looks, "net_spec": net_spec}, names)  # noqa: S102 - ours
+    model, images = names["model"], trained.task.test.images
+    answers = model.logits(images) if kind == "named" else model(images)
+    torch.testing.assert_close(answers, trained.test_logits, rtol=1e-5, atol=1e-5)
+    if kind == "named":
+        assert model.predict(["picture.png"])[0].name in trained.task.classes

@@ -22,6 +22,7 @@ from kd.distillation.defaults import (
     NEW_TEACHER,
     OWN_FRACTION,
     TEMPERATURE,
+    TOP,
     TOP_N,
     VIEWS,
     is_named_teacher,
@@ -647,7 +648,7 @@ class PredictConfig(NamedModelConfig):
         description="an image file, or a folder of them at any depth; may be repeated",
         json_schema_extra={"argument": "IMAGE|FOLDER...", "joined_by": "\n"},
     )
-    top: Count = Field(3, description="classes that are told of each image, the most probable first")
+    top: Count = Field(TOP, description="classes that are told of each image, the most probable first")
     csv: Switch[str] = Field("", description="file that the answers are written to, a line per image; empty: a table is shown")
     skip_bad_images: Switch[bool] = Field(
         default=False, description="leave out images that can't be read, instead of refusing them"

@@ -12,7 +12,7 @@ from kd.commands.answer import Answer
 from kd.config import PredictConfig
 from kd.data.entries import extension, image_extensions
 from kd.data.scan import describe_passed_over, heif_advice, image_files
-from kd.distillation.saved import SavedModel
+from kd.distillation.saved import Ranked, SavedModel, records
 from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
 from kd.machine.files import write_whole
@@ -31,8 +31,7 @@ class Named:
 
     image: str
     """Its path, as it was typed."""
-    classes: Sequence[tuple[str, float]]
-    """Name and probability."""
+    classes: Ranked
 
 
 def predict(config: PredictConfig) -> Answer:
@@ -59,11 +58,9 @@ def predict(config: PredictConfig) -> Answer:
 
 
 def _named(model: SavedModel, images: Sequence[tuple[str, Path]], config: PredictConfig) -> Iterator[Named]:
-    top = min(config.top, len(model.classes))
     for batch in model.answers([path for _, path in images], skip_bad_images=config.skip_bad_images):
-        best = batch.probabilities.topk(top, dim=1)
-        for place, numbers, values in zip(batch.places, best.indices.tolist(), best.values.tolist(), strict=True):
-            yield Named(images[place][0], [(model.classes[n], value) for n, value in zip(numbers, values, strict=True)])
+        for place, ranked in zip(batch.places, model.ranked(batch.probabilities, config.top), strict=True):
+            yield Named(images[place][0], ranked)
 
 
 def _check_order(config: PredictConfig) -> None:
@@ -152,5 +149,4 @@ def _summary(answers: Sequence[Named], path: Path) -> str:
 
 
 def _record(answer: Named) -> dict[str, Any]:
-    classes = [{"class": name, "probability": probability} for name, probability in answer.classes]
-    return {"image": answer.image, "classes": classes}
+    return {"image": answer.image, "classes": records(answer.classes)}

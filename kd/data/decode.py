@@ -84,40 +84,49 @@ def decode_image(path: Path, image_shape: tuple[int, int, int], *, bit_depth: in
     """
     if not path.is_file() and path.exists():  # reading a pipe would wait for ever
         raise BadImageError("it is not a file")
-    channels, height, _ = image_shape
-    decoded = decode_file(str(path), height, bit_depth).pixels
-    if len(decoded) > channels:
+    return _with_channels(decode_file(str(path), image_shape[1], bit_depth).pixels, image_shape)
+
+
+def decode_bytes(content: bytes, image_shape: tuple[int, int, int], *, bit_depth: int = BIT_DEPTH) -> npt.NDArray[np.uint8]:
+    """Decode the bytes of a file as :func:`decode_image` does the file, whose arguments and errors it has."""
+    return _with_channels(decode_file(content, image_shape[1], bit_depth).pixels, image_shape)
+
+
+def _with_channels(decoded: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return pixels with the channels of a model's images: colours as grey, or grey in all colours."""
+    if len(decoded) > image_shape[0]:
         grey = Image.fromarray(decoded.transpose(1, 2, 0)).convert("L")
         return np.asarray(grey)[None]
     return np.broadcast_to(decoded, image_shape)
 
 
-def decode_file(path: str, image_px: int, bit_depth: int) -> Decoded:
-    """Decode one file to a square of ``image_px``.
+def decode_file(file: str | bytes, image_px: int, bit_depth: int) -> Decoded:
+    """Decode one file, named by its path or given as its bytes, to a square of ``image_px``.
 
     Raises:
         BadImageError: it can't be decoded.
         OSError: the disk or the network can't be read, whatever the file is.
     """
     try:
-        return _decode(path, image_px, bit_depth)
+        return _decode(io.BytesIO(file) if isinstance(file, bytes) else file, image_px, bit_depth)
     except MemoryError:
         raise
     except Exception as error:
         # A damaged file makes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError.
         if isinstance(error, OSError) and error.errno is not None and error.errno not in _UNREAD:
             raise
-        decoded = _decode_without_metadata(path, image_px, bit_depth)
+        decoded = _decode_without_metadata(file, image_px, bit_depth)
         if decoded is None:
             raise BadImageError(_why(error)) from error
         return decoded
 
 
-def _decode_without_metadata(path: str, image_px: int, bit_depth: int) -> Decoded | None:
+def _decode_without_metadata(file: str | bytes, image_px: int, bit_depth: int) -> Decoded | None:
     """Decode a file by its pixels alone, since what else is in it may be what is damaged; None: they can't be decoded."""
     for keep_exif in (True, False):
         try:
-            content = without_metadata(Path(path).read_bytes(), keep_exif=keep_exif)
+            whole = file if isinstance(file, bytes) else Path(file).read_bytes()
+            content = without_metadata(whole, keep_exif=keep_exif)
             if content is not None:
                 return _decode(io.BytesIO(content), image_px, bit_depth)
         except MemoryError:

@@ -21,6 +21,8 @@ GROUP_BY: Final[GroupBy] = "confusion"
 """How groups of classes are found."""
 TOP_N: Final = 1
 """Classes of the generalist's ranking that call their specialists (Eq. 5)."""
+TOP: Final = 3
+"""Classes that are told of an image."""
 
 AUTO_TEACHER: Final = "auto"
 """In place of a teacher's name: a finished one, or one that is trained now."""

@@ -31,6 +31,8 @@ FORMAT = "kd-model-1"
 FACTS_FILE = "kd.json"
 MODEL_NAME = "model.pt2"
 """The file of a model in its folder below ``models/``."""
+Ranked = Sequence[tuple[str, float]]
+"""Classes of an image by name with their probabilities, the most probable first."""
 _FACTS = ("classes", "image_shape", "outputs", "data_digest", "held_out_digest", *PREPARATION)
 
 
@@ -115,7 +117,7 @@ class SavedModel:
         if _are_paths(images):
             rows = self._of_files(images)  # type: ignore[arg-type]
         else:
-            pixels = self._array(images)  # type: ignore[arg-type]
+            pixels = self.pixels(images)  # type: ignore[arg-type]
             rows = self.logits(pixels).softmax(dim=1).tolist() if len(pixels) else []
         return [self._prediction(row) for row in rows]
 
@@ -136,7 +138,12 @@ class SavedModel:
             self._assumed = ()
         yield from answer_files(self.module, paths, self.image_shape, self.bit_depth, skip_bad_images=skip_bad_images)
 
-    def _array(self, images: npt.ArrayLike) -> Tensor:
+    def pixels(self, images: npt.ArrayLike) -> Tensor:
+        """Return an array of images, (N, C, H, W), (N, H, W, C) or grey (N, H, W), as the model's own (N, C, H, W).
+
+        Raises:
+            UserError: it is not uint8, or not of the model's shape.
+        """
         try:
             given = np.asarray(images)
         except ValueError:  # a list of arrays of several shapes, or of arrays and paths
@@ -148,9 +155,20 @@ class SavedModel:
             raise UserError(f"images are {pixels.shape[1:]} and the model's {self.image_shape} (channels, height, width)")
         return torch.from_numpy(np.ascontiguousarray(pixels))
 
+    def ranked(self, probabilities: Tensor, top: int) -> list[Ranked]:
+        """Return the most probable classes of each image, of probabilities (N, classes)."""
+        best = probabilities.topk(min(top, len(self.classes)), dim=1)
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [[(self.classes[n], value) for n, value in zip(numbers, values, strict=True)] for numbers, values in rows]
+
     def _prediction(self, row: Sequence[float]) -> Prediction:
         best = max(range(len(row)), key=row.__getitem__)
         return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+
+def records(ranked: Ranked) -> list[dict[str, Any]]:
+    """Return the classes of an image for a script."""
+    return [{"class": name, "probability": probability} for name, probability in ranked]
 
 
 def save(system: Trained | Combination, path: str | Path) -> Path:

@@ -44,10 +44,6 @@ class Archive:
         (self._folder,) = folders
         self._names = set(names)
 
-    def place_of_text(self, name: str) -> str:
-        """Return where a text of a name lies."""
-        return f"{self._folder}/{_TEXTS}/{name}"
-
     def text(self, name: str) -> str:
         """Return a text beside the program; empty where there is none of that name."""
         return self._read(f"{_TEXTS}/{name}").decode() if self._has(f"{_TEXTS}/{name}") else ""

@@ -2,7 +2,6 @@
 
 import io
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,19 +85,6 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
     except Exception as error:  # what another version of torch writes may lack any part
         raise UserError(f"the net can't be exported, since it could not be read again ({reason(error)})") from error
     return buffer
-
-
-def add_texts(path: Path, texts: Mapping[str, str]) -> None:
-    """Put texts beside a program that has none of these names.
-
-    Raises:
-        UserError: there is no such file, it is no archive, or it is damaged.
-    """
-    with _reading(path), open_archive(path) as archive:
-        places = {archive.place_of_text(name): text for name, text in texts.items()}
-    with zipfile.ZipFile(path, "a") as file:
-        for place, text in places.items():
-            file.writestr(place, text)
 
 
 def read_text(path: Path, name: str) -> str:

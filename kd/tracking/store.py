@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import mlflow.pytorch
-import numpy as np
 import torch
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
@@ -30,10 +28,9 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LifecycleStage, RunData, RunInfo, RunStatus
 from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.tracking import fluent
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
@@ -41,6 +38,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import TrackedRun
 from kd.distillation.saved import MODEL_NAME
 from kd.errors import UserError, is_full, reason
+from kd.evaluation.predict import answers
 from kd.machine.activity import doing
 from kd.machine.files import file_digest, write_whole
 from kd.machine.names import cut, file_name, logged_model_name
@@ -49,7 +47,7 @@ from kd.machine.processes import myself
 from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
-from kd.nets.exported import EXAMPLE_IMAGES, add_texts, read_model
+from kd.nets.exported import EXAMPLE_IMAGES, read_model, write_program
 from kd.reports.note import history_text, shortened, spaced
 from kd.reports.tables import Columns
 from kd.tracking.earlier import PROCESS, end_orphans, find_run, keep_children
@@ -58,6 +56,8 @@ from kd.tracking.outbox.delivery import FACTS_DIGEST, FILES_OF, OPENED_AS, Point
 from kd.tracking.outbox.ids import new_id
 from kd.tracking.outbox.outbox import FOLDER, Left, Outbox, is_store_away, left_text, outbox_open, post, send_left
 from kd.tracking.ready import make_tables, short_patience, sqlite_path, tracking_uri, unusable
+from kd.tracking.requirements import pinned
+from kd.tracking.serving import write_model
 from kd.tracking.views import ALL_SYSTEMS, KEY_PREFIX, MAX_VIEWS, View, artifact_page, run_page, view_page, view_tag, views_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kd")
 if not log.level:
-    log.setLevel(logging.WARNING)  # mlflow.pytorch raises the root logger's level to ERROR when it is imported
+    log.setLevel(logging.WARNING)  # mlflow.pytorch, where it is imported, raises the root logger's level to ERROR
 
 
 MAX_PARAM = 6000
@@ -328,14 +328,14 @@ class Run:
         texts: Mapping[str, str],
         beside: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> str:
-        """Log a model without pickle (pt2), with signature, example and fixed requirements, and write it to ``models/``.
+        """Log a model without pickle (pt2), as :mod:`kd.tracking.serving` serves it, and write it to ``models/``.
 
         Args:
             module: maps uint8 images (B, C, H, W) to (B, classes).
             image_shape: (C, H, W).
             metadata: facts that a later reader needs: classes, role, digests.
             page: description of the model in Markdown, for its own page and the run's.
-            texts: what stands within the file in ``models/``, beside the program.
+            texts: what stands within the model's file, beside the program.
             beside: makes, of the size of that file in bytes, the texts that lie beside it, by name.
 
         Returns:
@@ -349,44 +349,24 @@ class Run:
             return self._before.model
         if self._before is not None and self._before.models:
             self._post("delete_models", models=list(self._before.models))  # half of one
-        was_on = next(module.parameters()).device
-        module = module.cpu().eval()
-        example = np.zeros((EXAMPLE_IMAGES, *image_shape), dtype=np.uint8)
-        with torch.inference_mode():
-            outputs = module(torch.from_numpy(example)).shape[1]
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *image_shape))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, outputs))]),
-        )
         tags = {"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)}
         models = self.model_file.parent.parent
         models.mkdir(parents=True, exist_ok=True)
         for left in models.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=models, prefix=f"{self.files_name}.", suffix=".tmp") as folder:
-            new, saved = new_id(), Path(folder, "model")
+            new, program, saved = new_id(), Path(folder, MODEL_NAME), Path(folder, "model")
+            write_program(module, image_shape, program, texts)
+            # Refuses now what could not be loaded later.
+            read_model(program, image_shape, _outputs(module, image_shape), logarithm=False)
             facts = Model(location_of(new), self.id, metadata=dict(metadata), model_uuid=model_of(new), model_id=model_of(new))
-            mlflow.pytorch.save_model(
-                module,
-                str(saved),
-                mlflow_model=facts,
-                signature=signature,
-                input_example=example,
-                pip_requirements=[f"{package}=={_version(package)}" for package in ("mlflow", "torch", "numpy")],
-                serialization_format="pt2",
-            )
-            module.to(was_on)
-            read_model(saved / MODEL_FILE, image_shape, outputs, logarithm=False)  # refuses now what could not be loaded later
+            write_model(saved, program, image_shape, facts)
             digests = {MODEL_DIGEST: file_digest(saved / MODEL_FILE)}
             name = logged_model_name(self.name)
             model_id = str(self._post("model", saved, new=new, name=name, tags=tags, digests=digests))
-            own = Path(folder, MODEL_FILE).with_name("own.pt2")
-            own.parent.mkdir(exist_ok=True)
-            shutil.copyfile(saved / MODEL_FILE, own)  # what is logged may still wait
-            add_texts(own, texts)
-            self._write_beside(beside(own.stat().st_size))
+            self._write_beside(beside(program.stat().st_size))
             self.model_file.parent.mkdir(exist_ok=True)
-            own.replace(self.model_file)
+            program.replace(self.model_file)  # what is logged, a copy, may still wait
         self._log_page(page)
         return model_id
 
@@ -480,15 +460,14 @@ def logged_before(run_id: str) -> Logged:
     return Logged(run.data.metrics, steps, models, whole, history, tags.get(OPENED_AS, ""), tags.get(FILES_OF, ""))
 
 
-def _version(package: str) -> str:
-    # A local version such as 2.14.1+cpu is on no index, so a requirement on it could not be installed.
-    module = {"mlflow": mlflow, "torch": torch, "numpy": np}[package]
-    return str(module.__version__).split("+")[0]
+def _outputs(module: nn.Module, image_shape: Sequence[int]) -> int:
+    """Return how many numbers a module gives per image (C, H, W)."""
+    return int(answers(module, torch.zeros(EXAMPLE_IMAGES, *image_shape, dtype=torch.uint8)).shape[1])
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that a result depends on."""
-    return {package: _version(package) for package in ("mlflow", "torch", "numpy")}
+    return {package: pinned(package) for package in ("mlflow", "torch", "numpy")}
 
 
 def open_run() -> str | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from kd.distillation.combination import Combination
 from kd.distillation.results import Trained
 from kd.evaluation.intervals import wilson_interval
+from kd.machine.names import logged_model_name
 from kd.machine.text import printable
 from kd.nets.names import NET_ARGS, NET_NAMES, arguments, is_named_elsewhere
 from kd.nets.registry import NetSpec
@@ -167,8 +168,20 @@ def _page(what: str, accuracy: str, system: Trained | Combination, classes: Sequ
             f"**Cost**: {cost_text(system)}.",
             "**Call** it on pictures of any size, in the folder of the command's output:",
             f'```python\nimport kd\n\nkd.load("models/{file.parent.name}").predict(["picture.png"])\n```',
+            *_served(system),
         ]
     )
+
+
+def _served(system: Trained | Combination) -> list[str]:
+    """Return how a model of a tracked run is served; none: it has no run."""
+    if system.run is None:
+        return []
+    model = f"runs:/{system.run.id}/{logged_model_name(system.name)}"
+    return [
+        '**Serve** it over HTTP; it takes `{"inputs": [IMAGE, ...]}`, the bytes of JPEG or PNG files in base64:',
+        f"```bash\nmlflow models serve -m {model} --env-manager local --port 5001\n```",
+    ]
 
 
 def _accuracy(right: Tensor, among: str) -> str:

@@ -10,11 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import mlflow
+import mlflow.pytorch
+import numpy as np
 import pytest
 import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
 
 from kd.data.dataset import Dataset
 from kd.errors import UserError
@@ -289,8 +293,8 @@ def test_a_model_has_no_other_address_than_a_run_and_the_registry(
 
 
 def test_a_model_is_named_by_what_it_is(logged: tuple[str, Path, torch.nn.Module]) -> None:
-    [model] = mlflow.search_logged_models(["0"], output_format="list")
-    assert (model.name, model.source_run_id) == ("teacher", logged[0])
+    found = mlflow.search_logged_models(["0"], filter_string=f"source_run_id = '{logged[0]}'", output_format="list")
+    assert [model.name for model in found] == ["teacher"]
 
 
 @pytest.fixture
@@ -310,6 +314,22 @@ def early_store(request: pytest.FixtureRequest, logged: tuple[str, Path, torch.n
 @pytest.mark.parametrize("early_store", [[], ["DELETE FROM inputs"]], indirect=True, ids=["of its outputs", "without outputs"])
 def test_a_model_of_an_early_version_is_read_too(logged: tuple[str, Path, torch.nn.Module]) -> None:
     assert line(logged) == ""
+
+
+def test_a_model_that_mlflows_own_loader_served_is_read_too(logged: tuple[str, Path, torch.nn.Module]) -> None:
+    """As kd logged models before they answered for pictures."""
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    with mlflow.start_run() as run:
+        mlflow.pytorch.log_model(
+            logged[2],
+            name="teacher",
+            signature=ModelSignature(Schema([TensorSpec(images.dtype, (-1, 1, 8, 8))])),
+            input_example=images,
+            pip_requirements=["mlflow", "torch", "numpy"],
+            serialization_format="pt2",
+            metadata={**FACTS, "classes": [str(number) for number in range(10)]},
+        )
+    assert line((run.info.run_id, *logged[1:])) == ""
 
 
 @given(data=st.data())

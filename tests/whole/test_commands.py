@@ -3,14 +3,14 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import mlflow
@@ -19,7 +19,10 @@ import pytest
 import torch
 from forked import Forked
 from mlflow.entities import Run
+from mlflow_server import free_port
+from PIL import Image
 
+import kd
 from kd.config import StudentConfig
 from kd.data.load import load_dataset
 from kd.evaluation.predict import EVAL_BATCH_SIZE
@@ -163,51 +166,79 @@ def test_a_logged_model_scores_what_its_run_says(done: Place, monkeypatch: pytes
     assert accuracy == pytest.approx(student.data.metrics["test/accuracy"])
 
 
-def test_the_combined_model_is_champion_and_is_served_over_http(done: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_training_and_combination_has_one_logged_model(done: Place) -> None:
+    models = done.client.search_logged_models(["0"])
+    runs = [run.info.run_id for run in done.runs() if run.data.tags["kd.role"] != "parent"]
+    assert sorted(str(model.source_run_id) for model in models) == sorted(runs)
+
+
+@pytest.fixture(scope="module")
+def champion(done: Place, root: Path) -> Iterator[str]:
+    """Serve the registered model by README's command, and return the address that it answers at."""
+    [command] = re.findall(r"^mlflow models serve .*$", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    port = free_port()
+    changed = command.replace("runs:/RUN_ID/student", "models:/digits@champion").replace("5001", str(port))
+    assert changed.count(str(port)) == changed.count("digits@champion") == 1
+    _, *words = shlex.split(changed)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words],
+        cwd=done.folder,
+        env=done.env,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/ping", process)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - loopback
+                return
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.5)
+    raise AssertionError("the server does not answer")
+
+
+def test_the_combined_model_is_champion_and_is_served_over_http(
+    done: Place, champion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     combined = done.runs("combined")[0]
-    champion = done.client.get_model_version_by_alias("digits", "champion")
-    assert float(champion.tags["kd.val_accuracy"]) == combined.data.metrics["val/accuracy"]
-    test = load_dataset("digits", "").test
-    images = test.images[:50]
-    with served(done, "models:/digits@champion") as url:
-        body = json.dumps({"inputs": images.tolist()}).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
-            probabilities = torch.tensor(json.load(answer)["predictions"])
-    assert probabilities.shape == (50, 10)
+    version = done.client.get_model_version_by_alias("digits", "champion")
+    assert float(version.tags["kd.val_accuracy"]) == combined.data.metrics["val/accuracy"]
+    images = load_dataset("digits", "").test.images[:50]
+    body = json.dumps({"inputs": images.tolist(), "params": {"top": 10}}).encode()
+    request = urllib.request.Request(champion, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
+        told = json.load(answer)["predictions"]
+    by_class = [{one["class"]: one["probability"] for one in each["classes"]} for each in told]
+    probabilities = torch.tensor([[each[str(digit)] for digit in range(10)] for each in by_class])
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(50), atol=1e-5)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", done.store)
     model = mlflow.pytorch.load_model("models:/digits@champion")
     assert torch.allclose(probabilities, model(images), atol=1e-5)
 
 
-class served:  # noqa: N801 - reads as what it does
-    """`mlflow models serve` under way, as a context."""
-
-    def __init__(self, place: Place, model: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        command = ["models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(self._port)]
-        self._command = [sys.executable, "-m", "mlflow", *command]
-        self._place = place
-
-    def __enter__(self) -> str:
-        self._process = subprocess.Popen(
-            self._command, cwd=self._place.folder, env=self._place.env, start_new_session=True, stderr=subprocess.DEVNULL
-        )
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/ping", timeout=5):
-                    return f"http://127.0.0.1:{self._port}/invocations"
-            except OSError:
-                assert self._process.poll() is None, "the server ended"
-                time.sleep(0.5)
-        raise AssertionError("the server does not answer")
-
-    def __exit__(self, *_: object) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.wait(30)
+def test_readme_asks_a_served_model_for_a_picture_by_curl(done: Place, champion: str, root: Path, tmp_path: Path) -> None:
+    [line] = re.findall(r"^.*\| curl .*$", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    [name] = re.findall(r"photos/\S+\.jpg", line)
+    (tmp_path / name).parent.mkdir(parents=True)
+    digit = load_dataset("digits", "").test.images[0, 0].numpy()
+    Image.fromarray(digit).resize((60, 90)).save(tmp_path / name)
+    command = line.replace("http://127.0.0.1:5001/invocations", champion)
+    assert command != line
+    said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True, timeout=60).stdout
+    [model] = done.folder.glob("models/combined-*")
+    [predicted] = kd.load(model).predict([tmp_path / name])
+    best = sorted(predicted.probabilities.items(), key=lambda item: -item[1])[:3]
+    told = [{"class": digit, "probability": pytest.approx(probability, abs=1e-5)} for digit, probability in best]
+    assert json.loads(said) == {"predictions": [{"classes": told}]}
 
 
 def test_cached_targets_are_listed_and_pruned(done: Place, place: Place, tmp_path: Path) -> None:

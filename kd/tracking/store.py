@@ -776,8 +776,6 @@ def quiet() -> None:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each try to write to a database
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address may have a password in it
-    # torch warns so at every export of a model on the CPU.
-    warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
     # pandas 3 warns MLflow of itself at each table.
     warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes", DeprecationWarning)
     os.environ["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = SYSTEM_METRICS_SECONDS

@@ -316,6 +316,7 @@ def test_a_model_of_an_early_version_is_read_too(logged: tuple[str, Path, torch.
     assert line(logged) == ""
 
 
+@pytest.mark.filterwarnings("ignore:No complete tensor found in the group:UserWarning")
 def test_a_model_that_mlflows_own_loader_served_is_read_too(logged: tuple[str, Path, torch.nn.Module]) -> None:
     """As kd logged models before they answered for pictures."""
     images = np.zeros((2, 1, 8, 8), np.uint8)

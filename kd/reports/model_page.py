@@ -143,7 +143,7 @@ def model_card(page: str, system: Trained | Combination, file: Path, size_bytes:
     card = [
         f"# {file.parent.name}",
         page,
-        "or, on the command line:",
+        "**On the command line**:",
         f"```bash\nkd predict models/{file.parent.name} picture.png\n```",
         f"Pictures are prepared as in training: {prepared}.",
         f"**Images**: {images}. Licence: {dataset.licence or 'not known to kd'}.",

@@ -1,4 +1,4 @@
 """The library's trainings and combinations, each in an MLflow run.
 
-Only ``store``, ``ready``, ``fetch`` and ``finished`` import mlflow.
+``pyproject.toml`` names the few files that import mlflow.
 """

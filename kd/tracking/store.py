@@ -1,7 +1,7 @@
 """MLflow: a run and its params, metrics, figures, data sets and models.
 
-Only ``earlier``, ``fetch``, ``finished``, ``machine_metrics``, ``ready`` and ``outbox`` import it too. What a run tells the
-store goes through :mod:`kd.tracking.outbox`, which keeps it where the store is away.
+A few files beside this one import it too; ``pyproject.toml`` names them. What a run tells the store goes through
+:mod:`kd.tracking.outbox`, which keeps it where the store is away.
 """
 
 import glob

@@ -306,7 +306,7 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, origin: str | None)
     """Have kd lie in a folder as pip installs it, with what pip writes of where it came from."""
     about = folder / "kd-9.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: kd\nVersion: 9\n", encoding="utf-8")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: kd\nVersion: 9+cpu\n", encoding="utf-8")
     if origin is not None:
         (about / "direct_url.json").write_text(origin, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
@@ -331,8 +331,14 @@ def test_where_a_model_is_served_kd_is_installed_from_where_it_came_from(
     assert requirements.requirements()[-1] == required
 
 
+def test_a_version_that_no_index_has_is_asked_for_as_the_one_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, monkeypatch, None)
+    assert requirements.pinned("kd") == "9"
+
+
 def test_a_checkout_is_installed_from_its_folder(root: Path, logged: tuple[Trained, Path]) -> None:
     needed = (logged[1] / "requirements.txt").read_text(encoding="utf-8").split("\n")
     assert needed[-1] == f"kd @ {root.as_uri()}"
     assert [line.partition("==")[0] for line in needed[:-1]] == ["mlflow", "torch", "numpy", "pillow"]
-    assert not [line for line in needed if "+cpu" in line or "+cu" in line]

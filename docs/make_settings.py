@@ -41,6 +41,9 @@ OF_TEACHER = """
 Of the net that a command trains: in `kd teacher` the generalist, in the others students and specialists, where the generalist's
 have `teacher-` in front (`--teacher-epochs 30`). The generalist has depth {depth} and width {width} by default.
 """
+OF_SPECIALIST = """
+In `kd specialist` `--temperature` is {temperature} by default and `--alpha` {alpha}; in the other commands they are as above.
+"""
 
 
 def page() -> str:
@@ -48,11 +51,22 @@ def page() -> str:
     parts = [HEAD]
     for title, section in SECTIONS.items():
         own = _own_fields(section)
-        large = config.TeacherConfig.model_fields
-        sizes = {name: large[name].default for name in ("depth", "width")}
-        text = OF_TEACHER.format(**sizes) if section is config.NetAndRecipe else ""
+        text = _text(section)
         parts.append(f"## {title}\n\n{_commands(section)}\n{text}\n{_table(own)}")
     return "\n".join([*parts, "## Flags that are no settings\n", *_options(), ""])
+
+
+def _text(section: type[config.Config]) -> str:
+    """Return what is told of a section before its table, with the defaults that are other ones elsewhere."""
+    if section is config.NetAndRecipe:
+        return OF_TEACHER.format(**_defaults(config.TeacherConfig))
+    if section is config.SpecialistConfig:
+        return OF_SPECIALIST.format(**_defaults(config.SpecialistConfig))
+    return ""
+
+
+def _defaults(kind: type[config.Config]) -> dict[str, str]:
+    return {name: canonical(field.default) for name, field in kind.model_fields.items()}
 
 
 def _own_fields(section: type[config.Config]) -> dict[str, FieldInfo]:

@@ -21,6 +21,8 @@ from kd.distillation.defaults import (
     MAX_TEMPERATURE,
     NEW_TEACHER,
     OWN_FRACTION,
+    SPECIALIST_ALPHA,
+    SPECIALIST_TEMPERATURE,
     TEMPERATURE,
     TOP,
     TOP_N,
@@ -45,6 +47,8 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")]
+Alpha = Annotated[Fraction, Field(description="weight of the soft term: alpha T^2 KL (or --loss) + (1 - alpha) CE")]
 Share = Annotated[float, Field(gt=0, le=1)]
 BatchSize = Annotated[int, Field(ge=2)]  # batch norm has no variance over one image
 _SWITCH = "decides no result"
@@ -374,8 +378,8 @@ def with_teacher_fields(config: type[ConfigT]) -> type[ConfigT]:
 class StudentConfig(NetAndRecipe, TrainingConfig):
     """Distil the generalist into one small net on all classes: ``kd student``."""
 
-    temperature: float = Field(TEMPERATURE, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
-    alpha: Fraction = Field(ALPHA, description="weight of the soft term: alpha T^2 KL (or --loss) + (1 - alpha) CE")
+    temperature: Temperature = TEMPERATURE
+    alpha: Alpha = ALPHA
     loss: LossName = Field(
         "kd",
         description=f"loss of the soft targets: {', '.join(f'{name} ({whose})' for name, whose in LOSS_NAMES.items())}, "
@@ -497,6 +501,8 @@ class CombinationOptions(Config):
 class SpecialistConfig(CombinationOptions, StudentConfig):
     """One specialist for each class group, guided by the generalist: ``kd specialist``."""
 
+    temperature: Temperature = SPECIALIST_TEMPERATURE
+    alpha: Alpha = SPECIALIST_ALPHA
     groups: str = Field(
         "auto",
         description='auto, auto:M, auto:MxK (found from the generalist), fixed, or given: "0,1;2,3" or "cat,dog;ship,truck"',
@@ -512,7 +518,7 @@ class SpecialistConfig(CombinationOptions, StudentConfig):
         "group", description="group: the group's classes and the dustbin; full: all classes, soft targets for the others"
     )
     init: Literal["random", "generalist"] = Field(
-        "random", description="weights to start from: random, or the generalist's where the nets match (the paper)"
+        "generalist", description="weights to start from: the generalist's where the nets match (the paper), or random"
     )
     own_fraction: float = Field(
         OWN_FRACTION, gt=0, le=1, description="share of a dustbin specialist's epoch from its own classes"
@@ -574,7 +580,7 @@ class PaperConfig(DataConfig):
     batch_size: BatchSize = Field(Settings.batch_size, description="images per step")
     lr: Rate = Field(Settings.lr, description="peak learning rate of students")
     teacher_lr: Rate = Field(Settings.teacher_lr, description="peak learning rate of teachers")
-    temperature: float = Field(Settings.temperature, gt=0, le=MAX_TEMPERATURE, description="temperature T of the soft targets")
+    temperature: Temperature = Settings.temperature
     alpha: Fraction = Field(Settings.alpha, description="weight of the soft targets")
     views: int = Field(
         Settings.views,
@@ -695,10 +701,15 @@ class ReportConfig(OutputConfig):
 class PipelineConfig(SpecialistConfig):
     """Generalist, student, specialists, and a summary that compares them: ``kd pipeline``."""
 
+    temperature: Temperature = TEMPERATURE  # of the student too, which comes first
+    alpha: Alpha = ALPHA
+
 
 class TuneConfig(SpecialistConfig):
     """Search for the configuration with the best accuracy on val: ``kd tune``."""
 
+    temperature: Temperature = TEMPERATURE  # as in studies of before, which go on
+    alpha: Alpha = ALPHA
     objective: Literal["specialist", "combined", "student"] = Field(
         "specialist",
         description="val accuracy of: specialist (mean over groups, own classes), combined (Eq. 5, all classes), student",

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
+from torch import nn
+
 from kd.commands.answer import Answer
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.commands.plan import plan_specialists
 from kd.config import SpecialistConfig, StudentConfig
 from kd.distillation.combination import Combination, CombinationJob, as_member
 from kd.distillation.results import Trained
-from kd.distillation.specialise import specialise_group
+from kd.distillation.specialise import specialise_group, start_of_specialists
 from kd.distillation.tracker import carry_out_combination
 from kd.from_config import check_group_settings, distillation, groups_of, prepare, specialist_kind
 from kd.specialists.clustering import Group, covariance
@@ -27,10 +29,13 @@ def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Tr
     """Train the specialists of every seed, and combine those of each with the generalist."""
     groups = _groups(config, guided)
     guided.schedule.expect(plan_specialists(config, guided.workspace, groups))
+    how = distillation(config, guided.workspace)
+    first, kind = next(iter(groups.values())), specialist_kind(config)
+    start = start_of_specialists(how, guided.teacher, first, kind) if config.init == "generalist" else None
     specialists: list[Trained] = []
     combinations: list[Combination] = []
     for replicate, suffix in replicates(config):
-        trained = _train_groups(config, replicate, guided, groups, suffix)
+        trained = _train_groups(config, replicate, guided, groups, suffix, start)
         specialists += trained
         job = CombinationJob(
             f"combined{suffix}",
@@ -45,12 +50,16 @@ def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Tr
     return specialists, combinations
 
 
-def _train_groups(
-    config: SpecialistConfig, replicate: StudentConfig, guided: Guided, groups: Mapping[int, Group], suffix: str
+def _train_groups(  # noqa: PLR0913, PLR0917 - what is trained, and how
+    config: SpecialistConfig,
+    replicate: StudentConfig,
+    guided: Guided,
+    groups: Mapping[int, Group],
+    suffix: str,
+    start: nn.Module | None,
 ) -> list[Trained]:
     """Train one specialist per group, with the seed of one replicate."""
     how = distillation(replicate, guided.workspace)
-    start = guided.teacher.model if config.init == "generalist" else None
     return [
         specialise_group(
             how,

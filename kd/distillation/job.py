@@ -1,6 +1,5 @@
 """Jobs: trainings described before they are carried out, here without a tracker."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -30,8 +29,6 @@ from kd.specialists.warm_start import inherited_weights
 from kd.training.fit import FitState, ScoredEpoch, fit
 from kd.training.loop import Objective, Trainer
 from kd.training.recipe import Recipe
-
-log = logging.getLogger("kd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +99,6 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
         weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
     if weights is not None:
         model.load_state_dict(weights)
-    elif job.start is not None:
-        log.info("%s: the generalist's net is another one: starting from random weights", job.name)
     check_answers(job.net.name, model.to(job.device), job.dataset, len(task.classes), job.device, job.label)
     trainer = Trainer(
         model,

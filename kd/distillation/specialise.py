@@ -1,5 +1,6 @@
 """Specialists of class groups, and generalist and specialists as one model (paper, section 5)."""
 
+import logging
 import operator
 from collections.abc import Sequence
 from typing import get_args
@@ -9,7 +10,15 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
 from kd.distillation.combination import CORRECTIONS, Combination, CombinationJob, as_member
-from kd.distillation.defaults import ALPHA, CORRECTION, GROUP_BY, OWN_FRACTION, TEMPERATURE, TOP_N
+from kd.distillation.defaults import (
+    CORRECTION,
+    GROUP_BY,
+    OWN_FRACTION,
+    SPECIALIST_ALPHA,
+    SPECIALIST_TEMPERATURE,
+    TOP_N,
+    WARM_START,
+)
 from kd.distillation.net_check import check_net
 from kd.distillation.objectives import HINTON, check_loss
 from kd.distillation.plan import (
@@ -29,11 +38,15 @@ from kd.distillation.tracker import carry_out_combination, is_exported
 from kd.errors import UserError
 from kd.losses.choice import Loss
 from kd.machine.device import resolve_device
+from kd.nets.classifier import Classifier
 from kd.nets.registry import Net
 from kd.specialists.clustering import Group, auto_groups
 from kd.specialists.groups import describe_group
 from kd.specialists.kind import Correction, GroupBy, TaskKind
+from kd.specialists.warm_start import inherited_weights
 from kd.training.recipe import Recipe
+
+log = logging.getLogger("kd")
 
 
 def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustered
@@ -84,9 +97,9 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     *,
     kind: TaskKind | str = TaskKind.DUSTBIN,
     own_fraction: float = OWN_FRACTION,
-    warm_start: bool = False,
-    temperature: float = TEMPERATURE,
-    alpha: float = ALPHA,
+    warm_start: bool = WARM_START,
+    temperature: float = SPECIALIST_TEMPERATURE,
+    alpha: float = SPECIALIST_ALPHA,
     loss: Loss = HINTON,
     views: int | None = None,
     control: bool = True,
@@ -140,11 +153,29 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
         shared = targets_seen(guide, how, unlabelled=False)
     else:
         shared = checked_targets(targets, guide, how, unlabelled=False)
-    start = guide.model if warm_start else None
+    start = start_of_specialists(how, guide, checked[0], task_kind) if warm_start and checked else None
     return [
         specialise_group(how, guide, shared, group, task_kind, own_fraction, number=number, start=start)
         for number, group in enumerate(checked)
     ]
+
+
+def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind: TaskKind) -> nn.Module | None:
+    """Return the generalist, from whose weights specialists start; None: their net is another one, which is said.
+
+    Args:
+        how: their net.
+        teacher: the generalist.
+        group: the classes of one of them.
+        kind: what they tell apart.
+    """
+    dataset = teacher.dataset
+    net = how.net.create(len(task_classes(dataset.classes, group, kind)), dataset.image_shape[0])
+    own = Classifier(net, dataset.mean, dataset.std).state_dict()
+    if inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes) is not None:
+        return teacher.model
+    log.info("the generalist's net is another one than that of specialists, which start from random weights")
+    return None
 
 
 def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which specialist

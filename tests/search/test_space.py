@@ -114,7 +114,7 @@ def test_the_configured_and_the_papers_point_come_first() -> None:
     options = config(temperature="6", search="init=cat:random,generalist;alpha=fixed")
     points, outside = first_points(options, parse_space(options))
     assert points == {
-        "configured": {"init": "random", "temperature": 6.0, "width": 16},
+        "configured": {"init": "generalist", "temperature": 6.0, "width": 16},
         "paper": {"init": "generalist", "temperature": 20.0, "width": 16},
     }
     assert outside == []

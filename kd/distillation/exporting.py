@@ -156,8 +156,9 @@ def _check(model: SavedModel, form: Format, images: Images, *, int8: bool) -> No
         check_packages()
         if isinstance(model.module, Exported) and model.module.program.has_operator("cholesky"):
             raise UserError(
-                "onnx: a combined model solves Eq. 5 by Cholesky's factorisation, which ONNX lacks; export it to pt2, "
-                "or a student",
+                "onnx: this combined model solves Eq. 5 by Cholesky's factorisation, which ONNX lacks: several specialists may "
+                "answer on one image, or an earlier kd made it; combine anew with --top-n 1 and groups that share no class "
+                "(kd combine), or export to pt2",
                 field="format",
             )
 

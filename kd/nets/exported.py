@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 from torch.export import Dim
+from torch.fx import GraphModule
 
 from kd.errors import UserError, reason
 from kd.machine.files import write_whole
@@ -78,6 +79,7 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
         raise UserError(f"the net can't be exported ({reason(error)})") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # at each export on the CPU
+        _forget_places(program.graph_module)
         torch.export.save(program, buffer, extra_files=dict(texts))
     try:
         with open_archive(buffer) as archive:
@@ -147,3 +149,11 @@ def _reading(path: Path, advice: str = "save it again with kd.save") -> Iterator
 def _check_there(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a model that kd.save wrote")
+
+
+def _forget_places(module: nn.Module) -> None:
+    """Forget which lines of which files on this machine a graph was traced from: a model is sent to others."""
+    for part in module.modules():
+        if isinstance(part, GraphModule):
+            for node in part.graph.nodes:
+                node.meta.pop("stack_trace", None)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from kd.specialists.clustering import Group
 from kd.specialists.dustbin import apply_correction
-from kd.specialists.eq5 import active_set, float64, solve
+from kd.specialists.eq5 import active_set, float64, solve, solve_one
 from kd.specialists.kind import TaskKind
 
 
@@ -37,7 +37,8 @@ class CombinedModel(nn.Module):
       the dustbin has 1 - p_g(S).
     - full: has an opinion on all classes and no dustbin (section 6.1).
 
-    Every net runs on the whole batch and nothing branches on data: ``torch.export.export`` takes it with a dynamic batch.
+    Every net runs on the whole batch and nothing branches on data: ``torch.export.export`` takes it with a dynamic batch, and
+    ONNX where no image has two specialists.
     """
 
     groups: Tensor
@@ -67,6 +68,7 @@ class CombinedModel(nn.Module):
         told_apart = [range(num_classes) if part.kind == TaskKind.FULL else part.group for part in specialists]
         self.sizes = tuple(len(known) for known in told_apart)
         self.register_buffer("groups", _membership([part.group for part in specialists], num_classes))
+        self.one_has_a_say = top_n == 1 and bool((self.groups.sum(dim=0) <= 1).all())
         self.register_buffer("member", _membership(told_apart, num_classes))
         counted = self.member.cumsum(dim=1) - 1  # (M, C)
         self.register_buffer("place", torch.where(self.member, counted, self.member.sum(dim=1, keepdim=True)))
@@ -81,7 +83,10 @@ class CombinedModel(nn.Module):
         inside = torch.stack([own for own, _ in opinions], dim=1)  # (B, M, C)
         dustbin = torch.stack([rest for _, rest in opinions], dim=1)  # (B, M)
         active = active_set(generalist, self.groups, self.top_n)  # (B, M)
-        combined = solve(generalist, inside, dustbin, self.member, active).probabilities
+        if self.one_has_a_say:
+            combined = solve_one(generalist, inside, dustbin, self.member, active)
+        else:
+            combined = solve(generalist, inside, dustbin, self.member, active).probabilities
         return combined.to(device=logits.device, dtype=logits.dtype)
 
     def _opinion(self, number: int, images: Tensor, generalist: Tensor) -> tuple[Tensor, Tensor]:

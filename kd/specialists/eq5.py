@@ -25,6 +25,9 @@ enough for a proven decrease (``_step_length``). So the method converges for eve
 Steps end when the gap of every image is at the limit of float64; the gap that is left comes with the answer
 (``Solution.gap``).
 
+**One specialist.** Where at most one specialist is active on an image, the equations have a solution in closed form
+(:func:`solve_one`), in operators that ONNX has too: with groups that share no class and n = 1 of step 1, that is every image.
+
 Probabilities of exactly 0 are allowed: each distribution is first mixed with ``MIXED_IN`` of the uniform one (the generalist)
 or of the dustbin (a specialist), which moves the minimum of Eq. 5 by less than ``lambda * MIXED_IN`` nats.
 """
@@ -126,6 +129,24 @@ def solve(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor, a
     point, gap = _all_steps(problem, point, gap)
     q, _ = _split(problem, point.x)
     return Solution(q / q.sum(dim=1, keepdim=True), gap)
+
+
+def solve_one(generalist: Tensor, inside: Tensor, dustbin: Tensor, member: Tensor, active: Tensor) -> Tensor:
+    """Solve Eq. 5 for images on which at most one specialist is active: in closed form, (B, C) in float64.
+
+    Inside its group q is the mean of both. Outside q keeps the generalist's proportions, and sums to the mean of what the
+    generalist gives to these classes and of the dustbin. For there u is the same for all classes, and so q_c = p_g(c) / u;
+    with t = 2 - u, and r the generalist's sum, s u = r and s t = d give s = (r + d) / 2.
+
+    The arguments are those of ``combine``; of rows of ``active`` with two or more specialists the answer is not the minimiser.
+    """
+    problem = _problem(float64(generalist), float64(inside), float64(dustbin), member, active)
+    class_weight, dustbin_weight = _split(problem, problem.weight)
+    outside = problem.live @ problem.outside  # (B, C), 1.0 where the active specialist lacks the class
+    rest = (class_weight * outside).sum(dim=1, keepdim=True)  # (B, 1), r
+    left = (dustbin_weight * problem.live).sum(dim=1, keepdim=True)  # (B, 1), d
+    grown = torch.where(rest > 0, (rest + left) / rest.clamp(min=torch.finfo(rest.dtype).tiny), 1.0)
+    return class_weight * torch.where(outside > 0, grown, 1.0) / problem.total
 
 
 def active_set(generalist: Tensor, member: Tensor, top_n: int) -> Tensor:

@@ -40,6 +40,16 @@ def small(model: SavedModel, tiny_digits: Dataset, tmp_path_factory: pytest.Temp
     return export(model, path, Format.ONNX, images_of(model, tiny_digits), int8=True)
 
 
+def test_a_combination_has_8_bits_but_for_eq_5(trained: Trained, tiny_digits: Dataset, tmp_path: Path) -> None:
+    specialists = kd.specialise(trained, [(3, 5), (1, 8)], "resnet", None, RECIPE, depth=1, width=2, views=1, control=False)
+    combined = kd.load(kd.save(kd.combine(trained, specialists), tmp_path / "combined.pt2"))
+    made = export(combined, tmp_path / "combined.onnx", Format.ONNX, images_of(combined, tiny_digits), int8=True)
+    _, floats, small = made.systems
+    assert made.equal_answers(floats) == len(tiny_digits.test)
+    assert made.largest_difference(floats) < made.largest_difference(small) < 1
+    assert small.logits.exp().sum(dim=1).sub(1).abs().max() < 1e-5
+
+
 def test_onnx_answers_as_the_model_does_in_any_batch(model: SavedModel, tiny_digits: Dataset, tmp_path: Path) -> None:
     made = export(model, tmp_path / "net.onnx", Format.ONNX, images_of(model, tiny_digits))
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,29 @@ def test_a_combination_is_one_model(combination: Combination, tiny_digits: Datas
     loaded = kd.load(kd.save(combination, tmp_path / "combined.pt2"))
     assert loaded.classes == tiny_digits.classes
     assert close(loaded.logits(tiny_digits.test.images).softmax(dim=1), combination.test_probabilities)
-    with pytest.raises(UserError, match=r"^onnx: a combined model solves Eq\. 5 by Cholesky's factorisation, which ONNX lacks"):
+    written = export(loaded, tmp_path / "combined.onnx", Format.ONNX, noise(loaded))
+    assert written.largest_difference(written.written) < 1e-5
+    again = kd.load(tmp_path / "combined.onnx")
+    assert close(again.logits(tiny_digits.test.images).softmax(dim=1), combination.test_probabilities)
+
+
+def test_onnx_is_refused_where_specialists_may_answer_together(student: Trained, specialist: Trained, tmp_path: Path) -> None:
+    loaded = kd.load(kd.save(kd.combine(student, [specialist], top_n=2), tmp_path / "combined.pt2"))
+    with pytest.raises(
+        UserError, match=r"^onnx: this combined model solves Eq\. 5 by Cholesky's .* combine anew with --top-n 1"
+    ):
         export(loaded, tmp_path / "combined.onnx", Format.ONNX, noise(loaded))
     assert [path.name for path in tmp_path.iterdir()] == ["combined.pt2"]
+
+
+def test_a_file_tells_nothing_of_the_folders_that_it_was_made_in(combination: Combination, tmp_path: Path) -> None:
+    loaded = kd.load(kd.save(combination, tmp_path / "combined.pt2"))
+    export(loaded, tmp_path / "combined.onnx", Format.ONNX, noise(loaded))
+    with zipfile.ZipFile(tmp_path / "combined.pt2") as archive:
+        parts = [archive.read(name) for name in archive.namelist()]
+    for part in (*parts, (tmp_path / "combined.onnx").read_bytes()):
+        assert b".py" not in part
+        assert str(Path(kd.__file__).parent).encode() not in part
 
 
 def test_what_was_saved_is_used_as_it_was(student: Trained, saved: Path) -> None:

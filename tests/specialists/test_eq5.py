@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd.specialists import eq5 as module
 from kd.specialists.combined import CombinedModel, Specialist
-from kd.specialists.eq5 import GAP_TOLERANCE, active_set, combine, solve
+from kd.specialists.eq5 import GAP_TOLERANCE, active_set, combine, solve, solve_one
 from kd.specialists.kind import TaskKind
 
 
@@ -104,6 +104,34 @@ def test_one_specialist_by_hand() -> None:
     )
     expected = torch.tensor([[0.25, 0.25, 0.5 * 2 / 3, 0.5 / 3]], dtype=torch.float64)
     torch.testing.assert_close(combine(*problem), expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(solve_one(*problem), expected, atol=1e-9, rtol=0)
+
+
+@settings(max_examples=60)
+@given(seed=seeds, classes=st.integers(2, 12), specialists=st.integers(1, 5), scale=st.sampled_from([0.3, 6.0, 20.0, 100.0]))
+def test_where_one_specialist_is_active_the_closed_form_is_what_is_solved(
+    seed: int, classes: int, specialists: int, scale: float
+) -> None:
+    problem = made(seed, 6, classes, specialists, scale)
+    chosen = torch.randint(specialists + 1, (6, 1), generator=torch.Generator().manual_seed(seed))  # the last: none of them
+    one = problem._replace(active=torch.arange(specialists) == chosen)
+    found = solve_one(*one)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(6, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(found, combine(*one), atol=1e-5, rtol=0)
+    assert (objective(found, one) <= objective(combine(*one), one) + 1e-9).all()
+
+
+def test_a_generalist_that_is_sure_of_the_group_leaves_the_dustbin_shared_out() -> None:
+    """Nothing says how: any of the classes outside may have it, which sum to half of what the dustbin has."""
+    problem = Problem(
+        generalist=torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64),
+        inside=torch.tensor([[[0.1, 0.2, 0.0, 0.0]]], dtype=torch.float64),
+        dustbin=torch.tensor([[0.7]], dtype=torch.float64),
+        member=torch.tensor([[True, True, False, False]]),
+        active=torch.tensor([[True]]),
+    )
+    expected = torch.tensor([[0.55, 0.1, 0.175, 0.175]], dtype=torch.float64)
+    torch.testing.assert_close(solve_one(*problem), expected, atol=1e-9, rtol=0)
 
 
 def test_two_specialists_by_hand() -> None:
@@ -354,6 +382,23 @@ def test_the_model_does_what_the_paper_says_step_by_step(top_n: int) -> None:
     assert found.dtype == torch.float32
     expected = descended(Problem(generalist, inside, dustbin, member, active))
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_groups_that_share_no_class_and_one_class_that_calls_are_solved_in_closed_form() -> None:
+    parts = [Specialist(Net(4, 1), (1, 3, 4), correction=0.7), Specialist(Net(2, 2), (0, 2), TaskKind.OWN)]
+    model = CombinedModel(Net(6, 0), parts, 6, 1).eval()
+    assert model.one_has_a_say
+    assert not CombinedModel(Net(6, 0), parts, 6, 2).one_has_a_say
+    assert not CombinedModel(Net(6, 0), [*parts, Specialist(Net(3, 3), (4, 5))], 6, 1).one_has_a_say
+    answers = set()
+    for seed in range(4):
+        model.generalist, model.one_has_a_say = Net(6, seed), True
+        found = model(_images(8))
+        model.one_has_a_say = False
+        torch.testing.assert_close(found, model(_images(8)))
+        answers |= {*model.generalist(_images(8)).argmax(dim=1).tolist()}
+    assert len(answers) > 1
 
 
 def test_a_model_without_specialists_is_the_generalist() -> None:

@@ -82,9 +82,13 @@ def _checked_params(config: TuneConfig, study: optuna.Study, trial: FrozenTrial)
 
 def command_settings(config: TuneConfig, groups: str) -> dict[str, object]:
     """Return a configuration as ``--config`` of the command that trains it takes it; groups are those of the study."""
-    kind = StudentConfig if config.objective == "student" else SpecialistConfig
     fixed = {} if config.objective == "student" else {"groups": groups}
-    return {**config.restricted_to(kind), **fixed}
+    return {**config.restricted_to(trained_by(config)), **fixed}
+
+
+def trained_by(config: TuneConfig) -> type[StudentConfig]:
+    """Return the kind of configuration of the command that trains what the study searched."""
+    return StudentConfig if config.objective == "student" else SpecialistConfig
 
 
 def command_name(config: TuneConfig) -> str:

@@ -10,7 +10,7 @@ from kd.config import PARAMETERS, TuneConfig
 from kd.evaluation.intervals import format_interval
 from kd.reports.note import history_text, table
 from kd.search.attributes import RUN
-from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, ranked_trials
+from kd.search.best import BEST_FILE, best_config, best_trial, command_name, command_settings, ranked_trials, trained_by
 from kd.search.certainty import Certainty, ValImages, certainty, certainty_text
 from kd.search.costs import COSTS, bounds_text, excess, names_of
 from kd.search.latency import read_latencies
@@ -115,8 +115,8 @@ def _excess(config: TuneConfig, trial: FrozenTrial) -> str:
 
 
 def _flags(best: TuneConfig, groups: str) -> list[str]:
-    """Return the flags that train the winner: those whose value is not the default."""
-    default = type(best).parse({}).texts()
+    """Return the flags that train the winner: those whose value is not the default of the command that trains it."""
+    default = trained_by(best).parse({}).texts()
     return [
         f"--{name.replace('_', '-')} {shlex.quote(canonical(value))}"
         for name, value in command_settings(best, groups).items()

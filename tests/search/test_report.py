@@ -64,3 +64,20 @@ def test_until_the_comparison_it_begins_with_the_best_trial_so_far(studied: optu
 def test_a_long_command_has_lines_that_the_ui_shows_whole(parts: list[str], lines: list[str]) -> None:
     assert _wrapped(parts).splitlines() == lines
     assert shlex.split(_wrapped(parts).replace("\\\n", "")) == shlex.split(" ".join(parts))
+
+
+def test_the_winner_in_one_command_has_what_differs_from_the_defaults_of_that_command(studied: optuna.Study) -> None:
+    config = TuneConfig.parse({"search": "temperature=fixed", "epochs": "9"})  # T is 4, and 2 by default in kd specialist
+    text = note(
+        config,
+        studied,
+        groups="0,1;2,3",
+        space=parse_space(config),
+        images=ValImages(100),
+        comparison="",
+        views="[trials](#/page)",
+    )
+    command = text.split("## The winner in one command")[1].split("```")[1]
+    flags = shlex.split(command.replace("\\\n", ""))
+    settings = dict(zip(flags[2::2], flags[3::2], strict=True))
+    assert settings == {"--temperature": "4", "--groups": "0,1;2,3", "--epochs": "9"}  # alpha, of 0.5, is the default there

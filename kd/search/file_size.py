@@ -1,8 +1,7 @@
 """The size of the files of candidates: each net is exported before it is trained, as :func:`kd.save` writes it.
 
-The size is that of the architecture, whatever the weights will be. The file of a tracked run (``cost/file_bytes``) has some kB
-more, the same for all nets of one depth: an exported program tells of each operator from which lines of code it came, and one
-that MLflow exports tells of MLflow's too.
+The size is that of the architecture, whatever the weights will be. The file of a tracked run (``cost/file_bytes``) has the same
+size, but for the bytes of its name.
 """
 
 from collections import Counter

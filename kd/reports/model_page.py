@@ -71,9 +71,7 @@ def weights_card(page: str, trained: Trained, net: NetSpec, file: Path, size_byt
         file: its weights on this machine.
         size_bytes: the size of that.
     """
-    texts = model_card(page, trained, file, size_bytes)
-    card = [f"# {file.parent.name}", page, *_use_of_weights(trained, net, file), *texts[CARD_FILE].rstrip().split("\n\n")[-2:]]
-    return {**texts, CARD_FILE: "\n\n".join(card) + "\n"}
+    return _beside([page, *_use_of_weights(trained, net, file)], trained, file, size_bytes)
 
 
 def _use_of_weights(trained: Trained, net: NetSpec, file: Path) -> list[str]:
@@ -134,18 +132,26 @@ def model_card(page: str, system: Trained | Combination, file: Path, size_bytes:
         file: its file on this machine.
         size_bytes: the size of that.
     """
-    dataset = system.dataset
-    classes = dataset.classes if isinstance(system, Combination) else system.task.classes
-    splits = ", ".join(f"{len(getattr(dataset, split)):,} {split}" for split in ("train", "val", "test"))
-    images = f"{dataset.name}, {len(dataset.classes)} classes, {splits}, digest `{dataset.digest}`"
     prepared = "turned as their EXIF says, cropped to the square in their centre, and resized"
-    named = f"`{CLASSES_FILE}` has the names of its outputs in their order, as a list in JSON"
-    card = [
-        f"# {file.parent.name}",
+    parts = [
         page,
         "**On the command line**:",
         f"```bash\nkd predict models/{file.parent.name} picture.png\n```",
         f"Pictures are prepared as in training: {prepared}.",
+    ]
+    return _beside(parts, system, file, size_bytes)
+
+
+def _beside(parts: Sequence[str], system: Trained | Combination, file: Path, size_bytes: int) -> dict[str, str]:
+    """Return the texts beside a model, by name: a card of some parts, then images and size, and the names of the outputs."""
+    dataset = system.dataset
+    classes = dataset.classes if isinstance(system, Combination) else system.task.classes
+    splits = ", ".join(f"{len(getattr(dataset, split)):,} {split}" for split in ("train", "val", "test"))
+    images = f"{dataset.name}, {len(dataset.classes)} classes, {splits}, digest `{dataset.digest}`"
+    named = f"`{CLASSES_FILE}` has the names of its outputs in their order, as a list in JSON"
+    card = [
+        f"# {file.parent.name}",
+        *parts,
         f"**Images**: {images}. Licence: {dataset.licence or 'not known to kd'}.",
         f"**Size**: `{file.name}` has {size_bytes:,} bytes. {named}.",
     ]

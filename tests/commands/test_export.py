@@ -11,9 +11,10 @@ from brightness import write_brightness
 from PIL import Image
 
 import kd
-from kd.commands.export import export
+from kd.commands.export import export, speed
 from kd.config import ExportConfig
 from kd.errors import UserError
+from kd.evaluation.latency import Latency
 
 Main = Callable[[Sequence[str]], None]
 Capture = pytest.CaptureFixture[str]
@@ -104,3 +105,18 @@ def test_what_is_wrong_is_told_in_one_line(given: dict[str, str], line: str, mod
         export(ExportConfig.parse({"model": model, **given}))
     assert str(caught.value).startswith(line.format(model=model, cwd=Path.cwd()))
     assert [path.name for path in Path(model).parent.iterdir()] == ["student.pt2"]
+
+
+@pytest.mark.parametrize(
+    ("median", "high", "told"),
+    [
+        (1.0, 1.8, ("2.0 times as fast as onnx", True)),
+        (1.0, 1.9, ("not clearly faster than onnx (2.0 times as fast, less than passes differ)", False)),
+        (4.0, 4.5, ("not faster than onnx (0.5 times as fast)", False)),
+    ],
+)
+def test_a_model_is_faster_where_the_middle_halves_of_passes_do_not_meet(
+    median: float, high: float, told: tuple[str, bool]
+) -> None:
+    floats = Latency(1, median_ms=2.0, low_ms=1.9, high_ms=2.1, place="cpu, 1 thread")
+    assert speed(Latency(1, median, 0.9 * median, high, "cpu, 1 thread"), floats) == told

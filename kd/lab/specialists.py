@@ -49,8 +49,8 @@ def run(setup: Setup, seed: int) -> Measured:
 
     - The generalist trained on: from its own weights, on all classes, in as many steps as all specialists of a kind together,
       with hard targets, and with its own soft targets beside them, as the specialists have.
-    - An ensemble with further generalists, one for each specialist and so as many parameters; of ten nets at most, which is fewer
-      beside more than nine specialists.
+    - An ensemble with further generalists, one for each specialist and so as many parameters; of ten nets at most, which has
+      fewer where there are more than nine specialists.
     - The generalist distilled from itself with specialists: from its own weights, in as many steps again. It differs from the
       one that is trained on with its own soft targets in whose targets these are, and has a single net's parameters.
     """

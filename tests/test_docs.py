@@ -19,8 +19,8 @@ from kd.flags import flags
 
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/glossary.md", "docs/settings.md", "docs/costs.md"]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_LONG = re.compile(r"^.*# about \d+ minutes$", re.MULTILINE)
-"""A command that says how long it takes, which is more than a minute."""
+_LONG = re.compile(r"^.*# about \d+ minutes?$", re.MULTILINE)
+"""A command that says how long it takes, which is a minute or more."""
 MOST_SECONDS = 300
 """For a command of a minute, on a machine with other things to do."""
 OF_FILES = {"predict", "export"}

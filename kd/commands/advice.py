@@ -60,7 +60,8 @@ def combination_advice(changes: Sequence[Change], combinations: Sequence[Combina
         first = worse[0]
         return (
             f"{first.label} knows its own classes no better than the generalist ({_percent(first.after.mean)} and "
-            f"{_percent(first.teacher)}): train specialists for longer or wider (--epochs, --width)"
+            f"{_percent(first.teacher)}): train specialists for longer (--epochs), or give them the generalist's net, from "
+            "whose weights they start then (--depth, --width)"
         )
     corrections = combinations[0].corrections
     used = combinations[0].val.combined.accuracy

@@ -96,7 +96,7 @@ def create_trainer(job: Job) -> tuple[Trainer, Literal["random", "generalist"]]:
     model = Classifier(net, job.dataset.mean, job.dataset.std)
     weights = None
     if job.start is not None:
-        weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes)
+        weights = inherited_weights(job.start.state_dict(), model.state_dict(), task.group, task.num_classes, task.kind)
     if weights is not None:
         model.load_state_dict(weights)
     check_answers(job.net.name, model.to(job.device), job.dataset, len(task.classes), job.device, job.label)

@@ -172,7 +172,7 @@ def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind
     dataset = teacher.dataset
     net = how.net.create(len(task_classes(dataset.classes, group, kind)), dataset.image_shape[0])
     own = Classifier(net, dataset.mean, dataset.std).state_dict()
-    if inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes) is not None:
+    if inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes, kind) is not None:
         return teacher.model
     log.info("the generalist's net is another one than that of specialists, which start from random weights")
     return None

@@ -72,7 +72,11 @@ def _all_carried_out(config: PaperConfig, workspace: Workspace) -> Answer:
 def _kept(name: ExperimentName, folder: Path, workspace: Workspace) -> Answer | None:
     """Return what an experiment found that was finished before the command stopped; None: it was not."""
     for path in sorted(folder.glob(f"{name}-*.json")):
-        record = Record.read(path)
+        try:
+            record = Record.read(path)
+        except UserError as error:
+            log.warning("%s is carried out again: what it found before this command stopped is damaged (%s)", name, error)
+            return None
         say_reuse(f"{name} was finished before this command stopped; --fresh carries it out again")
         return _answer(record, record.write(workspace.output_dir / RESULTS), None)
     return None

@@ -211,3 +211,26 @@ def test_all_experiments_go_on_behind_those_that_were_finished_before_a_stop(
     assert not list((Path(config.output_dir) / "checkpoints").glob("unfinished-*"))
     paper(every)
     assert path.read_bytes() != before
+
+
+def test_an_experiment_whose_record_was_damaged_after_a_stop_is_carried_out_again(
+    config: PaperConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    monkeypatch.setattr("kd.commands.paper.NAMES", ("soft-targets", "controls"))
+    every = config.model_copy(update={"name": "all", "track": False, "seeds": 1})
+
+    def stops(*_: object) -> NoReturn:
+        [path] = (Path(config.output_dir) / "checkpoints").glob("unfinished-paper-*/soft-targets-*.json")
+        path.write_text('{"experiment": "soft-ta')
+        raise KeyboardInterrupt
+
+    whole = controls.EXPERIMENT
+    monkeypatch.setattr(controls, "EXPERIMENT", replace(whole, run=stops))
+    with pytest.raises(KeyboardInterrupt):
+        paper(every)
+    monkeypatch.setattr(controls, "EXPERIMENT", replace(whole, run=soft_targets.EXPERIMENT.run))
+    answer = paper(every)
+    assert (answer.code, answer.record["refused"]) == (0, {})
+    assert [one["experiment"] for one in answer.record["experiments"]] == ["soft-targets", "controls"]
+    assert [line for line in caplog.messages if line.startswith("soft-targets is carried out again: what it found before")]

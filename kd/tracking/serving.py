@@ -118,7 +118,8 @@ class ServedModel:
             MlflowException: an image can't be read, or there is none.
         """
         try:
-            return self._answers(list(_sent(data)), int((params or {}).get("top", TOP)))
+            top = (params or {}).get("top")
+            return self._answers(list(_sent(data)), TOP if top is None else int(top))
         except UserError as error:
             raise RefusedError(str(error)) from None
         except Exception as error:

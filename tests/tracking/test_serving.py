@@ -174,7 +174,7 @@ def test_pictures_and_arrays_may_stand_beside_each_other(
 
 def test_as_many_classes_are_told_as_are_asked_for(send: Callable[..., tuple[int, Any]], picture: Path) -> None:
     body = {"inputs": [text(picture)]}
-    assert [len(send(body, top=top)[1]["predictions"][0]["classes"]) for top in (1, 2, 99)] == [1, 2, 2]
+    assert [len(send(body, top=top)[1]["predictions"][0]["classes"]) for top in (1, 2, 99, None)] == [1, 2, 2, 2]
 
 
 def test_many_at_once_get_the_answers_that_each_gets_alone(

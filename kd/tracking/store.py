@@ -48,6 +48,7 @@ from kd.machine.secrets import masked
 from kd.machine.signals import check_stop
 from kd.machine.text import printable
 from kd.nets.exported import EXAMPLE_IMAGES, read_model, write_program
+from kd.reports.cost import size_text
 from kd.reports.note import history_text, shortened, spaced
 from kd.reports.tables import Columns
 from kd.tracking.earlier import PROCESS, end_orphans, find_run, keep_children
@@ -334,7 +335,7 @@ class Run:
             module: maps uint8 images (B, C, H, W) to (B, classes).
             image_shape: (C, H, W).
             metadata: facts that a later reader needs: classes, role, digests.
-            page: description of the model in Markdown, for its own page and the run's.
+            page: description of the model in Markdown, for its own page and the run's, where the size of its file is added.
             texts: what stands within the model's file, beside the program.
             beside: makes, of the size of that file in bytes, the texts that lie beside it, by name.
 
@@ -349,7 +350,6 @@ class Run:
             return self._before.model
         if self._before is not None and self._before.models:
             self._post("delete_models", models=list(self._before.models))  # half of one
-        tags = {"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(page), MAX_TAG)}
         models = self.model_file.parent.parent
         models.mkdir(parents=True, exist_ok=True)
         for left in models.glob(f"{glob.escape(self.files_name)}.*.tmp"):  # by a process that was killed
@@ -359,6 +359,8 @@ class Run:
             write_program(module, image_shape, program, texts)
             # Refuses now what could not be loaded later.
             read_model(program, image_shape, _outputs(module, image_shape), logarithm=False)
+            told = f"{page}\n\n**Size**: {size_text(program.stat().st_size)}."
+            tags = {"kd.role": str(metadata.get("role", "")), NOTE: shortened(_shown(told), MAX_TAG)}
             facts = Model(location_of(new), self.id, metadata=dict(metadata), model_uuid=model_of(new), model_id=model_of(new))
             write_model(saved, program, image_shape, facts)
             digests = {MODEL_DIGEST: file_digest(saved / MODEL_FILE)}
@@ -367,7 +369,7 @@ class Run:
             self._write_beside(beside(program.stat().st_size))
             self.model_file.parent.mkdir(exist_ok=True)
             program.replace(self.model_file)  # what is logged, a copy, may still wait
-        self._log_page(page)
+        self._log_page(told)
         return model_id
 
     def _write_beside(self, texts: Mapping[str, str]) -> None:

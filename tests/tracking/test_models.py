@@ -51,6 +51,13 @@ def logged(
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # what it is before it is set: the environment decides
 
 
+def test_its_page_tells_the_size_of_its_file(logged: tuple[str, Path, torch.nn.Module]) -> None:
+    run_id, folder, _ = logged
+    size = next(folder.rglob("model.pt2")).stat().st_size
+    for shown in (mlflow.get_run(run_id).data.tags, mlflow.get_logged_model(folder.parent.name).tags):
+        assert shown["mlflow.note.content"].strip() == f"**Size**: {size / 1000:.0f} kB."
+
+
 @pytest.fixture
 def model(logged: tuple[str, Path, torch.nn.Module], tmp_path: Path) -> Iterator[Path]:
     """Return the folder of the model's files, which is put back after the test; digests that it has are taken away."""

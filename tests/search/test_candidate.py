@@ -37,7 +37,8 @@ def test_specialists_are_those_of_their_command_and_the_accuracy_is_the_mean_ove
     for number, group in guide.groups.items():
         task = specialist_task(guide.workspace.dataset, group, TaskKind.DUSTBIN if dustbin else TaskKind.OWN, 0.5)
         how = distillation(config, guide.workspace)
-        _, job = distillation_jobs(how, guide.teacher, guide.targets, task, label=f"specialist {number}")
+        start = guide.teacher.model  # the nets match
+        _, job = distillation_jobs(how, guide.teacher, guide.targets, task, label=f"specialist {number}", start=start)
         trainer, _ = create_trainer(job)
         seen = []
         for _ in trainer.epochs():

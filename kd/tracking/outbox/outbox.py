@@ -42,6 +42,7 @@ _LOOK_SECONDS = 0.01
 _SAID = re.compile(
     r"\[Errno -?\d+\] ([\w ]+)|\(\w+\.OperationalError\) ([\w ]+)"
     r"|(?:Caused by \w+\(.*?)(timed out|too many \d+ error responses)"
+    r"|Caused by ProtocolError\('Connection aborted\.', \w+\((?:\d+, )?'([\w ]+)'"
 )
 _MOST = 200
 """Characters of the reason why a store is away, where it is told in many."""

@@ -235,7 +235,7 @@ def test_readme_asks_a_served_model_for_a_picture_by_curl(done: Place, champion:
     assert command != line
     said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True, timeout=60).stdout
     served = done.client.get_model_version_by_alias("digits", "champion").run_id
-    [model] = done.folder.glob(f"models/combined-{served[:8]}*")
+    [model] = done.folder.glob(f"models/combined-{str(served)[:8]}*")
     [predicted] = kd.load(model).predict([tmp_path / name])
     best = sorted(predicted.probabilities.items(), key=lambda item: -item[1])[:3]
     told = [{"class": digit, "probability": pytest.approx(probability, abs=1e-5)} for digit, probability in best]

@@ -77,9 +77,9 @@ def _bytes(module: nn.Module, image_shape: Sequence[int], texts: Mapping[str, st
         program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim.DYNAMIC},))
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:  # noqa: SLF001 - no other name
         raise UserError(f"the net can't be exported ({reason(error)})") from error
+    _forget_places(program.graph_module)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)  # at each export on the CPU
-        _forget_places(program.graph_module)
         torch.export.save(program, buffer, extra_files=dict(texts))
     try:
         with open_archive(buffer) as archive:

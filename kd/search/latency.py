@@ -19,16 +19,15 @@ from dataclasses import asdict, dataclass
 import optuna
 from optuna.storages import RDBStorage
 
-from kd.config import SIZES, TuneConfig
+from kd.config import TuneConfig
 from kd.errors import UserError
 from kd.evaluation.latency import Latency, latency
 from kd.from_config import net
 from kd.machine.activity import doing
 from kd.machine.signals import check_stop
 from kd.nets.classifier import Classifier
-from kd.nets.names import NET_ARGS, is_named_elsewhere
 from kd.search.attributes import LATENCIES, study_attribute
-from kd.search.space import Axis
+from kd.search.space import Axis, sizes_of
 from kd.search.study import load_study
 from kd.tracking.params import canonical
 from kd.tracking.workspace import Workspace
@@ -137,8 +136,9 @@ def fast_space(space: Sequence[Axis], config: TuneConfig, groups: int, latencies
     limit = config.max_latency
     if not limit or latencies is None:
         return tuple(space)
-    taken = {key: latencies.ms[key] * _count(config, groups) for key in _nets(config, space)}
-    fitting = [one for key, one in _nets(config, space).items() if taken[key] <= limit]
+    nets = _nets(config, space)
+    taken = {key: latencies.ms[key] * _count(config, groups) for key in nets}
+    fitting = [one for key, one in nets.items() if taken[key] <= limit]
     if not fitting:
         key, least = min(taken.items(), key=lambda item: item[1])
         what = "student" if config.objective == "student" else "specialists together"
@@ -161,7 +161,7 @@ def _nets(config: TuneConfig, space: Sequence[Axis]) -> dict[str, TuneConfig]:
     Raises:
         UserError: they are too many to be measured.
     """
-    axes = [axis for axis in space if axis.name in _settings_of_net(config)]
+    axes = [axis for axis in space if axis.name in sizes_of(config)]
     values = [axis.whole_values() for axis in axes]
     count = math.prod(map(len, values))
     if count > MAX_NETS:
@@ -178,13 +178,9 @@ def _configs(config: TuneConfig, names: Sequence[str], values: Sequence[Sequence
         yield config.model_copy(update=dict(zip(names, chosen, strict=True)))
 
 
-def _settings_of_net(config: TuneConfig) -> tuple[str, ...]:
-    return (NET_ARGS,) if is_named_elsewhere(config.net) else SIZES
-
-
 def _key(config: TuneConfig) -> str:
     """Return the settings of a candidate's nets that are searched, as text: ``depth 1, width 8``."""
-    return ", ".join(f"{name.replace('_', ' ')} {canonical(getattr(config, name))}" for name in _settings_of_net(config))
+    return ", ".join(f"{name.replace('_', ' ')} {canonical(getattr(config, name))}" for name in sizes_of(config))
 
 
 def _measured(nets: Mapping[str, TuneConfig], workspace: Workspace) -> Latencies:

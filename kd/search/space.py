@@ -98,9 +98,14 @@ class Axis:
         return f"{self.name}={self.kind}:{':'.join(canonical(bound) for bound in bounds)}"
 
 
+def sizes_of(config: TuneConfig) -> tuple[str, ...]:
+    """Return the fields that decide the size of a net and may differ between trials."""
+    return (NET_ARGS,) if is_named_elsewhere(config.net) else SIZES
+
+
 def searchable(config: TuneConfig) -> tuple[str, ...]:
     """Return the fields that the study's objective depends on, and that all trials need not share."""
-    sizes = (NET_ARGS,) if is_named_elsewhere(config.net) else SIZES
+    sizes = sizes_of(config)
     if config.objective == "student":
         return (*sizes, *_OF_A_TRAINING)
     if config.objective == "specialist":

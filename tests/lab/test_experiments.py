@@ -2,23 +2,20 @@
 
 import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from laboratory import Done
 
 from kd.lab.experiment import experiment
-from kd.lab.names import MODULES, NAMES, ExperimentName
+from kd.lab.names import NAMES, ExperimentName
 from kd.lab.record import Record
 from kd.machine.names import metric_name
-
-WRITTEN = [name for name in NAMES if find_spec(MODULES[name])]
 
 CarriedOut = Callable[[ExperimentName], Done]
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_training_of_an_experiment_has_a_run_of_its_own(name: ExperimentName, carried_out: CarriedOut) -> None:
     jobs = carried_out(name).notes.jobs
     assert jobs
@@ -26,7 +23,7 @@ def test_each_training_of_an_experiment_has_a_run_of_its_own(name: ExperimentNam
     assert len({job.fingerprint() for job in jobs}) == len(jobs)  # no finished training stands for another one
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_record_is_read_as_it_was_written(name: ExperimentName, carried_out: CarriedOut, tmp_path: Path) -> None:
     record = carried_out(name).record
     read = Record.read(record.write(tmp_path))
@@ -35,7 +32,7 @@ def test_a_record_is_read_as_it_was_written(name: ExperimentName, carried_out: C
     assert [one.in_words for one in read.differences] == [one.in_words for one in record.differences] != []
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_system_and_figure_has_a_name_and_nothing_of_the_papers_is_lost(
     name: ExperimentName, carried_out: CarriedOut
 ) -> None:
@@ -49,7 +46,7 @@ def test_each_system_and_figure_has_a_name_and_nothing_of_the_papers_is_lost(
     assert not any(math.isinf(figure.value.mean) for figure in record.figures)
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_chosen_on_test_is_called_so_and_nothing_else_is(name: ExperimentName, carried_out: CarriedOut) -> None:
     for row in carried_out(name).record.rows:
         assert row.chosen_on_test == ("on test" in row.system)

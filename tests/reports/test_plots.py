@@ -495,6 +495,7 @@ def test_likeness_is_ordered_and_outlined_by_group() -> None:
     off = ~np.eye(4, dtype=bool)
     np.testing.assert_allclose(drawn.data[off], 1e3 * covariance[np.ix_(order, order)][off])
     assert list(axes.images[0].get_clim()) == pytest.approx([0, 6])
+    assert axes.images[0].get_cmap().name == "Oranges"
     assert outlines(axes) == [(-0.5, -0.5, 2), (1.5, 1.5, 2)]
     assert figure.axes[1].get_ylabel() == r"covariance ($\times\,10^{-3}$)"
     assert "2 groups, n = 5,000 images" in axes.get_xlabel()
@@ -506,6 +507,7 @@ def test_overlapping_groups_mark_every_member_in_the_strip() -> None:
     axes = plots.class_groups(np.cov(soft(50, 4, 0).T), groups, C10[:4], "x", measure="covariance").axes[0]
     low, high = axes.images[0].get_clim()
     assert low == -high < 0  # as some of it is negative
+    assert axes.images[0].get_cmap().name == "PuOr_r"
     assert tick_labels(axes) == [C10[k] for k in (2, 3, 0, 1)]
     assert outlines(axes) == [(-0.5, -0.5, 2), (1.5, 1.5, 1)]
     marks = rectangles(axes, "member")

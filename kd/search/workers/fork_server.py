@@ -6,12 +6,15 @@ them on one core while the command does the same on another. It reaps the worker
 learns through a pipe that its command is gone.
 
 What ``multiprocessing`` leaves to be done: the terminal sends Ctrl-C to all processes at once, but workers shall be stopped
-by their command alone, which closes their trials. So they are started with those signals blocked.
+by their command alone, which closes their trials. So they are started with those signals blocked. And the server listens at a
+socket in the folder for temporary files, whose path may be longer than a socket's address can be.
 """
 
 import multiprocessing
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
@@ -28,6 +31,11 @@ _FORKS = sys.platform == "linux"
 """Elsewhere libraries are not made to be forked: each worker has an interpreter of its own."""
 _PRELOADED = ["kd.search.workers.preload"]
 _CAN_BLOCK = hasattr(signal, "pthread_sigmask")
+_LONGEST_ADDRESS = 107
+"""Bytes of the longest path that a Unix socket can have on Linux (unix(7): ``sun_path``, less its closing zero)."""
+_SOCKET_IN_FOLDER = "/pymp-xxxxxxxx/listener-xxxxxxxx"
+"""What ``multiprocessing`` appends to the folder for temporary files."""
+_SHORT_FOLDER = "/tmp"  # noqa: S108  # multiprocessing makes a folder of its own in it, which nobody else may open
 
 T = TypeVar("T")
 
@@ -36,7 +44,7 @@ def start_fork_server() -> None:
     """Have a fork server, which loads libraries from now on: to be called before this process loads the same."""
     if _FORKS:
         _context().set_forkserver_preload(_PRELOADED)
-        with _signals_blocked():
+        with _signals_blocked(), _room_for_a_socket():
             forkserver.ensure_running()
 
 
@@ -84,6 +92,18 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _room_for_a_socket() -> Iterator[None]:
+    """Let temporary files made within lie where a socket's path fits, which holds for the fork server's from then on."""
+    before = tempfile.gettempdir()
+    if len(os.fsencode(before + _SOCKET_IN_FOLDER)) > _LONGEST_ADDRESS:
+        tempfile.tempdir = _SHORT_FOLDER
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _context() -> "ForkServerContext | SpawnContext":

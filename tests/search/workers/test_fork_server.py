@@ -1,5 +1,6 @@
 """Processes forked off Python's fork server: how they end is known, no terminal's signal reaches them, none is left behind."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -62,11 +64,17 @@ if __name__ == "__main__":
 """
 
 
-def run(body: str, folder: Path) -> None:
+def run(body: str, folder: Path, **environment: str) -> None:
     """Run lines in a process of its own, in a session of its own."""
     program = folder / "program.py"
     program.write_text(PROGRAM + textwrap.indent(textwrap.dedent(body), "    "))
-    subprocess.run([sys.executable, "-W", "error", program], timeout=SECONDS, check=True, start_new_session=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", program],
+        timeout=SECONDS,
+        check=True,
+        start_new_session=True,
+        env={**os.environ, **environment},
+    )
 
 
 def test_how_each_process_ended_is_known(tmp_path: Path) -> None:
@@ -85,6 +93,29 @@ def test_how_each_process_ended_is_known(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
+
+
+@pytest.mark.parametrize("length", [74, 75, 76, 77, 200])
+def test_a_folder_for_temporary_files_may_have_a_path_longer_than_a_sockets_address(length: int, tmp_path: Path) -> None:
+    """multiprocessing adds 32 characters, and a socket's path has 107 at most: from 76 on its own place is too long."""
+    with TemporaryDirectory(dir="/tmp") as short:  # pytest's own may be longer than the shortest asked for
+        folder = Path(short, "x" * (length - len(short) - 1))
+        folder.mkdir()
+        run(
+            """
+            start_fork_server()
+            first = start_process(work, 3)
+            assert code_of(first) == 3
+            second = start_process(stop_when_told, 0)
+            os.kill(server_of(second), signal.SIGKILL)
+            assert code_of(second) == 255
+            os.kill(second.pid, signal.SIGKILL)
+            assert code_of(start_process(work, 4)) == 4  # by another server
+            """,
+            tmp_path,
+            TMPDIR=str(folder),
+        )
+        assert list(folder.iterdir()) == []
 
 
 def test_signals_to_the_whole_group_leave_it_to_the_command_to_stop_its_workers(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SECTIONS: dict[str, type[config.Config]] = {
     "Net and recipe": config.NetAndRecipe,
     "Distillation": config.StudentConfig,
     "Combination (Eq. 5)": config.CombinationOptions,
-    "Specialists": config.SpecialistConfig,
+    "Specialists": config.SpecialistOptions,
     "`kd combine`": config.CombineConfig,
     "`kd predict`": config.PredictConfig,
     "`kd export`": config.ExportConfig,
@@ -42,7 +42,8 @@ Of the net that a command trains: in `kd teacher` the generalist, in the others 
 have `teacher-` in front (`--teacher-epochs 30`). The generalist has depth {depth} and width {width} by default.
 """
 OF_SPECIALIST = """
-In `kd specialist` `--temperature` is {temperature} by default and `--alpha` {alpha}; in the other commands they are as above.
+In `kd specialist` `--temperature` is {temperature} by default and `--alpha` {alpha}, and specialists have the generalist's net
+unless `--net`, `--depth` or `--width` is given; in the other commands all are as above.
 """
 
 
@@ -60,7 +61,7 @@ def _text(section: type[config.Config]) -> str:
     """Return what is told of a section before its table, with the defaults that are other ones elsewhere."""
     if section is config.NetAndRecipe:
         return OF_TEACHER.format(**_defaults(config.TeacherConfig))
-    if section is config.SpecialistConfig:
+    if section is config.SpecialistOptions:
         return OF_SPECIALIST.format(**_defaults(config.SpecialistConfig))
     return ""
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from kd.data.source import IMAGE_PX, VAL_FRACTION, DataName
 from kd.distillation.defaults import (
@@ -35,7 +44,7 @@ from kd.lab.settings import Settings
 from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS
 from kd.machine.paths import open_file
 from kd.machine.text import listed, printable
-from kd.nets.names import ELSEWHERE, LARGE, NET_NAMES, SMALL, STATE_DICTS, arguments, is_named_elsewhere
+from kd.nets.names import ELSEWHERE, LARGE, LARGEST, NET_NAMES, SMALL, STATE_DICTS, arguments, is_named_elsewhere
 from kd.specialists.kind import Correction, GroupBy
 from kd.tracking.params import canonical
 from kd.tracking.run_settings import CHECKPOINT_MINUTES
@@ -228,8 +237,8 @@ class TrainingConfig(DataConfig):
     compile: bool = Field(Recipe.compile, description="train with torch.compile; on a CPU it costs more time than it saves")
 
 
-Depth = Annotated[Count, Field(le=1000, description="residual blocks per stage")]
-Width = Annotated[Count, Field(le=2**20, description="channels of the first stage")]
+Depth = Annotated[Count, Field(le=LARGEST["depth"], description="residual blocks per stage")]
+Width = Annotated[Count, Field(le=LARGEST["width"], description="channels of the first stage")]
 
 
 def _net_name(name: str) -> str:
@@ -238,6 +247,10 @@ def _net_name(name: str) -> str:
     alike = difflib.get_close_matches(name, NET_NAMES, n=1)
     advice = f"did you mean {alike[0]}?" if alike else f"choose one of {', '.join([*NET_NAMES, *ELSEWHERE])}"
     raise ValueError(f"no such net; {advice}")
+
+
+def _net_name_or_none(name: str) -> str:
+    return _net_name(name) if name else name
 
 
 def _net_args(text: str) -> str:
@@ -286,6 +299,8 @@ NetName = Annotated[str, AfterValidator(_net_name)]
 NetArgs = Annotated[str, AfterValidator(_net_args)]
 SIZES = ("depth", "width")
 """Settings that only kd's own nets have."""
+NET_SETTINGS = ("net", "net_args", "small_stem", "px", *SIZES)
+"""Settings that say which net it is, beside its first weights."""
 
 
 class NetAndRecipe(Config):
@@ -339,8 +354,8 @@ class NetAndRecipe(Config):
 
     def net_settings(self) -> dict[str, Any]:
         """Return the fields that say which net it is."""
-        sizes = () if is_named_elsewhere(self.net) else SIZES
-        return {name: getattr(self, name) for name in ("net", "net_args", "weights", "small_stem", "px", *sizes)}
+        without = SIZES if is_named_elsewhere(self.net) else ()
+        return {name: getattr(self, name) for name in ("weights", *NET_SETTINGS) if name not in without}
 
     def check_net(self) -> None:
         """Refuse settings that the net does not have.
@@ -498,11 +513,9 @@ class CombinationOptions(Config):
     )
 
 
-class SpecialistConfig(CombinationOptions, StudentConfig):
-    """One specialist for each class group, guided by the generalist: ``kd specialist``."""
+class SpecialistOptions(CombinationOptions, StudentConfig):
+    """What every command that trains specialists has."""
 
-    temperature: Temperature = SPECIALIST_TEMPERATURE
-    alpha: Alpha = SPECIALIST_ALPHA
     groups: str = Field(
         "auto",
         description='auto, auto:M, auto:MxK (found from the generalist), fixed, or given: "0,1;2,3" or "cat,dog;ship,truck"',
@@ -523,6 +536,57 @@ class SpecialistConfig(CombinationOptions, StudentConfig):
     own_fraction: float = Field(
         OWN_FRACTION, gt=0, le=1, description="share of a dustbin specialist's epoch from its own classes"
     )
+
+
+class SpecialistConfig(SpecialistOptions):
+    """One specialist for each class group, guided by the generalist: ``kd specialist``.
+
+    A specialist has the generalist's net and starts from its weights (paper, section 5.2), unless a net, or a size of one, is
+    named: then it has that.
+    """
+
+    net: Annotated[str, AfterValidator(_net_name_or_none)] = Field(
+        "",
+        description=f"resnet, pooled, {', '.join(ELSEWHERE)}; empty: the generalist's own, or resnet where a depth or width "
+        "is given",
+    )
+    depth: Annotated[int, Field(ge=0, le=LARGEST["depth"])] = Field(
+        0, description=f"residual blocks per stage; 0: the generalist's, or {SMALL['depth']} of a net that is named"
+    )
+    width: Annotated[int, Field(ge=0, le=LARGEST["width"])] = Field(
+        0, description=f"channels of the first stage; 0: the generalist's, or {SMALL['width']} of a net that is named"
+    )
+    temperature: Temperature = SPECIALIST_TEMPERATURE
+    alpha: Alpha = SPECIALIST_ALPHA
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_whole(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Give a size without a net its net, and a net of kd's own without a size its size."""
+        sizes = {name: values[name] for name in SIZES if str(values.get(name, 0)).strip() != "0"}
+        net = values.get("net") or ("resnet" if sizes else "")
+        return {**values, **SMALL, **sizes, "net": net} if net in NET_NAMES else values
+
+    def has_generalists_net(self) -> bool:
+        """Return whether specialists have the net of their generalist, which may be known only once it is found."""
+        return not self.net
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the fields as a run records them: without those of a net that is the generalist's."""
+        own = {name for name in NET_SETTINGS if getattr(self, name) == type(self).model_fields[name].default}
+        left_out = own if self.has_generalists_net() else set()
+        return {name: value for name, value in super().recorded().items() if name not in left_out}
+
+    def check_net(self) -> None:
+        """Refuse settings that the net does not have.
+
+        Raises:
+            UserError: as those of any net, or arguments or weights of a net that is not named.
+        """
+        for name in ("net_args", "weights"):
+            if self.has_generalists_net() and getattr(self, name):
+                raise UserError(f"{getattr(self, name)}: of which net? name it (--net)", field=name)
+        super().check_net()
 
 
 class CombineConfig(CombinationOptions, DataConfig):
@@ -571,9 +635,11 @@ class PaperConfig(DataConfig):
     seed: Seed = Field(Recipe.seed, description="first seed")
     seeds: int = Field(3, ge=1, le=MAX_SEEDS, description="paired replicates, of the seeds seed, seed + 1, ...")
     net: NetKind = Field(Settings.net, description="mlp (the paper's nets for MNIST), resnet, or pooled")
-    depth: Count = Field(Settings.depth, le=1000, description="hidden layers, or residual blocks per stage, of students")
+    depth: Count = Field(
+        Settings.depth, le=LARGEST["depth"], description="hidden layers, or residual blocks per stage, of students"
+    )
     width: Width = Field(Settings.width, description="units per hidden layer, or channels of the first stage, of students")
-    teacher_depth: Count = Field(Settings.teacher_depth, le=1000, description="those of teachers")
+    teacher_depth: Count = Field(Settings.teacher_depth, le=LARGEST["depth"], description="those of teachers")
     teacher_width: Width = Field(Settings.teacher_width, description="those of teachers")
     epochs: Count = Field(Settings.epochs, description="passes over the training images, of students")
     teacher_epochs: Count = Field(Settings.teacher_epochs, description="passes of teachers")
@@ -698,18 +764,13 @@ class ReportConfig(OutputConfig):
     )
 
 
-class PipelineConfig(SpecialistConfig):
+class PipelineConfig(SpecialistOptions):
     """Generalist, student, specialists, and a summary that compares them: ``kd pipeline``."""
 
-    temperature: Temperature = TEMPERATURE  # of the student too, which comes first
-    alpha: Alpha = ALPHA
 
-
-class TuneConfig(SpecialistConfig):
+class TuneConfig(SpecialistOptions):
     """Search for the configuration with the best accuracy on val: ``kd tune``."""
 
-    temperature: Temperature = TEMPERATURE  # as in studies of before, which go on
-    alpha: Alpha = ALPHA
     objective: Literal["specialist", "combined", "student"] = Field(
         "specialist",
         description="val accuracy of: specialist (mean over groups, own classes), combined (Eq. 5, all classes), student",

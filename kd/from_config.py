@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import kd
 from kd.config import (
+    NET_SETTINGS,
     SIZES,
     TEACHER_PREFIX,
     CombinationOptions,
@@ -19,6 +21,7 @@ from kd.config import (
     PaperConfig,
     PipelineConfig,
     SpecialistConfig,
+    SpecialistOptions,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
@@ -33,6 +36,7 @@ from kd.distillation.net_check import check_combinable, check_net
 from kd.distillation.objectives import check_loss
 from kd.distillation.plan import Distillation, check_alpha, hard_targets_job, targets_seen
 from kd.distillation.pretrained import About, read_classes
+from kd.distillation.specialise import net_of_specialists
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
 from kd.errors import UserError
@@ -43,7 +47,7 @@ from kd.machine.activity import doing
 from kd.machine.device import resolve_device
 from kd.machine.text import printable
 from kd.nets.foreign import FromFile
-from kd.nets.names import arguments, is_named_elsewhere
+from kd.nets.names import SMALL, arguments, is_named_elsewhere
 from kd.nets.registry import NetSpec, net_spec
 from kd.nets.resized import PX
 from kd.nets.small_stem import SMALL_STEM
@@ -63,6 +67,8 @@ from kd.tracking.workspace import Workspace, check_space, open_workspace, output
 from kd.training.recipe import Recipe
 
 log = logging.getLogger("kd")
+
+StudentT = TypeVar("StudentT", bound=StudentConfig)
 
 MAX_SEED = 2**31 - 1
 LOGIT_BYTES = 2
@@ -143,9 +149,7 @@ def learns_unlabelled(config: DataConfig) -> bool:
     """Return whether a command trains students, which learn from images without labels too, where there are some."""
     if isinstance(config, TuneConfig):
         return config.objective == "student"
-    return isinstance(config, StudentConfig) and (
-        isinstance(config, PipelineConfig) or not isinstance(config, SpecialistConfig)
-    )
+    return isinstance(config, StudentConfig) and not isinstance(config, SpecialistConfig)
 
 
 def data_digest(config: DataConfig, dataset: Dataset) -> str:
@@ -177,7 +181,7 @@ def _check_unlabelled(config: DataConfig, dataset: Dataset) -> None:
         check_alpha(config.alpha, dataset)
     if isinstance(config, TeacherConfig):
         log.info("the generalist learns from the %d images with labels alone", len(dataset.train))
-    elif isinstance(config, SpecialistConfig) and (isinstance(config, PipelineConfig) or not learns_unlabelled(config)):
+    elif isinstance(config, SpecialistOptions) and (isinstance(config, PipelineConfig) or not learns_unlabelled(config)):
         log.info("specialists learn from the %d images with labels alone", len(dataset.train))
 
 
@@ -254,7 +258,10 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         check_soft_targets(config, workspace.dataset)
         if not isinstance(config, TuneConfig):  # a search may choose the loss
             _warn_of_unused_weights(config)
-    _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
+    if isinstance(config, SpecialistConfig) and config.has_generalists_net():
+        config.check_net()
+    else:
+        _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
     if isinstance(config, TeacherConfig):
         return
     if is_named_teacher(config.teacher):
@@ -265,6 +272,41 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         return  # it is the same net
     with _of_teacher():
         _try_net(own, workspace, "teacher")
+
+
+def with_generalists_net(config: StudentT, workspace: Workspace, teacher: Teacher | None) -> StudentT:
+    """Return a configuration with the net that specialists have where none is named: the generalist's.
+
+    Where they can't start from its weights they have a small net of kd's own, which is said.
+
+    Args:
+        config: the command's.
+        workspace: its data.
+        teacher: the generalist; None: it is still to be trained.
+
+    Raises:
+        UserError: the net can't be trained on the data, or exported.
+    """
+    if not (isinstance(config, SpecialistConfig) and config.has_generalists_net()):
+        return config
+    if teacher is None or config.decides_teacher():
+        own: NetSpec | None = net(config.teacher_config(), workspace.dataset)
+    else:
+        own = net_of_specialists(teacher, specialist_kind(config))
+    if own is None:
+        log.info("specialists can't have this generalist's net: theirs is a small resnet; --net names another")
+        return config.model_copy(update={"net": "resnet", **SMALL})
+    found = config.model_copy(update={"net": own.name, **_settings_of(own, config, workspace.dataset)})
+    if teacher is not None:  # one that is still to be trained has been tried
+        _try_net(found, workspace, "a specialist")
+    return found
+
+
+def _settings_of(own: NetSpec, config: SpecialistConfig, dataset: Dataset) -> dict[str, object]:
+    """Return the settings of the generalist's net, but for those that are given for specialists."""
+    settings = {name: value for name, value in own.settings.items() if name in NET_SETTINGS and not getattr(config, name)}
+    as_decoded = config.data == FOLDER and not config.px and dataset.image_shape[1] != config.image_px
+    return {**({PX: dataset.image_shape[1]} if as_decoded else {}), **settings}
 
 
 def _warn_of_unused_weights(config: StudentConfig) -> None:
@@ -400,7 +442,7 @@ def check_teacher(config: StudentConfig, workspace: Workspace) -> str:
     if not is_named_teacher(config.teacher):
         return ""
     teacher = named_teacher(config, workspace, warn=False)  # it is loaded again, and may be warned of then
-    if isinstance(config, SpecialistConfig) and not isinstance(config, TuneConfig) and exports(config):
+    if isinstance(config, SpecialistOptions) and not isinstance(config, TuneConfig) and exports(config):
         _check_combinable(config.teacher, teacher, "teacher")
     return teacher.digest
 
@@ -497,7 +539,10 @@ def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:
         return [config]
     if not isinstance(config, StudentConfig):
         return []
-    return [config] if is_named_teacher(config.teacher) else [config, config.teacher_config()]
+    own: list[TeacherConfig | StudentConfig] = []
+    if not (isinstance(config, SpecialistConfig) and config.has_generalists_net()):
+        own.append(config)
+    return own if is_named_teacher(config.teacher) else [*own, config.teacher_config()]
 
 
 def _logits_and_channels(dataset: Dataset) -> tuple[int, int]:
@@ -569,7 +614,7 @@ def check_soft_targets(config: StudentConfig, dataset: Dataset) -> None:
         UserError: it does not fit.
     """
     chosen = loss(config)
-    if isinstance(config, SpecialistConfig):
+    if isinstance(config, SpecialistOptions):
         check_loss(chosen, specialist_kind(config))
     if learns_unlabelled(config):
         check_loss(chosen, TaskKind.ALL, unlabelled=len(dataset.unlabelled or ()))
@@ -585,7 +630,7 @@ def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teache
     return targets_seen(teacher, how, folder, unlabelled=learns_unlabelled(config))
 
 
-def specialist_kind(config: SpecialistConfig) -> TaskKind:
+def specialist_kind(config: SpecialistOptions) -> TaskKind:
     """Return the kind of a configuration's specialists."""
     if config.specialist_kind == "full":
         return TaskKind.FULL
@@ -593,7 +638,7 @@ def specialist_kind(config: SpecialistConfig) -> TaskKind:
 
 
 @doing("finding groups")
-def groups_of(config: SpecialistConfig, workspace: Workspace, teacher: Teacher) -> tuple[tuple[Group, ...], dict[int, Group]]:
+def groups_of(config: SpecialistOptions, workspace: Workspace, teacher: Teacher) -> tuple[tuple[Group, ...], dict[int, Group]]:
     """Return all groups of ``--groups``, and by number those of ``--group``; each is logged.
 
     Raises:
@@ -629,7 +674,7 @@ def _say_in_groups(groups: tuple[Group, ...], teacher: Teacher) -> None:
     )
 
 
-def check_group_settings(config: SpecialistConfig, workspace: Workspace) -> None:
+def check_group_settings(config: SpecialistOptions, workspace: Workspace) -> None:
     """Refuse bad groups before any run is opened, as far as they are known without a teacher.
 
     Raises:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from kd.cli import COMMANDS, config_class
 from kd.config import (
+    NET_SETTINGS,
     OF_GIVEN_TEACHER,
     Config,
     NetAndRecipe,
@@ -87,9 +88,48 @@ def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> Non
     left_out = places | {"resume", "checkpoint_minutes", "skip_bad_images", "workers", "timeout", "export", "track"}
     left_out |= {"model", "images"}  # of commands that train nothing
     left_out |= {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() for name in own}  # kd has none of its own
+    left_out |= set(NET_SETTINGS) if config is SpecialistConfig else set()  # they are the generalist's, once it is known
     made = config(**({"teacher": "new"} if "teacher" in config.model_fields else {}))  # auto may take one of other settings
     assert config.model_fields.keys() - made.params().keys() == left_out & config.model_fields.keys()
     assert made.params().items() <= made.texts().items()
+
+
+@pytest.mark.parametrize(
+    ("values", "net", "depth", "width"),
+    [
+        ({}, "", 0, 0),
+        ({"net": "", "depth": "0", "width": 0}, "", 0, 0),
+        ({"width": 8}, "resnet", 1, 8),
+        ({"depth": "2"}, "resnet", 2, 16),
+        ({"net": "pooled"}, "pooled", 1, 16),
+        ({"net": "pooled", "depth": 0, "width": "4"}, "pooled", 1, 4),
+        ({"net": "torchvision:resnet18"}, "torchvision:resnet18", 0, 0),
+    ],
+)
+def test_specialists_have_the_generalists_net_unless_a_net_or_a_size_is_given(
+    values: dict[str, Any], net: str, depth: int, width: int
+) -> None:
+    made = SpecialistConfig.parse(values)
+    assert (made.net, made.depth, made.width) == (net, depth, width)
+    assert made.has_generalists_net() == (not net)
+    told = {name: value for name, value in made.params().items() if name in {"net", "depth", "width"}}
+    own = {"net": net, "depth": str(depth), "width": str(width)}
+    assert told == ({} if not net else own if depth else {"net": net})
+    made.check_net()
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"net_args": "a=1"}, "a=1: of which net? name it (--net)"),
+        ({"weights": "w.pt"}, "w.pt: of which net? name it (--net)"),
+        ({"net": "torchvision:resnet18", "width": 8}, "8: torchvision:resnet18 has no width; give it --net-args that it takes"),
+    ],
+)
+def test_what_specialists_of_such_a_net_can_not_be_told_is_refused(values: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        SpecialistConfig.parse(values).check_net()
+    assert (str(caught.value), caught.value.field) == (line, next(name for name in reversed(values)))
 
 
 def test_what_is_in_the_fingerprint_of_weights_is_a_param() -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from kd.commands.answer import Answer
 from kd.commands.found import comparison_answer
@@ -26,6 +27,7 @@ from kd.from_config import (
     settings_fingerprint_of,
     teacher_targets,
     train_teacher,
+    with_generalists_net,
 )
 from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
@@ -41,11 +43,15 @@ from kd.typed import typed
 
 log = logging.getLogger("kd")
 
+StudentT = TypeVar("StudentT", bound=StudentConfig)
+
 
 @dataclass(frozen=True, eq=False)
-class Guided:
+class Guided(Generic[StudentT]):
     """A parent run under way, with the teacher that guides what is trained in it."""
 
+    config: StudentT
+    """The command's, with the net that it trains."""
     workspace: Workspace
     parent: Run
     teacher: Teacher
@@ -108,22 +114,26 @@ def _say_changed(settings: str, workspace: Workspace) -> None:
 
 
 @contextmanager
-def guided_by_teacher(command: str, config: StudentConfig, workspace: Workspace) -> Iterator[Guided]:
+def guided_by_teacher(command: str, config: StudentT, workspace: Workspace) -> Iterator[Guided[StudentT]]:
     """Open a command's parent run, and find or train its teacher in it."""
     named = check_teacher(config, workspace)
     check_nets(config, workspace)
     with parent_run(command, config, workspace, named) as parent:
         found = finished_teacher(config, workspace, parent)
+        chosen = with_generalists_net(config, workspace, found)
+        if chosen is not config:
+            parent.log_params(chosen.params())
+            config = chosen
         planned = plan(config, workspace, with_teacher=found is None)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))
         with scheduled(Schedule(planned)) as schedule:
             teacher = found or train_teacher(config, workspace, parent)
             parent.log_tags({TEACHER: teacher.run_id, "kd.teacher_digest": teacher.digest})
             log_teacher_params(parent, config, teacher)
-            yield Guided(workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)
+            yield Guided(config, workspace, parent, teacher, teacher_targets(config, workspace, teacher), schedule)
 
 
-def replicates(config: StudentConfig) -> Iterator[tuple[StudentConfig, str]]:
+def replicates(config: StudentT) -> Iterator[tuple[StudentT, str]]:
     """Yield the configuration of each seed, and the end of its runs' names."""
     for seed in range(config.seed, config.seed + config.seeds):
         yield config.model_copy(update={"seed": seed}), f" seed {seed}" if config.seeds > 1 else ""

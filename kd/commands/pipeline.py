@@ -13,6 +13,6 @@ def pipeline(config: PipelineConfig) -> Answer:
     workspace = prepare("pipeline", config)
     check_group_settings(config, workspace)
     with guided_by_teacher("pipeline", config, workspace) as guided:
-        students = train_students(config, guided)
-        specialists, combinations = train_specialists(config, guided)
+        students = train_students(guided)
+        specialists, combinations = train_specialists(guided)
         return finish(guided.parent, workspace, guided.teacher, [*students, *specialists], combinations, config)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from kd.config import SpecialistConfig, StudentConfig, TeacherConfig
+from kd.config import SpecialistOptions, StudentConfig, TeacherConfig
 from kd.distillation.task import task_classes
 from kd.from_config import learns_unlabelled, net, specialist_kind
 from kd.machine.activity import doing
@@ -35,7 +35,7 @@ def plan(config: StudentConfig, workspace: Workspace, *, with_teacher: bool) -> 
     """
     teacher = [_planned(config.teacher_config(), workspace)] if with_teacher else []
     students = _students(config, workspace) if learns_unlabelled(config) else []
-    specialists = _specialists(config, workspace) if isinstance(config, SpecialistConfig) else []
+    specialists = _specialists(config, workspace) if isinstance(config, SpecialistOptions) else []
     if not teacher:
         return [*students, *specialists]
     views = min(config.views, config.epochs)
@@ -43,7 +43,7 @@ def plan(config: StudentConfig, workspace: Workspace, *, with_teacher: bool) -> 
     return [*teacher, replace(first, before=views * FORWARD * teacher[0].cost), *others]
 
 
-def plan_specialists(config: SpecialistConfig, workspace: Workspace, groups: Mapping[int, Group]) -> list[Planned]:
+def plan_specialists(config: SpecialistOptions, workspace: Workspace, groups: Mapping[int, Group]) -> list[Planned]:
     """Return the trainings of specialists and their controls, in their order, once the groups are known."""
     kind = specialist_kind(config)
     labels = workspace.dataset.train.labels
@@ -64,7 +64,7 @@ def plan_line(config: StudentConfig, workspace: Workspace, nets: int, *, with_te
         parts.append(f"teacher ({described(config.teacher_config())})")
     if learns_unlabelled(config):
         parts.append(f"student {_compared(config, workspace)} ({described(config)})")
-    if isinstance(config, SpecialistConfig):
+    if isinstance(config, SpecialistOptions):
         count = _count(config, workspace)
         parts.append(f"{count} specialist{'s' * (count > 1)} {_controls(config, count)} ({described(config)})")
     seeds = f"; {config.seeds} seeds of all but the teacher" if config.seeds > 1 else ""
@@ -93,7 +93,7 @@ def _compared(config: StudentConfig, workspace: Workspace) -> str:
     return f"with {len(unlabelled)} images without labels{beside}"
 
 
-def _count(config: SpecialistConfig, workspace: Workspace) -> int:
+def _count(config: SpecialistOptions, workspace: Workspace) -> int:
     return count_groups(config.groups, config.group, config.data, workspace.dataset.classes)
 
 
@@ -107,7 +107,7 @@ def _students(config: StudentConfig, workspace: Workspace) -> list[Planned]:
     return [_planned(config, workspace, images=len(dataset.transfer_set))] * nets * config.seeds
 
 
-def _specialists(config: SpecialistConfig, workspace: Workspace) -> list[Planned]:
+def _specialists(config: SpecialistOptions, workspace: Workspace) -> list[Planned]:
     """Return the trainings of specialists as long as their groups are not known: each has about its share of the classes."""
     dataset = workspace.dataset
     count = _count(config, workspace)

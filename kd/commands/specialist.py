@@ -1,13 +1,14 @@
 """``kd specialist``: one specialist per class group, guided by the generalist, and combined with it."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import nn
 
 from kd.commands.answer import Answer
 from kd.commands.parent import Guided, finish, guided_by_teacher, replicates
 from kd.commands.plan import plan_specialists
-from kd.config import SpecialistConfig, StudentConfig
+from kd.config import SpecialistConfig, SpecialistOptions
 from kd.distillation.combination import Combination, CombinationJob, as_member
 from kd.distillation.results import Trained
 from kd.distillation.specialise import specialise_group, start_of_specialists
@@ -16,18 +17,21 @@ from kd.from_config import check_group_settings, distillation, groups_of, prepar
 from kd.specialists.clustering import Group, covariance
 from kd.specialists.confusion import confusion
 
+SpecialistT = TypeVar("SpecialistT", bound=SpecialistOptions)
+
 
 def specialist(config: SpecialistConfig) -> Answer:
     """Train one specialist per class group, guided by the generalist, and combine them with it."""
     workspace = prepare("specialist", config)
     check_group_settings(config, workspace)
     with guided_by_teacher("specialist", config, workspace) as guided:
-        return finish(guided.parent, workspace, guided.teacher, *train_specialists(config, guided), config)
+        return finish(guided.parent, workspace, guided.teacher, *train_specialists(guided), guided.config)
 
 
-def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Trained], list[Combination]]:
+def train_specialists(guided: Guided[SpecialistT]) -> tuple[list[Trained], list[Combination]]:
     """Train the specialists of every seed, and combine those of each with the generalist."""
-    groups = _groups(config, guided)
+    config = guided.config
+    groups = _groups(guided)
     guided.schedule.expect(plan_specialists(config, guided.workspace, groups))
     how = distillation(config, guided.workspace)
     first, kind = next(iter(groups.values())), specialist_kind(config)
@@ -35,7 +39,7 @@ def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Tr
     specialists: list[Trained] = []
     combinations: list[Combination] = []
     for replicate, suffix in replicates(config):
-        trained = _train_groups(config, replicate, guided, groups, suffix, start)
+        trained = _train_groups(replicate, guided, groups, suffix, start)
         specialists += trained
         job = CombinationJob(
             f"combined{suffix}",
@@ -50,10 +54,9 @@ def train_specialists(config: SpecialistConfig, guided: Guided) -> tuple[list[Tr
     return specialists, combinations
 
 
-def _train_groups(  # noqa: PLR0913, PLR0917 - what is trained, and how
-    config: SpecialistConfig,
-    replicate: StudentConfig,
-    guided: Guided,
+def _train_groups(
+    replicate: SpecialistOptions,
+    guided: Guided[SpecialistT],
     groups: Mapping[int, Group],
     suffix: str,
     start: nn.Module | None,
@@ -66,8 +69,8 @@ def _train_groups(  # noqa: PLR0913, PLR0917 - what is trained, and how
             guided.teacher,
             guided.targets,
             group,
-            specialist_kind(config),
-            config.own_fraction,
+            specialist_kind(replicate),
+            replicate.own_fraction,
             number=number,
             suffix=suffix,
             start=start,
@@ -76,11 +79,11 @@ def _train_groups(  # noqa: PLR0913, PLR0917 - what is trained, and how
     ]
 
 
-def _groups(config: SpecialistConfig, guided: Guided) -> dict[int, Group]:
+def _groups(guided: Guided[SpecialistT]) -> dict[int, Group]:
     """Return the groups to train, by number, and draw how alike the generalist takes their classes to be."""
     from kd.reports import plots  # noqa: PLC0415 - matplotlib is a slow import
 
-    dataset = guided.workspace.dataset
+    config, dataset = guided.config, guided.workspace.dataset
     predictions = guided.teacher.val_logits.softmax(dim=1)
     groups, chosen = groups_of(config, guided.workspace, guided.teacher)
     guided.parent.log_tags({"kd.groups": ";".join(",".join(map(str, group)) for group in groups)})

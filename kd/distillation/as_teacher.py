@@ -59,7 +59,7 @@ def _named(teacher: Teaching, dataset: Dataset | None) -> Teacher:
         case Trained():
             if teacher.task.kind != TaskKind.ALL:
                 raise UserError(f"{teacher.name} knows some classes only; a teacher knows all of them", field="teacher")
-            return Teacher(teacher.model, teacher.dataset, "trained", teacher.run, teacher)
+            return Teacher(teacher.model, teacher.dataset, "trained", teacher.run, teacher, net=teacher.net)
         case Combination():
             return Teacher(teacher.model, teacher.dataset, "trained", teacher.run)
         case SavedModel():

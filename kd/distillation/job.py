@@ -152,6 +152,7 @@ def score_job(job: Job, model: nn.Module, state: FitState[Scores], control: Trai
         latencies=latencies(model, task.test.images),
         teacher_agreement=None if of_teacher is None else agreement(test_logits, of_teacher),
         control=control,
+        net=job.net,
     )
 
 

@@ -45,7 +45,7 @@ class Distillation:
 
 
 def plan_distillation(  # noqa: PLR0913 - as distil
-    net: Net,
+    net: Net | NetSpec,
     recipe: Recipe | None,
     device: torch.device,
     *,
@@ -66,7 +66,8 @@ def plan_distillation(  # noqa: PLR0913 - as distil
         raise UserError(f"{alpha}: expected a weight of the soft term from 0 to 1", field="alpha")
     recipe = recipe or Recipe()
     seen = (recipe.views or VIEWS) if views is None else views
-    spec, chosen = net_spec(net, settings, SMALL), loss_of(loss)
+    spec = net if isinstance(net, NetSpec) else net_spec(net, settings, SMALL)
+    chosen = loss_of(loss)
     return Distillation(spec, replace(recipe, views=seen), device, temperature, alpha, control, chosen)
 
 

@@ -9,6 +9,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.task import Task
 from kd.evaluation.latency import Latency
 from kd.evaluation.scores import Scores
+from kd.nets.registry import NetSpec
 from kd.training.fit import ScoredEpoch
 from kd.training.recipe import Recipe
 
@@ -81,3 +82,5 @@ class Trained(Tracked):
     without_unlabelled: "Trained | None" = None
     """The same distillation from the labelled images alone, in as many steps; None: there are no others, or this is it."""
     run: TrackedRun | None = None
+    net: NetSpec | None = None
+    """The net that was trained, as it can be created again; None: that is not known."""

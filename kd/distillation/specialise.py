@@ -2,9 +2,10 @@
 
 import logging
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
+import torch
 from torch import nn
 
 from kd.data.dataset import Dataset
@@ -39,7 +40,7 @@ from kd.errors import UserError
 from kd.losses.choice import Loss
 from kd.machine.device import resolve_device
 from kd.nets.classifier import Classifier
-from kd.nets.registry import Net
+from kd.nets.registry import Net, NetSpec
 from kd.specialists.clustering import Group, auto_groups
 from kd.specialists.groups import describe_group
 from kd.specialists.kind import Correction, GroupBy, TaskKind
@@ -91,7 +92,7 @@ def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustere
 def specialise(  # noqa: PLR0913 - the choices of one distillation
     teacher: Teaching,
     groups: Sequence[Sequence[int]],
-    net: Net = "resnet",
+    net: Net | None = None,
     dataset: Dataset | None = None,
     recipe: Recipe | None = None,
     *,
@@ -114,7 +115,9 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     Args:
         teacher: the generalist, as in :func:`~kd.distillation.distil.distil`.
         groups: class numbers of each group, two or more and not all.
-        net: as there; a function of (num_classes, in_channels) is asked for one more class where there is a dustbin.
+        net: as there; a function of (num_classes, in_channels) is asked for one more class where there is a dustbin. None: the
+            generalist's own, as the paper has it, where it is known and a specialist can start from its weights; else
+            ``resnet``, as also where a setting of it is given.
         dataset: the images; None: those of the teacher.
         recipe: how to train; None: :class:`~kd.training.recipe.Recipe` with its defaults.
         kind: ``dustbin``: the group's classes and one more for everything else; ``own``: the group's alone; ``full``: all
@@ -139,11 +142,19 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     task_kind = _checked_kind(kind)
     on = resolve_device(device)
     guide = as_teacher(teacher, dataset, on)
+    checked = [_checked(group, guide.dataset) for group in _sequence(groups)]
     how = plan_distillation(
-        net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, loss=loss, **settings
+        _chosen_net(net, settings, guide, task_kind),
+        recipe,
+        on,
+        views=views,
+        temperature=temperature,
+        alpha=alpha,
+        control=control,
+        loss=loss,
+        **settings,
     )
     check_loss(how.loss, task_kind)
-    checked = [_checked(group, guide.dataset) for group in _sequence(groups)]
     if not 0 < own_fraction <= 1:
         raise UserError(f"{own_fraction}: expected a share of an epoch above 0, up to 1", field="own_fraction")
     check_recipe(how.recipe, guide.dataset)
@@ -160,6 +171,13 @@ def specialise(  # noqa: PLR0913 - the choices of one distillation
     ]
 
 
+def _chosen_net(net: Net | None, settings: Mapping[str, object], teacher: Teacher, kind: TaskKind) -> Net | NetSpec:
+    """Return the net of specialists: the one that is given, or the generalist's where they can have it."""
+    if net is not None:
+        return net
+    return (None if settings else net_of_specialists(teacher, kind)) or "resnet"
+
+
 def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind: TaskKind) -> nn.Module | None:
     """Return the generalist, from whose weights specialists start; None: their net is another one, which is said.
 
@@ -169,13 +187,31 @@ def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind
         group: the classes of one of them.
         kind: what they tell apart.
     """
-    dataset = teacher.dataset
-    net = how.net.create(len(task_classes(dataset.classes, group, kind)), dataset.image_shape[0])
-    own = Classifier(net, dataset.mean, dataset.std).state_dict()
-    if inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes, kind) is not None:
+    if _inherits(how.net, teacher, group, kind):
         return teacher.model
     log.info("the generalist's net is another one than that of specialists, which start from random weights")
     return None
+
+
+def net_of_specialists(teacher: Teacher, kind: TaskKind) -> NetSpec | None:
+    """Return the generalist's net where specialists can have it and start from its weights; None: they can't.
+
+    Args:
+        teacher: the generalist.
+        kind: what they tell apart.
+    """
+    net = teacher.net
+    return net if net is not None and net.any_classes and _inherits(net, teacher, (0, 1), kind) else None
+
+
+def _inherits(net: NetSpec, teacher: Teacher, group: Group, kind: TaskKind) -> bool:
+    """Return whether a specialist with a net can start from the generalist's weights."""
+    dataset = teacher.dataset
+    # Shapes are enough of kd's own nets, which take no memory then: the sizes of a model of others may be any.
+    with torch.device("cpu" if net.is_own else "meta"), torch.random.fork_rng(devices=[]):
+        created = net.create(len(task_classes(dataset.classes, group, kind)), dataset.image_shape[0])
+        own = Classifier(created, dataset.mean, dataset.std).state_dict()
+        return inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes, kind) is not None
 
 
 def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which specialist

@@ -15,6 +15,7 @@ from kd.distillation.task import Task, whole_task
 from kd.evaluation.latency import Latency, latencies
 from kd.evaluation.predict import predict
 from kd.nets.cost import count_parameters
+from kd.nets.registry import NetSpec
 
 
 class Ensemble(nn.Module):
@@ -47,6 +48,8 @@ class Teacher(Tracked):
     """The training that made it in this process, and has scored it already; None: it was not made here."""
     chosen: str = ""
     """Why a command took it, in a few words."""
+    net: NetSpec | None = None
+    """Its net, as it can be created again; None: that is not known."""
 
     @cached_property
     def task(self) -> Task:

@@ -14,6 +14,7 @@ LARGE: Mapping[str, int] = {"depth": 3, "width": 32}
 """Usual size of a teacher: residual blocks per stage, and channels of the first stage."""
 SMALL: Mapping[str, int] = {"depth": 1, "width": 16}
 """Usual size of a student or a specialist."""
+LARGEST: Mapping[str, int] = {"depth": 1000, "width": 2**20}
 
 STATE_DICTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 """Endings of the names of files of weights alone."""

@@ -45,6 +45,8 @@ class NetSpec:
     """Whether it is none of kd's: its name alone does not say which net it is."""
     origin: str = ""
     """A text that differs between versions of the file or library that the net comes from."""
+    any_classes: bool = True
+    """Whether it can be created for any number of classes; a module has those that it came with."""
 
     def facts(self, num_classes: int, in_channels: int) -> dict[str, object]:
         """Return all that tells this net from others, for fingerprints: for the caller's own also its code and weights."""
@@ -94,7 +96,7 @@ def _given(net: nn.Module | Callable[[int, int], nn.Module], settings: Mapping[s
         raise UserError(f"{', '.join(settings)}: only nets by name have such settings; set them in the net itself", field="net")
     if isinstance(net, nn.Module):
         _with_sizes(net, type(net).__name__)
-        return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True)
+        return NetSpec(type(net).__name__, lambda _classes, _channels: copy.deepcopy(net), is_own=True, any_classes=False)
     # A copy: a function that returns the same module each time would have a student start from its control's weights.
     own = getattr(net, "__name__", type(net).__name__)
     return NetSpec(own, lambda classes, channels: _created(own, net, classes, channels), is_own=True)

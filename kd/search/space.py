@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 import optuna
 
-from kd.config import DEFAULT_SPACE, SIZES, SpecialistConfig, TuneConfig
+from kd.config import DEFAULT_SPACE, SIZES, SpecialistOptions, TuneConfig
 from kd.errors import UserError
 from kd.nets.names import NET_ARGS, is_named_elsewhere
 from kd.tracking.params import canonical
@@ -182,7 +182,7 @@ def _name_and_form(item: str, config: TuneConfig) -> tuple[str, str]:
     known = searchable(config)
     if name in known:
         return name, form
-    if name in SpecialistConfig.model_fields:
+    if name in SpecialistOptions.model_fields:
         raise UserError(f"{item}: {name} is the same for all trials; search {', '.join(known)}", field="search")
     alike = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {alike[0]}?" if alike else f"search {', '.join(known)}"

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from kd.config import OF_GIVEN_TEACHER, TEACHER_PREFIX, SpecialistConfig, StudentConfig, TuneConfig
+from kd.config import OF_GIVEN_TEACHER, TEACHER_PREFIX, SpecialistOptions, StudentConfig, TuneConfig
 from kd.errors import UserError, reason
 from kd.losses.names import LOSS_WEIGHTS
 from kd.machine.secrets import masked
@@ -45,7 +45,7 @@ def identity(config: TuneConfig, space: Sequence[Axis], data_digest: str, code_d
         data_digest: of all its images.
         code_digest: of the nets and of the loss that are not kd's own; empty: all are kd's.
     """
-    kind = StudentConfig if config.objective == "student" else SpecialistConfig
+    kind = StudentConfig if config.objective == "student" else SpecialistOptions
     usual = {name for name in _ADDED if getattr(config, name) == kind.model_fields[name].default}
     left_out = {*(axis.name for axis in space), *kind.switches(), *_WITHOUT_EFFECT, *usual}
     common = {name: canonical(getattr(config, name)) for name in kind.model_fields if name not in left_out}

@@ -1,10 +1,12 @@
 """Teachers in the tracking store: named by the user, reused by fingerprint, or trained as a child run."""
 
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import fitted_model
@@ -18,7 +20,10 @@ from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.machine.activity import doing
 from kd.machine.paths import user_path
-from kd.nets.names import STATE_DICTS
+from kd.nets.names import LARGEST, NET_ARGS, NET_NAMES, STATE_DICTS
+from kd.nets.registry import NetSpec, net_spec
+from kd.nets.resized import PX
+from kd.nets.small_stem import SMALL_STEM
 from kd.specialists.kind import TaskKind
 from kd.tracking import finished, store
 from kd.tracking.fetch import fetch_file, fetch_model
@@ -29,6 +34,7 @@ from kd.tracking.workspace import Workspace
 
 log = logging.getLogger("kd")
 
+_OF_LIBRARIES = re.compile(r"(torchvision|timm):\w+", re.ASCII)
 NOTHING = About()
 """Nothing is known of a model but what it says itself."""
 
@@ -73,7 +79,7 @@ def train_teacher(job: Job, tracker: MlflowTracker) -> Teacher:
     """
     with tracked_by(tracker):
         trained = carry_out(job)
-    return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained)
+    return Teacher(trained.model.to(job.device), job.dataset, "trained", trained.run, trained, net=trained.net)
 
 
 def load_teacher(  # noqa: PLR0913 - a teacher, and what is known of it
@@ -105,7 +111,25 @@ def load_teacher(  # noqa: PLR0913 - a teacher, and what is known of it
     model = (modules[0] if len(modules) == 1 else Ensemble(modules)).to(workspace.device)
     runs = [model.run_id for model in loaded if model.run_id]
     run = TrackedRun(id=",".join(runs), link=" + ".join(map(store.run_link, runs))) if runs else None
-    return Teacher(model, workspace.dataset, origin, run)
+    net = net_of_facts(loaded[0].metadata) if len(loaded) == 1 else None
+    return Teacher(model, workspace.dataset, origin, run, net=net)
+
+
+def net_of_facts(facts: Mapping[str, Any]) -> NetSpec | None:
+    """Return the net that the facts beside a model name; None: they name none that can be created from its name alone.
+
+    Whoever wrote the model wrote them, so that no function is imported by a name in them.
+    """
+    name = str(facts.get("net"))
+    if name not in NET_NAMES and (NET_ARGS in facts or not _OF_LIBRARIES.fullmatch(name)):
+        return None
+    sizes = LARGEST if name in NET_NAMES else {}
+    if any(not isinstance(facts.get(size), int) or facts[size] > most for size, most in sizes.items()):
+        return None
+    try:
+        return net_spec(name, {setting: facts[setting] for setting in (*sizes, SMALL_STEM, PX) if setting in facts})
+    except UserError:  # its library is not installed, or is of another version
+        return None
 
 
 @doing("loading a teacher")

@@ -440,6 +440,33 @@ def test_live_targets_of_another_model_and_what_is_no_targets_are_refused(teache
         assert "not this teacher's targets" in str(error)
 
 
+@pytest.mark.parametrize("form", ["name", "function"])
+@pytest.mark.parametrize("kind", ["dustbin", "own", "full"])
+def test_specialists_have_their_generalists_net_and_start_from_its_weights(form: str, kind: str, tiny_digits: Dataset) -> None:
+    settings: dict[str, Any] = {"depth": 1, "width": 2} if form == "name" else {}
+    generalist = kd.train("pooled" if form == "name" else flat, tiny_digits, ONE, **settings)
+    [one] = kd.specialise(generalist, [(3, 5, 8)], recipe=STILL, kind=kind, views=1, control=False)
+    assert one.net is generalist.net
+    theirs, own = generalist.model.state_dict(), one.model.state_dict()
+    last = list(own)[-2]  # the head's weight; its bias is the last
+    group = [3, 5, 8]
+    outside = theirs[last][[0, 1, 2, 4, 6, 7, 9]].mean(dim=0, keepdim=True)
+    rows = {"dustbin": torch.cat([theirs[last][group], outside]), "own": theirs[last][group], "full": theirs[last]}
+    assert torch.allclose(own[last], rows[kind])
+    first = next(name for name in own if name.endswith("weight"))
+    assert form == "function" or torch.equal(own[first], theirs[first])
+
+
+@pytest.mark.parametrize("of", ["a module", "a teacher of no known net", "a size that is given"])
+def test_specialists_of_a_generalist_without_a_net_for_them_have_a_small_one(of: str, tiny_digits: Dataset) -> None:
+    trained = kd.train(flat(10) if of == "a module" else flat, tiny_digits, STILL)
+    generalist = kd.Teacher(trained.model, tiny_digits) if of == "a teacher of no known net" else trained
+    settings: dict[str, Any] = {"width": 2} if of == "a size that is given" else {}
+    [one] = kd.specialise(generalist, [(3, 5, 8)], recipe=ONE, views=1, control=False, **settings)
+    assert one.net is not None
+    assert (one.net.name, one.net.settings) == ("resnet", {"depth": 1, "width": 16, **settings})
+
+
 def test_a_warm_start_from_another_net_is_said_to_be_none(teacher: kd.Teacher, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="kd")
     kd.specialise(teacher, [(1, 2)], "resnet", None, ONE, warm_start=True, control=False, width=1)

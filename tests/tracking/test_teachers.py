@@ -22,7 +22,7 @@ from kd.distillation.tracker import carry_out, tracked_by
 from kd.errors import UserError
 from kd.from_config import check_teacher, find_teacher, prepare, teacher_job, teacher_tracker
 from kd.tracking import store as tracking
-from kd.tracking.teachers import load_teacher
+from kd.tracking.teachers import load_teacher, net_of_facts
 from kd.tracking.workspace import Workspace
 
 
@@ -70,7 +70,39 @@ def test_a_generalist_whose_model_is_damaged_is_trained_again_or_refused(
     [newest] = set(tmp_path.glob("mlruns/**/model.pt2")) - {model}
     newest.write_bytes(b"")
     model.write_bytes(whole)
-    assert find_teacher(config, workspace).run_id == first.run_id
+    found = find_teacher(config, workspace)
+    assert found.run_id == first.run_id
+    assert found.net is not None
+    assert (found.net.name, found.net.settings) == ("resnet", {"depth": 1, "width": 1})
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings"),
+    [
+        ({"net": "pooled", "depth": 2, "width": 3, "px": 6, "parameters": 7}, {"depth": 2, "width": 3, "px": 6}),
+        ({"net": "torchvision:resnet18", "small_stem": True, "width": 4}, {"small_stem": True}),
+        ({"net": "resnet", "depth": 1}, None),
+        ({"net": "resnet", "depth": 1, "width": "4"}, None),
+        ({"net": "resnet", "depth": 0, "width": 4}, None),
+        ({"net": "resnet", "depth": 1, "width": 2**21}, None),
+        ({"net": "resnet", "depth": 1, "width": 4, "px": "large"}, None),
+        ({"net": "torchvision:resnet18", "net_args": "weights=DEFAULT"}, None),
+        ({"net": "torchvision:no_such_net"}, None),
+        ({"net": "timm:hf-hub:someone/model"}, None),
+        ({"net": "FOLDER/theirs.py:make"}, None),
+        ({"net": ["resnet"]}, None),
+        ({}, None),
+    ],
+)
+def test_the_facts_beside_a_model_name_a_net_and_no_code_to_run(
+    facts: dict[str, object], settings: dict[str, object] | None, tmp_path: Path
+) -> None:
+    told = {name: value.replace("FOLDER", str(tmp_path)) if isinstance(value, str) else value for name, value in facts.items()}
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nmake = None\n", encoding="utf-8")
+    net = net_of_facts(told)
+    assert (None if net is None else net.settings) == settings
+    assert net is None or net.name == facts["net"]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_equal_training_cannot_take_the_checkpoint_before_it_is_kept(

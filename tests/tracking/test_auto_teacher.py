@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from kd.commands.parent import guided_by_teacher, parent_run
-from kd.config import StudentConfig, TeacherConfig
+from kd.config import SpecialistConfig, StudentConfig, TeacherConfig
 from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out, tracked_by
@@ -137,3 +138,25 @@ def test_what_a_tag_says_of_a_teacher_is_taken_for_runs_alone() -> None:
     assert teacher_of(run_id) == ""
     client.set_tag(run_id, TEACHER, ",".join(["a" * 32, "b" * 32]))
     assert teacher_of(run_id) == ",".join(["a" * 32, "b" * 32])
+
+
+def test_specialists_of_a_stopped_command_keep_the_net_of_the_teacher_that_it_had(workspace: Workspace) -> None:
+    train(workspace, width=2)
+    specialists = SpecialistConfig.parse({"output_dir": str(workspace.output_dir), "views": 1, "epochs": 1})
+    place = replace(workspace, command="specialist")
+
+    def params(*, stops: bool) -> dict[str, str]:
+        with guided_by_teacher("specialist", specialists, place) as guided:
+            assert (guided.config.net, guided.config.depth) == ("resnet", 1)
+            if stops:
+                raise KeyboardInterrupt
+        return dict(mlflow.get_run(guided.parent.id).data.params)
+
+    with pytest.raises(KeyboardInterrupt):
+        params(stops=True)
+    better = train(workspace, width=3).run_id
+    mlflow.MlflowClient().log_metric(better, "val/chosen_accuracy", 1.0)
+    assert best_teachers(workspace.dataset.digest)[0].run_id == better
+    own = {"net": "resnet", "depth": "1", "width": "2", "px": "0", "net_args": "", "small_stem": "false"}
+    assert own.items() <= params(stops=False).items()
+    assert len(mlflow.MlflowClient().search_runs(["0"], "tags.`kd.role` = 'parent'")) == 1

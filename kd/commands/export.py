@@ -13,13 +13,13 @@ from kd.commands.answer import COLOURS, Answer, bounds_record
 from kd.config import ExportConfig
 from kd.data.prepared import prepared_batches
 from kd.data.scan import image_files
-from kd.distillation.exporting import ExportedModel, Format, Images, System, images_of, noise
+from kd.distillation.exporting import ExportedModel, Format, Images, System, check_export, images_of, noise
 from kd.distillation.exporting import export as exported
 from kd.distillation.loading import model_file
 from kd.distillation.saved import SavedModel
 from kd.errors import UserError
 from kd.evaluation.comparisons import Comparison, accuracy_interval, compare_correct
-from kd.evaluation.intervals import format_interval
+from kd.evaluation.intervals import Interval, format_interval
 from kd.evaluation.latency import Latency
 from kd.from_config import images_of_settings
 from kd.machine.names import file_name
@@ -42,6 +42,7 @@ def export(config: ExportConfig) -> Answer:
     form = Format(config.format)
     folder = _folder(config.images)
     model = named_model(config.model, "model")
+    check_export(model, form, int8=config.int8)
     path = _target(config, form)
     images = _images_in(folder, model) if folder is not None else _known_images(model)
     made = exported(model, path, form, images, int8=config.int8)
@@ -116,7 +117,8 @@ def _images_in(folder: Path, model: SavedModel) -> Images:
 def _lines(made: ExportedModel, form: Format) -> list[tuple[str, str]]:
     """Return what was checked, and a table of all forms."""
     version = f" (opset {OPSET}, batches of any size)" if form == Format.ONNX else ""
-    lines = [f"{form}{version}, checked on {made.images.told}:"]
+    checked = "weights alone, equal to the model's" if form == Format.SAFETENSORS else f"checked on {made.images.told}"
+    lines = [f"{form}{version}, {checked}:"]
     for system in made.systems[1:]:
         if system.latencies:
             equal = f"equal answers to {made.equal_answers(system):,} of {len(system.logits):,}"
@@ -126,11 +128,17 @@ def _lines(made: ExportedModel, form: Format) -> list[tuple[str, str]]:
 
 
 def _cells(made: ExportedModel, system: System) -> list[str]:
-    correct = made.correct(system)
-    accuracy = [] if correct is None else [format_interval(accuracy_interval([correct]), signed=False)]
+    found = _accuracy(made, system)
+    accuracy = [] if made.images.labels is None else ["" if found is None else format_interval(found, signed=False)]
     timed = [f"batch {one.batch}: {one}" for one in system.latencies]
     places = dict.fromkeys(one.place for one in system.latencies)
     return [system.name, *accuracy, f"{system.size_bytes:,} bytes", *timed, *places]
+
+
+def _accuracy(made: ExportedModel, system: System) -> Interval | None:
+    """Return how accurate a form is; None: it was not asked for answers, as weights alone, or the labels are not known."""
+    correct = made.correct(system) if system.latencies else None
+    return None if correct is None else accuracy_interval([correct])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -154,11 +162,19 @@ def _change_lines(made: ExportedModel, *, int8: bool) -> list[tuple[str, str]]:
     change = _change(made)
     calibrated = f"ranges of {made.images.calibration_told}"
     lines = [] if change is None else [(f"8 bits: {change} ({calibrated})", COLOURS.get(change.verdict, ""))]
-    lines.append((f"8 bits: {before.size_bytes / after.size_bytes:.1f} times smaller than onnx", ""))
+    told, is_smaller = smaller(after.size_bytes, before.size_bytes)
+    lines.append((f"8 bits: {told}", "" if is_smaller else "yellow"))
     for one, other in zip(after.latencies, before.latencies, strict=True):
         told, is_faster = speed(one, other)
         lines.append((f"8 bits, batch {one.batch}: {told}", "" if is_faster else "yellow"))
     return lines
+
+
+def smaller(after: int, before: int) -> tuple[str, bool]:
+    """Return in words how many times smaller a file is than ONNX in floats, and whether it is."""
+    if round(before / after, 1) > 1:
+        return f"{before / after:.1f} times smaller than onnx", True
+    return f"not smaller than onnx ({after:,} bytes against {before:,})", False
 
 
 def speed(after: Latency, before: Latency) -> tuple[str, bool]:
@@ -187,14 +203,13 @@ def _record(made: ExportedModel, form: Format) -> dict[str, Any]:
 
 
 def _system_record(made: ExportedModel, system: System) -> dict[str, Any]:
-    correct = made.correct(system)
-    accuracy = None if correct is None else accuracy_interval([correct])
+    accuracy = _accuracy(made, system)
     return {
         "name": system.name,
         "bytes": system.size_bytes,
         "accuracy": None if accuracy is None else accuracy.mean,
         "interval": None if accuracy is None else bounds_record(accuracy),
-        "equal_answers": made.equal_answers(system),
-        "largest_difference": made.largest_difference(system),
+        "equal_answers": made.equal_answers(system) if system.latencies else None,
+        "largest_difference": made.largest_difference(system) if system.latencies else None,
         "latency": latency_record(system.latencies),
     }

@@ -12,6 +12,7 @@ from kd.commands.answer import Answer
 from kd.config import PredictConfig
 from kd.data.entries import extension, image_extensions
 from kd.data.scan import describe_passed_over, heif_advice, image_files
+from kd.distillation.loading import model_file
 from kd.distillation.saved import Ranked, SavedModel, records
 from kd.errors import UserError, reason
 from kd.machine.device import resolve_device
@@ -19,6 +20,7 @@ from kd.machine.files import write_whole
 from kd.machine.paths import check_file, exists, user_path
 from kd.machine.text import listed, printable
 from kd.tracking.named import named_model
+from kd.tracking.others import is_model_file
 
 COLUMNS = "image", "class", "probability"
 MAX_NAME = 60
@@ -40,6 +42,7 @@ def predict(config: PredictConfig) -> Answer:
     target = _target(config.csv)
     _check_order(config)
     images = _found(config.images)
+    _check_not_read(target, config, images)
     model = named_model(config.model, "model")
     model.module.to(device)
     answers = list(_named(model, images, config))
@@ -118,6 +121,19 @@ def _target(name: str) -> Path | None:
     return path
 
 
+def _check_not_read(target: Path | None, config: PredictConfig, images: Sequence[tuple[str, Path]]) -> None:
+    """Refuse to write the answers over one of the images, or over the model.
+
+    Raises:
+        UserError: the file is one of them.
+    """
+    if target is None or not target.exists():
+        return
+    model = [model_file(user_path(config.model, "model"))] if is_model_file(config.model) else []
+    if target.resolve() in {path.resolve() for path in (*model, *(path for _, path in images))}:
+        raise UserError(f"{printable(config.csv)}: is the model or one of the images; name another file", field="csv")
+
+
 def _write(path: Path, answers: Sequence[Named]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -145,7 +161,7 @@ def _table(answers: Sequence[Named]) -> list[str]:
 def _summary(answers: Sequence[Named], path: Path) -> str:
     counts = Counter(answer.classes[0][0] for answer in answers)
     told = listed(f"{name} {count:,}" for name, count in counts.most_common())
-    return f"{len(answers):,} images: {told}; written to {path}"
+    return f"{len(answers):,} images{f': {told}' if told else ''}; written to {path}"
 
 
 def _record(answer: Named) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from kd.evaluation.latency import Latency, latencies
 from kd.machine.activity import doing
 from kd.nets.exported import Exported, write_program
 from kd.nets.onnx_export import check_packages, write_int8, write_onnx
+from kd.nets.onnx_model import OnnxModel
 from kd.nets.weights import read_weights
 
 CALIBRATION_IMAGES = 512
@@ -131,13 +132,15 @@ def export(model: SavedModel, path: Path, form: Format, images: Images, *, int8:
         UserError: the model has no such form, a package is missing, or the file can't be written.
         RunError: the answers of what was written differ from those of the model.
     """
-    _check(model, form, images, int8=int8)
+    check_export(model, form, int8=int8)
+    if int8 and images.calibration is None:
+        raise UserError("the ranges of 8 bits are taken from real images; name some (--images FOLDER)", field="int8")
     before = _system("pt2 (torch)" if isinstance(model.module, Exported) else "as it was", model, images, model.size_bytes)
     with _beside(path) as folder:
         made = _MAKERS[form](model, folder, images, before)
         if int8:
             source = folder / "float.onnx"
-            write_int8(source, folder / "int8.onnx", images.calibration.numpy(), _texts(model))  # type: ignore[union-attr] # _check
+            write_int8(source, folder / "int8.onnx", images.calibration.numpy(), _texts(model))  # type: ignore[union-attr] # checked above
             made = [*made, _read("onnx int8 (onnxruntime)", folder / "int8.onnx", images)]
             (folder / "int8.onnx").replace(path)
         else:
@@ -145,13 +148,19 @@ def export(model: SavedModel, path: Path, form: Format, images: Images, *, int8:
     return ExportedModel(path, images, (before, *made))
 
 
-def _check(model: SavedModel, form: Format, images: Images, *, int8: bool) -> None:
+def check_export(model: SavedModel, form: Format, *, int8: bool) -> None:
+    """Refuse what can't be made of a model, before its images are read.
+
+    Raises:
+        UserError: the model has no such form, or a package is missing.
+    """
+    if any(isinstance(part, OnnxModel) for part in model.module.modules()):
+        told = "is an ONNX file already, of which no other is made; name the model that it was made of: its .pt2 or its run"
+        raise UserError(told, field="model")
     if int8 and form != Format.ONNX:
         raise UserError(f"{form}: 8 bits are for onnx alone; leave out --int8, or export to onnx", field="format")
-    if int8 and images.calibration is None:
-        raise UserError("the ranges of 8 bits are taken from real images; name some (--images FOLDER)", field="int8")
     if form != Format.ONNX and not isinstance(model.module, Exported):
-        raise UserError(f"{form}: the model is no program of torch; only onnx, with --int8, can be made of it", field="format")
+        raise UserError(f"{form}: kd did not write this model; only onnx, with --int8, can be made of it", field="format")
     if form == Format.ONNX:
         check_packages()
         if isinstance(model.module, Exported) and model.module.program.has_operator("cholesky"):
@@ -192,7 +201,7 @@ def _to_onnx(model: SavedModel, folder: Path, images: Images, before: System) ->
 @doing("exporting the program")
 def _to_pt2(model: SavedModel, folder: Path, images: Images, before: System) -> list[System]:
     path = folder / "float.pt2"
-    assert isinstance(model.module, Exported)  # noqa: S101 - _check
+    assert isinstance(model.module, Exported)  # noqa: S101 - check_export
     write_program(model.module.program, model.image_shape, path, _texts(model))
     return [_checked(_read("pt2, written anew", path, images), before)]
 

@@ -1,6 +1,7 @@
 """``kd export``: which images a model is checked on, what is said of it, and one line for what is wrong."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from brightness import write_brightness
 from PIL import Image
 
 import kd
-from kd.commands.export import export, speed
+from kd.commands.export import export, smaller, speed
 from kd.config import ExportConfig
 from kd.errors import UserError
 from kd.evaluation.latency import Latency
@@ -73,6 +74,30 @@ def test_images_that_changed_are_not_taken_for_those_of_the_model(
     assert "(those of photos are others now): checked on random ones; --images FOLDER names real ones" in caplog.text
 
 
+def test_weights_alone_are_said_to_be_compared_and_not_to_be_asked(model: str, tmp_path: Path) -> None:
+    answer = export(ExportConfig(model=model, format="safetensors", output=str(tmp_path / "w.safetensors")))
+    assert answer.lines[0] == ("safetensors, weights alone, equal to the model's:", "")
+    _, weights = answer.record["systems"]
+    assert [weights[name] for name in ("accuracy", "interval", "equal_answers", "largest_difference")] == [None] * 4
+
+
+def test_what_is_no_program_is_refused_before_images_are_read(
+    tracked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kd")
+    export(ExportConfig(model=str(tracked), output=str(tmp_path / "new.onnx")))
+    assert "test images" in caplog.text
+    caplog.clear()
+    for given, line in (
+        ({"model": str(tmp_path / "new.onnx"), "int8": True}, "is an ONNX file already, of which no other is made; name the"),
+        ({"model": str(tracked), "format": "pt2", "int8": True}, "pt2: 8 bits are for onnx alone"),
+    ):
+        with pytest.raises(UserError) as caught:
+            export(ExportConfig.parse(given))
+        assert str(caught.value).startswith(line)
+        assert "test images" not in caplog.text
+
+
 def test_a_folder_of_images_will_do(model: str, cli: Main, capsys: Capture) -> None:
     for number in range(3):
         path = Path(f"photos/{number}.png")
@@ -105,6 +130,18 @@ def test_what_is_wrong_is_told_in_one_line(given: dict[str, str], line: str, mod
         export(ExportConfig.parse({"model": model, **given}))
     assert str(caught.value).startswith(line.format(model=model, cwd=Path.cwd()))
     assert [path.name for path in Path(model).parent.iterdir()] == ["student.pt2"]
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (500, ("2.0 times smaller than onnx", True)),
+        (990, ("not smaller than onnx (990 bytes against 1,000)", False)),
+        (1010, ("not smaller than onnx (1,010 bytes against 1,000)", False)),
+    ],
+)
+def test_a_file_is_smaller_where_a_reader_sees_it(after: int, told: tuple[str, bool]) -> None:
+    assert smaller(after, 1000) == told
 
 
 @pytest.mark.parametrize(

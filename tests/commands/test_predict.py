@@ -96,6 +96,13 @@ def test_a_script_reads_the_answers_and_what_was_left_out(model: str, cli: Main,
     assert "1 images can't be read and are left out" in printed.err
 
 
+def test_a_file_of_no_answers_is_told_to_be_one(model: str, cli: Main, capsys: Capture) -> None:
+    Path("bad.jpg").write_bytes(b"no image")
+    cli(["predict", model, "bad.jpg", "--csv", "answers.csv", "--skip-bad-images"])
+    assert Path("answers.csv").read_text() == "image\n"
+    assert capsys.readouterr().err.splitlines()[-1] == f"0 images; written to {Path.cwd()}/answers.csv"
+
+
 def test_a_reader_that_wants_no_more_ends_it_without_a_word(
     model: str, cli: Main, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +152,8 @@ def test_damaged_files_are_refused_and_all_of_them_named(model: str) -> None:
             ["MODEL", "a.png", "--csv", "gone/a.csv"],
             "--csv gone/a.csv: can't be written ({cwd}/gone is no folder); name a file",
         ),
+        (["MODEL", "a.png", "--csv", "./a.png"], "--csv ./a.png: is the model or one of the images; name another file"),
+        (["MODEL", "a.png", "--csv", "MODEL"], "--csv MODEL: is the model or one of the images; name another file"),
         (["MODEL", "a.png", "--top", "0"], "--top 0: input should be greater than or equal to 1"),
         (["gone.pt2", "a.png"], "--model {cwd}/gone.pt2: can't be read (No such file or directory); name the file of a model"),
         (["empty/a.txt", "a.png"], "--model empty/a.txt: neither a file of a model nor a run, as no runs are tracked here yet"),
@@ -164,7 +173,8 @@ def test_what_is_wrong_is_told_in_one_line(arguments: list[str], line: str, mode
     with pytest.raises(SystemExit) as caught:
         cli(["predict", *(model if word == "MODEL" else word for word in arguments)])
     assert caught.value.code == 2
-    assert capsys.readouterr() == ("", f"kd: {line.format(cwd=Path.cwd()).replace('MODEL too', f'{model} too')}\n")
+    told = line.format(cwd=Path.cwd()).replace("MODEL too", f"{model} too").replace("--csv MODEL", f"--csv {model}")
+    assert capsys.readouterr() == ("", f"kd: {told}\n")
     assert not Path("mlflow.db").exists()
 
 

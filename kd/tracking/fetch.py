@@ -97,7 +97,7 @@ def fetch_settings(run_id: str) -> dict[str, Any]:
     """Return the configuration that a run recorded, or the one above it; empty: there is none, or the store has no such run."""
     with suppress(UserError, MlflowException, SQLAlchemyError, OSError, ValueError):
         while _RUN_ID.fullmatch(run_id):
-            tags = mlflow.get_run(run_id).data.tags
+            tags = find_run(run_id).data.tags
             for file in (SETTINGS_FILE, Path(SETTINGS_FILE).name):  # runs of before have it beside the folders
                 with tempfile.TemporaryDirectory() as folder, suppress(UserError):
                     path, _ = fetch_file(f"{RUNS}{run_id}/{file}", Path(folder))

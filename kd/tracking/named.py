@@ -2,16 +2,17 @@
 
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd.distillation.loading import load_any, model_file
 from kd.distillation.pretrained import About
-from kd.distillation.saved import SavedModel, with_facts
+from kd.distillation.saved import MODEL_NAME, SavedModel, with_facts
 from kd.distillation.task import task_classes
 from kd.errors import UserError
 from kd.machine.activity import doing
-from kd.machine.paths import user_path
+from kd.machine.paths import exists, user_path
 from kd.nets.names import STATE_DICTS
 from kd.specialists.kind import TaskKind
 from kd.tracking.others import REGISTRY, RUNS, file_of_model, is_model_file
@@ -43,7 +44,21 @@ def named_model(reference: str, field: str) -> SavedModel:
     try:
         return _from_file(model_file(user_path(reference, field))) if is_model_file(reference) else _of_store(reference)
     except UserError as error:
-        raise UserError(_OF_TEACHERS.sub("(", str(error)), field=field) from error.__cause__
+        told = f"{_OF_TEACHERS.sub('(', str(error))}{_here(reference, field)}"
+        raise UserError(told, field=field) from error.__cause__
+
+
+def _here(reference: str, field: str) -> str:
+    """Return why what lies on this machine under the name of a run is no model; empty: nothing does, or it is one."""
+    if reference.startswith((RUNS, REGISTRY)) or is_model_file(reference):
+        return ""
+    with suppress(UserError, OSError):  # a name that no file can have
+        path = user_path(reference, field)
+        if path.is_dir():
+            return f"; the folder of that name here holds no {MODEL_NAME}"
+        if exists(path):
+            return "; the file of that name here is no .pt2 or .onnx"
+    return ""
 
 
 def settings_of(model: SavedModel) -> dict[str, Any]:

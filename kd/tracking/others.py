@@ -15,7 +15,12 @@ def is_model_file(name: str) -> bool:
     """Return whether a model is named by the path of a file, or of its folder below ``models/``."""
     if name.startswith((RUNS, REGISTRY)):
         return False
-    return name.lower().endswith(SUFFIXES) or Path(name, MODEL_NAME).expanduser().is_file()
+    if name.lower().endswith(SUFFIXES):
+        return True
+    try:
+        return Path(name, MODEL_NAME).expanduser().is_file()
+    except (OSError, RuntimeError):  # longer than any file's name, or in the home of nobody
+        return False
 
 
 def file_of_model(folder: Path, reference: str) -> Path:

@@ -373,9 +373,11 @@ class Run:
         return model_id
 
     def _write_beside(self, texts: Mapping[str, str]) -> None:
-        """Write texts into the folder of the run's model."""
+        """Write texts into the folder of the run's model; ids of kd's own in them become the store's when it has some."""
         for name, text in texts.items():
-            write_whole(self.model_file.with_name(name), _shown(text).encode())
+            path = self.model_file.with_name(name)
+            write_whole(path, _shown(text).encode())
+            self._post("beside", path=str(path))
 
     def log_weights(self, net: nn.Module, page: str, beside: Callable[[int], Mapping[str, str]] = lambda _: {}) -> Path:
         """Keep the weights of a net that is not exported: a state dict in ``models/`` and among the artifacts.

@@ -155,8 +155,11 @@ def test_damaged_files_are_refused_and_all_of_them_named(model: str) -> None:
         (["MODEL", "a.png", "--csv", "./a.png"], "--csv ./a.png: is the model or one of the images; name another file"),
         (["MODEL", "a.png", "--csv", "MODEL"], "--csv MODEL: is the model or one of the images; name another file"),
         (["MODEL", "a.png", "--top", "0"], "--top 0: input should be greater than or equal to 1"),
+        (["x" * 300, "a.png"], f"--model {'x' * 300}: {{no_run}}"),
+        (["~nobody/net", "a.png"], "--model ~nobody/net: {no_run}"),
         (["gone.pt2", "a.png"], "--model {cwd}/gone.pt2: can't be read (No such file or directory); name the file of a model"),
-        (["empty/a.txt", "a.png"], "--model empty/a.txt: neither a file of a model nor a run, as no runs are tracked here yet"),
+        (["empty/a.txt", "a.png"], "--model empty/a.txt: {no_run}; the file of that name here is no .pt2 or .onnx"),
+        (["empty", "a.png"], "--model empty: {no_run}; the folder of that name here holds no model.pt2"),
         (
             ["weights.pt", "a.png"],
             "--model {cwd}/weights.pt: holds weights alone; name a .pt2 or .onnx, or load it in Python: kd.load(path, net=...)",
@@ -173,7 +176,10 @@ def test_what_is_wrong_is_told_in_one_line(arguments: list[str], line: str, mode
     with pytest.raises(SystemExit) as caught:
         cli(["predict", *(model if word == "MODEL" else word for word in arguments)])
     assert caught.value.code == 2
-    told = line.format(cwd=Path.cwd()).replace("MODEL too", f"{model} too").replace("--csv MODEL", f"--csv {model}")
+    no_run = "neither a file of a model nor a run, as no runs are tracked here yet"
+    told = (
+        line.format(cwd=Path.cwd(), no_run=no_run).replace("MODEL too", f"{model} too").replace("--csv MODEL", f"--csv {model}")
+    )
     assert capsys.readouterr() == ("", f"kd: {told}\n")
     assert not Path("mlflow.db").exists()
 

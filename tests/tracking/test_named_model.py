@@ -86,6 +86,7 @@ def test_what_is_no_model_is_told_with_the_flag(runs: dict[str, str], tmp_path: 
         ("0" * 32, f"{'0' * 32}: no such run or model"),
         ("models:/small@nobody", "models:/small@nobody: no such run or model"),
         (f"runs:/{runs['student']}/gone", f"runs:/{runs['student']}/gone: no such file of a run"),
+        ("x" * 300, f"{'x' * 300}: neither a run"),
         ("a.pt2", f"{tmp_path}/a.pt2: can't be read as a model"),
     ):
         with pytest.raises(UserError) as caught:

@@ -33,7 +33,7 @@ from kd.nets.registry import net_spec
 from kd.nets.resnet import ResNet
 from kd.tracking import store
 from kd.tracking.earlier import has_run
-from kd.tracking.fetch import fetch_file
+from kd.tracking.fetch import fetch_file, fetch_settings
 from kd.tracking.models import load_model
 from kd.tracking.outbox import outbox
 from kd.tracking.outbox.journal import Journal
@@ -228,13 +228,13 @@ def test_a_server_that_is_stopped_for_good_is_sent_all_by_kd_runs_send(
     assert (answer.code, answer.record["waiting"], answer.record["sent"] > 20) == (0, 0, True)
     assert logged(parent) == logged(undisturbed)
     check_models_load(parent)
-    check_first_ids_are_known(told)
+    check_first_ids_are_known(told, tmp_path / "models")
     assert runs_command.runs(asked).record["sent"] == 0
     assert not (tmp_path / "outbox").exists()
 
 
-def check_first_ids_are_known(told: pytest.LogCaptureFixture) -> None:
-    """Check that a net that was told with an id of kd's own, as the server was away, is found by that."""
+def check_first_ids_are_known(told: pytest.LogCaptureFixture, models: Path) -> None:
+    """Check that a net told with an id of kd's own, as the server was away, is found by that; its card has the store's."""
     first = [
         found[1] for message in told.messages if (found := re.search("net 1: test accuracy .* run ([0-9a-f]{32})", message))
     ]
@@ -247,6 +247,9 @@ def check_first_ids_are_known(told: pytest.LogCaptureFixture) -> None:
     with TemporaryDirectory() as folder:
         assert fetch_file(f"runs:/{own}/{weights}", Path(folder))[1] == run.info.run_id
     assert has_run(own)
+    [card] = models.glob(f"net-1-{own[:8]}/README.md")
+    assert f"-m runs:/{run.info.run_id}/net-1 " in card.read_text(encoding="utf-8")
+    assert fetch_settings(own)["epochs"] == 2
 
 
 def test_errors_of_a_server_in_mid_run_are_told_in_one_line_and_one_more_when_it_is_back(

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from kd.machine.files import file_digest
+from kd.machine.files import file_digest, write_whole
 from kd.tracking.outbox.ids import Ids, NotMadeError
 from kd.tracking.outbox.journal import Record
 
@@ -190,6 +190,17 @@ def _model(client: mlflow.MlflowClient, record: Record, payload: Path | None, id
     return model_id
 
 
+def _beside(_: mlflow.MlflowClient, record: Record, __: Path | None, ids: Ids | None) -> None:
+    """Have a file on this machine, written while a run had an id of kd's own, name the store's."""
+    path = Path(record["path"])
+    if ids is None or not path.is_file():
+        return
+    before = path.read_text(encoding="utf-8")
+    after = ids.resolved(before)
+    if after != before:
+        write_whole(path, after.encode())
+
+
 def model_of(new: str) -> str:
     """Return the id that a model has until the store has given it one."""
     return f"{_MODEL}{new}"
@@ -275,6 +286,7 @@ _DO: dict[str, Deed] = {
     "text": _text,
     "table": _table,
     "model": _model,
+    "beside": _beside,
     "delete_models": _delete_models,
     "register": _register,
     "end": _end,

@@ -122,10 +122,14 @@ def _unfinished(parent: Run) -> str:
 def _log(record: Record, path: Path, parent: Run) -> None:
     from kd.reports.plots.systems import interval_forest  # noqa: PLC0415 - matplotlib is a slow import
 
-    labels = [f"{one.after} against {one.before}" for one in record.differences]
-    title = f"{record.title}: {record.data}, {len(record.seeds)} seeds"
-    over = record.differences[0].over
-    figure = interval_forest(labels, [one.points for one in record.differences], title, over=over)
+    differences, seeds = record.differences, len(record.seeds)
+    figure = interval_forest(
+        [one.compared for one in differences],
+        [one.points for one in differences],
+        f"{record.title}: {record.data}, {seeds} seed{'s' * (seeds != 1)}",
+        over=differences[0].over,
+        verdicts=[one.verdict for one in differences],
+    )
     parent.log_figure(figure, "1_differences")
     parent.log_tables(tables(record))
     parent.log_file(path, RESULTS)

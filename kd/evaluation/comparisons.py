@@ -45,7 +45,7 @@ class Comparison:
     @property
     def difference_text(self) -> str:
         """Return the difference in percentage points, with its interval and n."""
-        return f"{format_interval(self.difference, '% points')} {self.over}"
+        return difference_text(self.difference, self.over)
 
     @property
     def p_text(self) -> str:
@@ -53,11 +53,22 @@ class Comparison:
         return f"{self.p_value if self.adjusted_p is None else self.adjusted_p:.3g}"
 
     def __str__(self) -> str:
-        told = f"{self.difference_text}: {self.verdict}"
-        return told if verdict(self.difference) == self.verdict else f"{told} (p = {self.p_text} among all comparisons)"
+        return judged_text(self.difference, self.over, self.adjusted_p)
 
 
 C = TypeVar("C", bound=Comparison)
+
+
+def difference_text(difference: Interval, over: str) -> str:
+    """Return a difference in percentage points, with its interval, and n with its unit."""
+    return f"{format_interval(difference, '% points')} {over}"
+
+
+def judged_text(difference: Interval, over: str, adjusted_p: float | None) -> str:
+    """Return a difference with its verdict, and the p-value where the verdict is not what the interval alone says."""
+    told = f"{difference_text(difference, over)}: {verdict(difference, adjusted_p)}"
+    alone = adjusted_p is None or verdict(difference) == verdict(difference, adjusted_p)
+    return told if alone else f"{told} (p = {adjusted_p:.3g} among all comparisons)"
 
 
 def accuracy_interval(seeds: Sequence[Tensor]) -> Interval:

@@ -1,6 +1,7 @@
 """Section 3: a student learns a class that it never saw from what soft targets of other images say of it."""
 
 from kd.lab.experiment import Contrast, Experiment, Measured
+from kd.lab.record import PART
 from kd.lab.setup import Setup
 from kd.lab.unseen_classes import HARD, HARD_VAL, SOFT, SOFT_TEST, SOFT_VAL, TEST, VAL, check_classes, train_on_classes
 
@@ -32,7 +33,7 @@ def run(setup: Setup, seed: int) -> Measured:
 
 def on_class(system: str) -> str:
     """Return the name of a system's row on the images of the class that was left out."""
-    return f"{system}: the missing class alone"
+    return f"{system}{PART}the missing class alone"
 
 
 EXPERIMENT = Experiment(

@@ -42,7 +42,7 @@ def _overview(records: Sequence[Record]) -> str:
         [
             f"[{record.title}](#{_anchor(_heading(record))})",
             printable(record.data),
-            f"{one.after} against {one.before}",
+            one.compared,
             format_interval(one.points, "% points"),
             one.verdict,
             "nothing" if one.expected is None else f"a {one.expected}",
@@ -115,7 +115,7 @@ def _systems(record: Record) -> str:
 def _differences(record: Record) -> str:
     rows = [
         [
-            f"{one.after} against {one.before}",
+            one.compared,
             format_interval(one.points, "% points"),
             "" if one.adjusted_p is None else f"{one.adjusted_p:.3g}",
             one.verdict,

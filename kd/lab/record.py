@@ -12,11 +12,14 @@ import torch
 
 import kd
 from kd.errors import UserError, reason
-from kd.evaluation.intervals import Interval, format_interval, t_interval, verdict, wilson_interval
+from kd.evaluation.comparisons import judged_text
+from kd.evaluation.intervals import Interval, t_interval, verdict, wilson_interval
 from kd.machine.files import write_whole
 from kd.machine.paths import open_file
 
 MAX_BYTES = 2**20
+PART = ": "
+"""Stands between a system and the part of the images that it is scored on, in the name of its row."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class Difference:
     """Its p-value among all comparisons of the experiment (Holm 1979), by which the verdict is given."""
 
     @property
+    def compared(self) -> str:
+        """Return what was compared; what both systems are scored on stands in front, where that is a part of the images."""
+        (after, *of), (before, *same) = self.after.split(PART), self.before.split(PART)
+        return f"{of[0]}: {after} against {before}" if of and of == same else f"{self.after} against {self.before}"
+
+    @property
     def verdict(self) -> str:
         """Return gain, loss, null result or no interval."""
         return verdict(self.points, self.adjusted_p)
@@ -64,7 +73,7 @@ class Difference:
     @property
     def in_words(self) -> str:
         """Return what came out, and what it says of the paper's claim."""
-        told = f"{self.after} against {self.before}: {format_interval(self.points, '% points')} {self.over}: {self.verdict}"
+        told = f"{self.compared}: {judged_text(self.points, self.over, self.adjusted_p)}"
         return told if self.expected is None else f"{told}, {self.of_claim}"
 
     @property

@@ -28,6 +28,7 @@ def summary_figures(
             [change.difference for change in changes],
             f"What distillation and specialists changed on {teacher.dataset.name}, test",
             over=changes[0].over,
+            verdicts=[change.verdict for change in changes],
         )
     return figures
 

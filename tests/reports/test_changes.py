@@ -71,6 +71,8 @@ def test_the_verdicts_of_several_nets_count_all_of_them(teacher: Teacher, studen
     assert [change.verdict for change in changes] == ["gain", "null result", "null result"]
     assert str(changes[1]).endswith(": null result (p = 0.0625 among all comparisons)")
     assert str(changes[0]).endswith(": gain")
+    (axes,) = summary_figures(teacher, [net("a", 7)], [], changes)["1_changes"].axes
+    assert [text.get_text().rpartition(": ")[2] for text in axes.texts] == [change.verdict for change in changes]
     alone = distillation_changes(teacher, [net("b", 6)])
     assert [change.verdict for change in alone] == ["gain"]
 

@@ -590,6 +590,25 @@ def test_forest_tells_gains_losses_and_nulls_apart() -> None:
     assert_readable(figure)
 
 
+def test_forest_shows_the_verdicts_that_count_all_comparisons() -> None:
+    differences = [Interval(0.53, 0.28, 0.79, 3), Interval(0.77, 0.63, 0.91, 3)]
+    figure = plots.interval_forest(["a", "b"], differences, "x", over="seeds", verdicts=["null result", "gain"])
+    (axes,) = figure.axes
+    marks = [line.get_markerfacecolor() for line in axes.lines if len(xs(line)) == 1]
+    assert marks == ["white", BLUE]
+    assert [text.get_text().rpartition(": ")[2] for text in axes.texts] == ["null result", "gain"]
+    assert axes.get_xlabel() == "difference (% points), 95 % interval over n seeds; verdicts count all comparisons"
+    same = plots.interval_forest(["a", "b"], differences, "x", over="seeds", verdicts=["gain", "gain"])
+    assert "count" not in same.axes[0].get_xlabel()
+
+
+def test_a_label_that_needs_three_lines_is_whole_and_leaves_the_others_readable() -> None:
+    label = "generalist distilled from the one with specialists against generalist trained on, its own soft targets"
+    figure = plots.interval_forest([label] * 4, [Interval(0.01, -0.01, 0.03, 99)] * 4, "x")
+    assert [shown.replace("\n", " ") for shown in tick_labels(figure.axes[0], "y")] == [label] * 4
+    assert_readable(figure)
+
+
 def test_forest_of_another_unit_shows_values_as_they_are() -> None:
     figure = plots.interval_forest(["a very long description " * 5], [Interval(-0.5, -0.7, -0.3, 3)], "x", "nats")
     (axes,) = figure.axes

@@ -13,6 +13,8 @@ from kd.evaluation.intervals import Interval, format_interval, t_interval, unit_
 from kd.reports.plots.style import BLUE, GREEN, GREY, INK, LIGHT, ROLE_LOOKS, VERMILLION, Array, new_figure, plain, tidy
 
 MAX_LABEL_LENGTH = 46
+MAX_LABEL_LINES, ROW_INCHES, HIGH_ROW_INCHES = 3, 0.45, 0.62
+"""Lines of a difference's label at most, and the height of its row where all labels have two lines at most, and where not."""
 VERDICT_LOOKS = {
     "gain": (BLUE, BLUE, "o"),
     "loss": (VERMILLION, VERMILLION, "D"),
@@ -47,7 +49,7 @@ def comparison(
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -0.5), min(right, 100.5))
     texts = [f"{accuracy:.1f} %   {_millions(count)}" for accuracy, count in zip(shown[0], parameters, strict=True)]
-    _rows(axes, names, texts)
+    _rows(axes, [_in_lines(name) for name in names], texts)
     axes.set_xlabel(f"test accuracy (%), 95 % interval{f', {n}' if n else ''}; dashed: {_shortened(names[0])}")
     return figure
 
@@ -71,30 +73,43 @@ def comparison_over_seeds(
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -0.5), min(right, 100.5))
     sizes = [_millions(count) for count in parameters]
-    _rows(axes, names, [f"{_percent(interval)}   {size}" for interval, size in zip(intervals, sizes, strict=True)])
+    shown_names = [_in_lines(name) for name in names]
+    _rows(axes, shown_names, [f"{_percent(interval)}   {size}" for interval, size in zip(intervals, sizes, strict=True)])
     seeds = len(accuracies[0])
     spread = f"mean and 95 % interval; lines below: each of n = {seeds} seeds" if seeds > 1 else "one seed, so no interval"
     axes.set_xlabel(f"test accuracy (%): {spread}; dashed: the first")
     return figure
 
 
-def interval_forest(
-    labels: Sequence[str], differences: Sequence[Interval], title: str, unit: str = "% points", *, over: str = ""
+def interval_forest(  # noqa: PLR0913 - what is drawn, and how it is told
+    labels: Sequence[str],
+    differences: Sequence[Interval],
+    title: str,
+    unit: str = "% points",
+    *,
+    over: str = "",
+    verdicts: Sequence[str] = (),
 ) -> Figure:
     """Draw paired differences with their 95 % intervals around zero; an interval that holds zero is a null result.
 
     A unit that starts with "%" shows fractions in percent, any other shows the values as they are. ``over`` names what n
-    counts, such as "seeds".
+    counts, such as "seeds". ``verdicts`` are those that count all comparisons of a table; without them each interval gives its
+    own.
     """
-    figure = new_figure(10.5, 1.7 + 0.45 * len(labels), title)
+    shown_labels = [_in_lines(label, MAX_LABEL_LINES) for label in labels]
+    is_high = any(label.count("\n") == MAX_LABEL_LINES - 1 for label in shown_labels)
+    figure = new_figure(10.5, 1.7 + (HIGH_ROW_INCHES if is_high else ROW_INCHES) * len(labels), title)
     axes = figure.subplots()
     shown = _columns(differences, unit_scale(unit))
     axes.axvline(0, color=INK, linewidth=1.2, zorder=1)
-    _points(axes, shown, [VERDICT_LOOKS[verdict(difference)] for difference in differences])
-    _rows(axes, labels, [_in_words(difference, unit) for difference in differences])
+    alone = [verdict(difference) for difference in differences]
+    told = [*verdicts] or alone
+    _points(axes, shown, [VERDICT_LOOKS[one] for one in told])
+    _rows(axes, shown_labels, [_in_words(difference, unit, one) for difference, one in zip(differences, told, strict=True)])
     edge = 1.08 * max(np.nanmax(np.abs(shown)), 1e-9)
     axes.set_xlim(-edge, edge)
-    axes.set_xlabel(f"difference ({unit}), 95 % interval{f' over n {over}' if over else ''}")
+    counted = "; verdicts count all comparisons" if told != alone else ""
+    axes.set_xlabel(f"difference ({unit}), 95 % interval{f' over n {over}' if over else ''}{counted}")
     return figure
 
 
@@ -159,7 +174,7 @@ def _points(axes: Axes, values: Array, looks: Sequence[tuple[str, str, str]]) ->
 
 
 def _rows(axes: Axes, labels: Sequence[str], texts: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), [_in_two_lines(label) for label in labels], fontsize=10)
+    axes.set_yticks(range(len(labels)), labels, fontsize=10)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     for row, text in enumerate(texts):
         axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9.5, color=INK)
@@ -167,10 +182,9 @@ def _rows(axes: Axes, labels: Sequence[str], texts: Sequence[str]) -> None:
     tidy(axes, grid="x")
 
 
-def _in_two_lines(label: str) -> str:
-    """Return a label on one line where it fits, else on two: what differs between rows may stand at its end."""
-    lines = textwrap.wrap(plain(label), MAX_LABEL_LENGTH, max_lines=2, placeholder="…", break_long_words=True)
-    return "\n".join(lines)
+def _in_lines(label: str, lines: int = 2) -> str:
+    """Return a label on one line where it fits, else on as many as it may have: what differs may stand at its end."""
+    return "\n".join(textwrap.wrap(plain(label), MAX_LABEL_LENGTH, max_lines=lines, placeholder="…", break_long_words=True))
 
 
 def _shortened(label: str) -> str:
@@ -182,11 +196,11 @@ def _percent(interval: Interval) -> str:
     return text.removesuffix(" (no interval)")
 
 
-def _in_words(interval: Interval, unit: str) -> str:
+def _in_words(interval: Interval, unit: str, told: str) -> str:
     scale = unit_scale(unit)
     shown = Interval(scale * interval.mean, scale * interval.low, scale * interval.high, interval.n)
     text = format_interval(shown, unit="")  # the axis has the unit
-    return f"{text}: {verdict(interval)}" if interval.is_known else text
+    return f"{text}: {told}" if interval.is_known else text
 
 
 def _millions(parameters: int) -> str:

@@ -1,6 +1,7 @@
 """An experiment of the paper from Python."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable
 from dataclasses import fields
 
 from kd.data.dataset import Dataset
@@ -18,7 +19,7 @@ def run(
     name: ExperimentName,
     dataset: Dataset | None = None,
     *,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Iterable[int] = (0, 1, 2),
     device: str = "auto",
     **settings: object,
 ) -> Record:
@@ -27,7 +28,7 @@ def run(
     Args:
         name: one of ``kd.lab.NAMES``.
         dataset: the images; None: the embedded digits.
-        seeds: the seeds of its replicates, one or more.
+        seeds: the seeds of its replicates, one or more, which differ.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: fields of :class:`~kd.lab.settings.Settings`, such as ``epochs`` and ``temperature``.
 
@@ -35,7 +36,8 @@ def run(
         What came out: systems, paired differences with intervals, and verdicts. ``write(folder)`` writes it as JSON.
 
     Raises:
-        UserError: no such experiment or setting, no seed, or the experiment does not fit the images.
+        UserError: no such experiment or setting, a value out of bounds, no seed or one twice, or the experiment does not fit
+            the images.
     """
     if name not in NAMES:
         raise UserError(f"{name!r} is no experiment; give one of {', '.join(NAMES)}", field="name")
@@ -43,7 +45,17 @@ def run(
     if unknown:
         known = ", ".join(field.name for field in fields(Settings))
         raise UserError(f"{min(unknown)}: no setting of an experiment; they are {known}", field="settings")
-    if not seeds:
+    own, chosen = Settings(**settings), _checked(seeds)  # type: ignore[arg-type] # Settings checks them
+    return carry_out_experiment(name, Setup(dataset or load_dataset("digits"), resolve_device(device), own), chosen)
+
+
+def _checked(seeds: Iterable[int]) -> list[int]:
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        raise UserError(f"{seeds!r}: expected whole numbers, such as range(5)", field="seeds") from None
+    if not found:
         raise UserError("no seeds; give one or more", field="seeds")
-    own = Settings(**settings)  # type: ignore[arg-type] # checked where they are used
-    return carry_out_experiment(name, Setup(dataset or load_dataset("digits"), resolve_device(device), own), list(seeds))
+    if len(set(found)) < len(found) or min(found) < 0:
+        raise UserError(f"{found}: expected seeds that differ, 0 or more: each is a replicate of its own", field="seeds")
+    return found

@@ -1,14 +1,29 @@
 """The settings of an experiment, known without torch."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
-from kd.distillation.defaults import ALPHA
+from kd.distillation.defaults import ALPHA, MAX_TEMPERATURE
+from kd.errors import UserError
 from kd.lab.names import NetKind
+
+LEAST: Mapping[str, int] = {
+    **dict.fromkeys(("width", "teacher_width", "depth", "teacher_depth", "epochs", "teacher_epochs"), 1),
+    "batch_size": 2,
+    **dict.fromkeys(("views", "groups"), 0),
+}
+"""The least value of each whole number."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of an experiment beside its images; the defaults fit the embedded digits."""
+    """The settings of an experiment beside its images; the defaults fit the embedded digits.
+
+    Raises:
+        UserError: a value is out of bounds, or of another type.
+    """
 
     net: NetKind = "mlp"
     """mlp: the paper's nets for MNIST, a regularised teacher that sees shifted images, and students that see them as they are;
@@ -32,3 +47,19 @@ class Settings:
     """Augmented views of each image that students see; those of an mlp see images as they are."""
     groups: int = 0
     """Groups of classes that have a specialist each; 0: as many as the root of the number of classes."""
+
+    def __post_init__(self) -> None:
+        self._check("net", get_args(NetKind).count(self.net) > 0, f"one of {', '.join(get_args(NetKind))}")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            self._check(name, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
+        for name, most in (("lr", math.inf), ("teacher_lr", math.inf), ("temperature", MAX_TEMPERATURE)):
+            value = getattr(self, name)
+            self._check(name, isinstance(value, int | float) and 0 < value <= most and value < math.inf, "a number above 0")
+        self._check(
+            "alpha", isinstance(self.alpha, int | float) and 0 <= self.alpha <= 1, "a weight of the soft targets from 0 to 1"
+        )
+
+    def _check(self, name: str, holds: bool, wanted: str) -> None:  # noqa: FBT001 - a condition
+        if not holds:
+            raise UserError(f"{getattr(self, name)!r}: expected {wanted}", field=name)

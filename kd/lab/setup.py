@@ -10,7 +10,7 @@ from torch import nn
 from kd.data.dataset import Dataset
 from kd.distillation.job import Job
 from kd.distillation.objectives import HINTON
-from kd.distillation.plan import Distillation, check_temperature, distillation_jobs, hard_targets_job, targets_seen
+from kd.distillation.plan import Distillation, distillation_jobs, hard_targets_job, targets_seen
 from kd.distillation.results import Trained
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Teacher
@@ -33,9 +33,6 @@ class Setup:
     dataset: Dataset
     device: torch.device
     settings: Settings = field(default_factory=Settings)
-
-    def __post_init__(self) -> None:
-        check_temperature(self.settings.temperature)
 
     @property
     def transfer(self) -> Dataset:

@@ -18,11 +18,13 @@ from kd.distillation.specialise import find_groups, specialise_group
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.teacher import Ensemble, Teacher
 from kd.distillation.tracker import carry_out_combination
+from kd.errors import UserError
 from kd.lab.experiment import Contrast, Experiment, Measured, correct
 from kd.lab.seeds import derived_seed
 from kd.lab.setup import Setup
 from kd.lab.unseen_classes import check_classes
 from kd.nets.registry import NetSpec
+from kd.specialists.clustering import MIN_GROUP_SIZE, check_auto
 from kd.specialists.kind import TaskKind
 from kd.training.recipe import Recipe
 
@@ -55,6 +57,7 @@ def run(setup: Setup, seed: int) -> Measured:
       one that is trained on with its own soft targets in whose targets these are, and has a single net's parameters.
     """
     check_classes(setup)
+    check_groups(setup)
     generalist = setup.teacher(seed, GENERALIST)
     images, net = replace(setup.transfer, unlabelled=None), setup.teacher_net()
     recipe = setup.recipe(seed, epochs=max(1, round(EPOCH_SHARE * setup.settings.epochs)))
@@ -120,6 +123,21 @@ def run(setup: Setup, seed: int) -> Measured:
             **{f"{name}: seconds of training": sum(one.seconds for one in nets) for name, nets in spent.items()},
         },
     )
+
+
+def check_groups(setup: Setup) -> None:
+    """Refuse a number of groups that the classes can't be shared out to.
+
+    Raises:
+        UserError: there are too few classes for so many groups, or one group would have all of them.
+    """
+    asked, classes = setup.settings.groups, setup.dataset.num_classes
+    try:
+        check_auto(asked or None, None, classes)
+    except UserError:
+        most = max(2, classes // MIN_GROUP_SIZE)
+        wanted = "2" if most == 2 else f"2 to {most}"  # noqa: PLR2004 - the least
+        raise UserError(f"{asked}: {classes} classes make {wanted} groups; give as many, or 0", field="groups") from None
 
 
 class _Alike(TypedDict):

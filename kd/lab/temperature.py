@@ -1,5 +1,6 @@
 """Section 3: the fewer units a student has, the lower the temperature that suits it."""
 
+from kd.errors import UserError
 from kd.lab.experiment import Contrast, Experiment, Measured, correct
 from kd.lab.setup import Setup
 
@@ -12,9 +13,11 @@ SHARES = (0.0375, 0.125, 0.375, 1.0)
 
 def run(setup: Setup, seed: int) -> Measured:
     """Distil one teacher into students of several widths, each at several temperatures."""
+    widths = sorted({max(1, round(share * setup.settings.width)) for share in SHARES})
+    if len(widths) == 1:
+        raise UserError(f"{widths[0]}: this experiment compares students of several widths; give 2 or more", field="width")
     teacher = setup.teacher(seed)
     targets = setup.targets(teacher)
-    widths = sorted({max(1, round(share * setup.settings.width)) for share in SHARES})
     right, parameters = {"teacher": correct(teacher)}, {"teacher": teacher.parameters}
     for width in widths:
         for temperature in TEMPERATURES:

@@ -8,7 +8,7 @@ from kd.data.batches import Batch
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import Task
 from kd.errors import UserError
-from kd.losses.choice import SoftLoss
+from kd.losses.choice import SoftLoss, tried
 from kd.losses.hard_targets import hard_loss
 from kd.losses.soft_targets import weighed
 from kd.losses.terms import LossTerms
@@ -70,6 +70,8 @@ def check_loss(loss: SoftLoss, kind: TaskKind, *, unlabelled: int = 0) -> None:
         raise UserError(
             f"{loss.name}: needs the label of each image, and {unlabelled:,} have none; choose kd, mse or dist", field="loss"
         )
+    if unlabelled and loss.function is not None:
+        tried(loss, unlabelled=True)
     if kind == TaskKind.FULL and loss.spans_batch:
         raise UserError(
             f"{loss.name}: is one number for a batch, and a full softmax weighs its images differently; choose kd, mse or dkd",

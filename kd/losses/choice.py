@@ -15,10 +15,13 @@ from kd.losses.logit_matching import logit_matching_loss
 from kd.losses.names import LOSS_NAMES, LOSS_WEIGHTS, STANDARDIZABLE
 from kd.losses.soft_targets import soft_loss
 from kd.losses.standardized import standardized
+from kd.machine.failure import is_out_of_memory
 from kd.machine.user_code import user_function
 
 TRIED_IMAGES, TRIED_CLASSES = 4, 3
 """The batch of logits that a function of the user's own is tried on."""
+NO_LABEL = -100
+"""Stands for the label of an image that has none: torch's own."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,33 @@ class SoftLoss:
             teacher: logits, (B, C), without gradient.
             labels: (B,) int64; -100 stands for none.
             temperature: T > 0.
+
+        Raises:
+            UserError: a function of the user's own fails on them.
         """
         if self.function is not None:
-            asked = {"temperature": temperature} if "temperature" in inspect.signature(self.function).parameters else {}
-            return self.function(student, teacher, labels, **asked)
+            return self._answer(self.function, student, teacher, labels, temperature)
         if self.standardize:
             student, teacher = standardized(student), standardized(teacher)
         return _LOSSES[self.name](student, teacher, labels, temperature, **self.weights)
+
+    def _answer(
+        self, function: Callable[..., Tensor], student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
+    ) -> Tensor:
+        try:
+            asked = {"temperature": temperature} if "temperature" in inspect.signature(function).parameters else {}
+            return function(student, teacher, labels, **asked)
+        except Exception as error:  # the code of others raises anything
+            if is_out_of_memory(error):
+                raise
+            images, classes = student.shape
+            none = int((labels == NO_LABEL).sum())
+            told = f"{images} images{f', {none} of them without a label ({NO_LABEL}),' if none else ''} and {classes} classes"
+            raise UserError(
+                f"{self.name}: fails on logits of {told} ({reason(error)}); mend it: it is called with student logits, teacher "
+                "logits and labels, and with temperature= where it takes that",
+                field="loss",
+            ) from error
 
 
 _LOSSES: Mapping[str, Callable[..., Tensor]] = {
@@ -118,8 +141,8 @@ def loss_of(loss: Loss) -> SoftLoss:
     return chosen
 
 
-def tried(loss: SoftLoss) -> Tensor:
-    """Return what a loss gives for a small batch.
+def tried(loss: SoftLoss, *, unlabelled: bool = False) -> Tensor:
+    """Return what a loss gives for a small batch, of which one image has no label where ``unlabelled``.
 
     Raises:
         UserError: it raises an error, gives other than (B,) or a scalar, gives what is not finite, or has no gradient.
@@ -128,26 +151,23 @@ def tried(loss: SoftLoss) -> Tensor:
     student = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator, requires_grad=True)
     teacher = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator)
     labels = torch.arange(TRIED_IMAGES) % TRIED_CLASSES
-    try:
-        with torch.enable_grad():
-            value: Any = loss(student, teacher, labels, 2.0)
-        is_loss = isinstance(value, Tensor) and value.shape in {(TRIED_IMAGES,), ()} and bool(value.isfinite().all())
-        learns = is_loss and value.requires_grad
-    except Exception as error:  # the code of others raises anything
+    labels[0] = NO_LABEL if unlabelled else labels[0]
+    with torch.enable_grad():
+        value: Any = loss(student, teacher, labels, 2.0)
+    where = f" where an image has no label ({NO_LABEL})" if unlabelled else ""
+    if not isinstance(value, Tensor) or value.shape not in {(TRIED_IMAGES,), ()}:
         raise UserError(
-            f"{loss.name}: fails on logits of {TRIED_IMAGES} images ({reason(error)}); mend it: it is called with student "
-            "logits, teacher logits and labels, and with temperature= where it takes that",
-            field="loss",
-        ) from error
-    if not is_loss:
-        raise UserError(
-            f"{loss.name}: gives {_told(value)} for logits of {TRIED_IMAGES} images; return a finite loss for each image, "
+            f"{loss.name}: gives {_told(value)} for logits of {TRIED_IMAGES} images{where}; return a loss for each image, "
             f"({TRIED_IMAGES},), or one for the batch",
             field="loss",
         )
-    if not learns:
+    if not bool(value.isfinite().all()):
+        raise UserError(
+            f"{loss.name}: gives {value[~value.isfinite()][0]:g}{where}; return a loss that is finite", field="loss"
+        )
+    if not value.requires_grad:
         raise UserError(f"{loss.name}: does not depend on the student's logits; return a loss that does", field="loss")
-    return value  # type: ignore[no-any-return] # a tensor
+    return value
 
 
 def _told(value: object) -> str:

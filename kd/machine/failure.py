@@ -26,7 +26,7 @@ _CAUSES: tuple[tuple[Callable[[BaseException], bool], Callable[[BaseException], 
         f"the disk is full ({{}}): free some space, and {AGAIN}",
     ),
     (
-        lambda error: isinstance(error, MemoryError) or _says(error, _NO_MEMORY),
+        lambda error: is_out_of_memory(error),  # noqa: PLW0108 - it is defined below
         reason,
         f"out of memory ({{}}): give a smaller batch size, width or image size, or fewer workers; or free some, and {AGAIN}",
     ),
@@ -44,6 +44,11 @@ _KINDS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, OSError), f"{{}}: mend that, and {AGAIN}"),
 )
 """Kinds of errors that a user, a file, the machine or a network can cause, each with its line."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is no memory left, of the machine or of an accelerator."""
+    return isinstance(error, MemoryError) or _says(error, _NO_MEMORY)
 
 
 def failure_line(error: BaseException) -> str:

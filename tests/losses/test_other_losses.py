@@ -166,6 +166,16 @@ def test_each_loss_is_least_where_the_student_is_the_teacher(name: str) -> None:
     assert SoftLoss(name)(logits.flip(1), logits, labels, 3.0).mean().item() > 0.1
 
 
+def of_label(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Return a loss that needs each label."""
+    return (student - teacher).square().gather(1, labels[:, None])[:, 0]
+
+
+def nan_of_none(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Return a loss that is not a number where a label is missing."""
+    return (student - teacher).square().sum(dim=1) * (labels + 1).sqrt()
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: SoftLoss("kl"), "kl: no such loss; choose one of kd, mse, dkd, dist, or give a function"),
     (lambda: SoftLoss("dkd", {"gamma": 1}), "gamma: dkd has no such weight; it has alpha, beta"),
@@ -179,7 +189,15 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: check_loss(SoftLoss("kd", standardize=True), TaskKind.DUSTBIN), "a dustbin's logit stands for many classes"),
     (lambda: loss_of(lambda student, *_: student), "gives a tensor of shape (4, 3) for logits of 4 images; return"),
     (lambda: loss_of(lambda student, *_: student.sum().item()), "gives float for logits of 4 images"),
-    (lambda: loss_of(lambda student, *_: student.sum() / 0), "gives a tensor of shape () for logits of 4 images"),
+    (lambda: loss_of(lambda student, *_: student[0, 0] / 0), "gives inf; return a loss that is finite"),
+    (
+        lambda: check_loss(loss_of(of_label), TaskKind.ALL, unlabelled=9),
+        "of_label: fails on logits of 4 images, 1 of them without a label (-100), and 3 classes (index -100 is out of bounds",
+    ),
+    (
+        lambda: check_loss(loss_of(nan_of_none), TaskKind.ALL, unlabelled=9),
+        "nan_of_none: gives nan where an image has no label (-100); return a loss that is finite",
+    ),
     (lambda: loss_of(lambda _, teacher, __: teacher.sum(dim=1)), "does not depend on the student's logits"),
     (lambda: loss_of(lambda student: student), "mend it: it is called with student logits, teacher logits and labels"),
     (lambda: loss_of("nowhere:loss"), "nowhere can't be imported"),
@@ -209,3 +227,20 @@ def test_a_loss_in_a_file_is_called_with_the_temperature_if_it_takes_it_and_its_
     before = plain.facts()
     path.write_text(path.read_text() + "# changed\n")
     assert loss_of(f"{path}:plain").facts() != before
+
+
+def test_a_loss_that_fails_on_a_batch_of_a_training_is_named_and_a_full_memory_is_not_its_fault() -> None:
+    def of_three(student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
+        if student.shape[1] > 3:
+            raise failure
+        return (student - teacher).square().sum(dim=1)
+
+    loss, batch = loss_of(of_three), (torch.zeros(2, 10), torch.zeros(2, 10), torch.tensor([0, 1]), 2.0)
+    failure: Exception = ValueError("three classes alone")
+    with pytest.raises(
+        UserError, match=r"of_three: fails on logits of 2 images and 10 classes \(three classes alone\); mend it"
+    ):
+        loss(*batch)
+    failure = torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(torch.OutOfMemoryError):
+        loss(*batch)

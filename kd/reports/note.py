@@ -49,6 +49,7 @@ SIDE_BY_SIDE = "Side by side:"
 
 GAP = "&emsp;"
 """What keeps the columns of a table apart where the UI shows it: it has no space between cells."""
+MODELS_HEAD = "## Models"
 REST_TEXT = "The rest of this summary is in `note/note.md`, among the artifacts."
 TABLE_HEAD_LINES = 2
 
@@ -98,7 +99,7 @@ def note(  # noqa: PLR0913 - the nets, and the changes
         parts += ["## What distillation changed", CONTROL_TEXT, _changes("control", "distilled", by_control)]
     if by_unlabelled:
         parts += ["## What images without labels changed", WITHOUT_TEXT, _changes("without them", "with them", by_unlabelled)]
-    parts += ["## Models", *_systems(teacher, distilled, combinations)]
+    parts += [MODELS_HEAD, *_systems(teacher, distilled, combinations)]
     return "\n\n".join(parts)
 
 
@@ -253,17 +254,25 @@ def _systems(teacher: Teacher, distilled: Sequence[Trained], combinations: Seque
             f"{_link(teacher.run, 'generalist')} ({teacher.origin})",
             *_scores(teacher.task, teacher.test_logits),
             f"{teacher.parameters:,}",
+            "" if teacher.trained is None else f"{teacher.trained.multiply_adds:,}",
             *_cost(teacher),
             "",
         ],
         *(
-            [_link(n.run, n.name), *_scores(n.task, n.test_logits), f"{n.parameters:,}", *_cost(n), f"{n.seconds:.1f}"]
+            [
+                _link(n.run, n.name),
+                *_scores(n.task, n.test_logits),
+                f"{n.parameters:,}",
+                f"{n.multiply_adds:,}",
+                *_cost(n),
+                f"{n.seconds:.1f}",
+            ]
             for n in nets
         ),
-        *([_link(c.run, c.name), _share(c.after), "", "", f"{c.parameters:,}", *_cost(c), ""] for c in combinations),
+        *([_link(c.run, c.name), _share(c.after), "", "", f"{c.parameters:,}", "", *_cost(c), ""] for c in combinations),
     ]
     times = [f"ms, batch {batch}" for batch in BATCHES]
-    head = ["model", "all classes", "own classes", "n", "parameters", "file", *times, "seconds"]
+    head = ["model", "all classes", "own classes", "n", "parameters", "multiply-adds", "file", *times, "seconds"]
     text = MODELS_TEXT.format(len(labels), teacher.latencies[0].place)
     if not any(one is not None and one.differs for one in balanced):
         return [text, table(head, rows)]

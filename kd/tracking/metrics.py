@@ -15,6 +15,7 @@ from kd.losses.choice import SoftLoss
 from kd.losses.names import LOSS_WEIGHTS
 from kd.machine.names import metric_name
 from kd.reports.changes import Change
+from kd.reports.page.contents import WITH_DUSTBIN
 from kd.specialists.kind import TaskKind
 from kd.tracking.params import canonical
 from kd.training.fit import ScoredEpoch
@@ -61,7 +62,7 @@ def _test_metrics(trained: Trained) -> dict[str, float]:
     """Return the scores on test; ``test/accuracy``, a column to sort by, is that of nets that tell all classes apart."""
     metrics = score_metrics(trained.test, "test/")
     if trained.task.kind == TaskKind.DUSTBIN:
-        metrics["test/accuracy_with_dustbin"] = metrics.pop("test/accuracy")
+        metrics[WITH_DUSTBIN] = metrics.pop("test/accuracy")
     elif trained.task.kind == TaskKind.OWN:
         del metrics["test/accuracy"]  # it is test/own_accuracy
     return metrics

@@ -5,6 +5,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from mlflow.entities import Run as Entity
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from kd.distillation.task import DUSTBIN
 from kd.errors import UserError, reason
 from kd.machine.text import printable
 from kd.reports.note import SIDE_BY_SIDE
-from kd.reports.page.contents import ClassRow, Contents, System, is_picture
-from kd.tracking.earlier import children_of
+from kd.reports.page.contents import WITH_DUSTBIN, ClassRow, Contents, System, is_picture
+from kd.tracking.earlier import children_of, find_run
 from kd.tracking.fetch import called, is_called
 from kd.tracking.store import quiet
 
@@ -94,6 +96,7 @@ def _contents(run: Entity, *, ends: bool) -> Contents:
     with tempfile.TemporaryDirectory() as folder:
         here = _artifacts(run, Path(folder))
         below = [child for child in reversed(children_of(run.info.run_id)) if "kd.role" in child.data.tags]
+        below = [*_reused_teacher(run, below), *below]
         pictured = {child.info.run_id for child in sorted(below, key=_is_of_few_classes)[:MAX_PICTURED]}
         systems = [_system(child, Path(folder), pictured=child.info.run_id in pictured) for child in below]
         if not below and "kd.group" in tags:  # a command of one net, whose run is the command's
@@ -111,7 +114,20 @@ def _contents(run: Entity, *, ends: bool) -> Contents:
             systems=systems,
             figures={} if not below else _pictures(here),
             state="" if ends else _state(run),
+            run_id=run.info.run_id,
         )
+
+
+def _reused_teacher(run: Entity, below: list[Entity]) -> list[Entity]:
+    """Return the run of the generalist where it is none of those below a command's run, but on the same images."""
+    teacher = run.data.tags.get("kd.teacher", "")
+    if not below or not re.fullmatch("[0-9a-f]{32}", teacher) or teacher in {child.info.run_id for child in below}:
+        return []
+    with suppress(MlflowException):  # it is in the store no more
+        found = find_run(teacher)
+        if found.data.tags.get("kd.data_digest") == run.data.tags.get("kd.data_digest"):
+            return [found]
+    return []
 
 
 def _is_of_few_classes(run: Entity) -> bool:
@@ -123,7 +139,6 @@ def _system(run: Entity, folder: Path, *, pictured: bool) -> System:
     tags, name = run.data.tags, str(run.info.run_name)
     here = _artifacts(run, folder) if pictured else folder / "none"
     classes = _rows(here / "tables" / "3_per_class.json", "class", "images", "right")
-    answers = _rows(here / "tables" / "1_predictions.json", "image", "right")
     return System(
         name=_short(name),
         role=tags.get("kd.role", ""),
@@ -131,10 +146,22 @@ def _system(run: Entity, folder: Path, *, pictured: bool) -> System:
         verdict=tags.get("kd.verdict", ""),
         metrics=dict(run.data.metrics),
         classes=[ClassRow(str(label), images, correct) for label, images, correct in classes if _are_counts(images, correct)],
-        right={image: right == "yes" for image, right in answers if _are_counts(image)} or None,
+        right=_right(here / "tables" / "1_predictions.json", has_dustbin=WITH_DUSTBIN in run.data.metrics),
         figures=_pictures(here),
         state=_state(run),
     )
+
+
+def _right(path: Path, *, has_dustbin: bool) -> dict[int, bool] | None:
+    """Return on which images a net is right, of its own classes and among these; None: it is not known.
+
+    Where it has a dustbin, its best answer among its own classes is the first, or the second behind the dustbin.
+    """
+    if not has_dustbin:
+        return {image: right == "yes" for image, right in _rows(path, "image", "right") if _are_counts(image)} or None
+    rows = _rows(path, "image", "class", "predicted", "second")
+    own = [row for row in rows if _are_counts(row[0]) and row[1] != DUSTBIN]
+    return {image: label == (second if first == DUSTBIN else first) for image, label, first, second in own} or None
 
 
 def _state(run: Entity) -> str:

@@ -21,12 +21,12 @@ def system(name: str, role: str, right: dict[int, bool], **costs: float) -> Syst
     return System(name, role, "0", "gain, +5.0 % points [1.0, 9.0], n = 4 images", metrics, right=right)
 
 
-def contents(*systems: System, title: str = "student digits") -> Contents:
+def contents(*systems: System, title: str = "student digits", head: str = "## What came out") -> Contents:
     return Contents(
         title=title,
         verdict=VERDICT,
         command="kd student --teacher-epochs 2",
-        note="## Models\n\n| model | n |\n| --- | --- |\n| [student](#/experiments/0/runs/1) | 4 |\n\n<b onclick=x>bold</b>",
+        note=f"{head}\n\n| model | n |\n| --- | --- |\n| [student](#/experiments/0/runs/1) | 4 |\n\n<b onclick=x>bold</b>",
         settings="epochs: 2\n",
         lineage={"images": "digits"},
         systems=systems,
@@ -37,7 +37,7 @@ def contents(*systems: System, title: str = "student digits") -> Contents:
 def test_the_verdict_stands_first_and_the_note_without_links_to_the_ui() -> None:
     html = page([contents()])
     words = " ".join(re.sub(r"<[^>]+>", " ", html[html.index("<body>") :]).split())
-    assert words.startswith(f"student digits {VERDICT} In words Models")
+    assert words.startswith(f"student digits {VERDICT} In words What came out")
     assert 'class="verdict gain"' in html
     assert "<td>student</td>" in html
     assert "#/experiments" not in html
@@ -73,6 +73,30 @@ def test_accuracy_has_an_interval_where_the_number_of_images_is_known() -> None:
     html = page([contents(counted, replace(system("net", "brief control", {}), metrics={"test/accuracy": 0.925}))])
     assert "<td>90 % [60, 98], n = 10</td>" in html.replace("90.0 %", "90 %").replace("[59.6, 98.2]", "[60, 98]")
     assert "<td>92.5 %</td>" in html
+
+
+def test_a_note_that_has_a_table_of_models_has_the_only_one() -> None:
+    student = system("student", "student", {}, parameters=1.0)
+    assert "<h2>Systems</h2>" in page([contents(student)])
+    html = page([contents(student, head="## Models")])
+    assert "<h2>Models</h2>" in html
+    assert not re.search("<h2>Systems</h2>|Parameters", html)
+
+
+def test_trials_of_a_search_have_no_rows_beside_what_was_scored_on_test() -> None:
+    trials = [system(f"trial {number}", "trial", {}) for number in range(2)]
+    assert contents(*trials, system("final winner", "final", {})).listed[0].name == "final winner"
+    assert contents(*trials).listed == tuple(trials)
+
+
+def test_a_specialist_is_as_accurate_as_it_is_among_its_own_classes() -> None:
+    rows = [ClassRow("a", 40, 10), ClassRow("b", 32, 20), ClassRow("dustbin", 287, 280)]
+    metrics = {"test/accuracy_with_dustbin": 310 / 359, "test/own_accuracy": 67 / 72}
+    specialist = replace(system("specialist 0", "specialist", {}), metrics=metrics, classes=rows)
+    html = page([contents(specialist)])
+    assert "<td>93.1 % [84.8, 97.0], n = 72</td>" in html
+    assert "A specialist's accuracy is that among its own classes." in html
+    assert "<td>93.1 %</td>" in page([contents(replace(specialist, classes=()))])
 
 
 def test_images_change_sides_against_the_control_and_for_a_combination_against_the_generalist() -> None:

@@ -42,6 +42,31 @@ def test_of_more_systems_than_are_pictured_those_on_all_classes_are(client: mlfl
     assert sum(bool(system.classes) for system in systems.values()) == MAX_PICTURED
 
 
+def test_a_specialist_is_right_by_its_best_answer_among_its_own_classes(client: mlflow.MlflowClient) -> None:
+    run = a_run(client, "specialist 0", {"kd.role": "specialist", "kd.group": "0,6"})
+    client.log_metric(run, "test/accuracy_with_dustbin", 0.5)
+    columns = ["image", "class", "predicted", "right", "second"]
+    answers = [
+        [0, "0", "0", "yes", "6"],
+        [1, "0", "dustbin", "no", "0"],
+        [2, "6", "dustbin", "no", "0"],
+        [3, "6", "0", "no", "6"],
+        [4, "dustbin", "dustbin", "yes", "0"],
+    ]
+    client.log_text(run, a_table(columns, *answers), ANSWERS)
+    assert read_run(run).systems[0].right == {0: True, 1: True, 2: False, 3: False}
+
+
+@pytest.mark.parametrize(("digest", "names"), [("1", ["generalist", "combined"]), ("2", ["combined"])])
+def test_a_generalist_that_was_reused_stands_beside_what_was_made_of_it(
+    client: mlflow.MlflowClient, digest: str, names: list[str]
+) -> None:
+    teacher = a_run(client, "generalist", {"kd.role": "teacher", "kd.group": "all", "kd.data_digest": "1"})
+    parent = a_run(client, "specialist", {"kd.teacher": teacher, "kd.data_digest": digest})
+    a_run(client, "combined", {"kd.role": "combined", "kd.group": "all", "mlflow.parentRunId": parent})
+    assert [system.name for system in read_run(parent).systems] == names
+
+
 @pytest.mark.parametrize(
     "damaged",
     ['{"columns": ["cl', "[1, 2]", "3", '{"columns": ["class"], "data": [["a"]]}', '{"columns": 1, "data": []}', "[" * 10**5],

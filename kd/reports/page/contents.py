@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kd.evaluation.intervals import Interval, wilson_interval
+from kd.reports.note import MODELS_HEAD
 
 MAX_PICTURE = 20_000_000
 """Bytes of a picture at most."""
+WITH_DUSTBIN = "test/accuracy_with_dustbin"
+"""Metric that a net with a dustbin alone has."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -39,9 +42,17 @@ class System:
     """How its run ended where it did not come to its end, in words."""
 
     @property
+    def has_dustbin(self) -> bool:
+        """Return whether the last of its classes is a dustbin, for the images of all others."""
+        return WITH_DUSTBIN in self.metrics
+
+    @property
     def accuracy(self) -> Interval | None:
-        """Return its accuracy on the test images of its own task, dustbin included; None: it is not known."""
-        images, right = sum(row.images for row in self.classes), sum(row.right for row in self.classes)
+        """Return its accuracy on the test images of its own classes, and among these; None: it is not known."""
+        rows = self.classes[:-1] if self.has_dustbin else self.classes
+        images, right = sum(row.images for row in rows), sum(row.right for row in rows)
+        if self.has_dustbin and "test/own_accuracy" in self.metrics:  # the rows count the dustbin among the answers
+            right = round(self.metrics["test/own_accuracy"] * images)
         return wilson_interval(right, images) if images else None
 
     def cost(self, name: str) -> float | None:
@@ -69,6 +80,14 @@ class Contents:
     """Its own pictures (PNG) by their names."""
     state: str = ""
     """How it ended where it did not come to its end, in words."""
+    run_id: str = ""
+
+    @property
+    def listed(self) -> Sequence[System]:
+        """Return the systems that stand in a table of their own: none where its note has one, and no trials of a search."""
+        if f"\n{MODELS_HEAD}\n" in f"\n{self.note}":
+            return ()
+        return [system for system in self.systems if system.role != "trial"] or self.systems
 
     @property
     def missing(self) -> list[str]:

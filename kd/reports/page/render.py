@@ -39,7 +39,6 @@ FIGURES: Mapping[str, str] = {
 COSTS: Mapping[str, tuple[str, str]] = {
     "Parameters": ("parameters", "{:,.0f}"),
     "Multiply-adds": ("multiply_adds", "{:,.0f}"),
-    "ms per image": ("ms_per_image", "{:.2f}"),
     "ms, batch 1": ("latency_ms_batch_1", "{:.2f}"),
     "ms, batch 32": ("latency_ms_batch_32", "{:.2f}"),
     "File, bytes": ("file_bytes", "{:,.0f}"),
@@ -123,7 +122,7 @@ def _picture(name: str, content: bytes, whose: str) -> Markup:
 
 def _columns(report: Contents) -> list[str]:
     """Return the heads of the costs that some system has."""
-    return [head for head, (name, _) in COSTS.items() if any(system.cost(name) is not None for system in report.systems)]
+    return [head for head, (name, _) in COSTS.items() if any(system.cost(name) is not None for system in report.listed)]
 
 
 def _cost(system: System, head: str) -> str:
@@ -138,7 +137,7 @@ def _interval(interval: Interval | None) -> str:
 
 def _accuracy(system: System) -> str:
     """Return a system's test accuracy, with its interval where the number of images is known."""
-    share = system.metrics.get("test/accuracy")
+    share = system.metrics.get("test/accuracy", system.metrics.get("test/own_accuracy"))
     if system.accuracy is not None or share is None:
         return _interval(system.accuracy)
     return f"{100 * share:.1f} %"

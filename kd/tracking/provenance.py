@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import kd
-from kd.tracking import store as tracking
+from kd.tracking.requirements import pinned
 
 
 def provenance() -> dict[str, str]:
@@ -17,7 +17,7 @@ def provenance() -> dict[str, str]:
         "kd.git_dirty": {"": "false", None: "unknown"}.get(_git("status", "--porcelain"), "true"),
         "kd.version": kd.__version__,
         "kd.python": platform.python_version(),
-        **{f"kd.{package}": version for package, version in tracking.versions().items()},
+        **{f"kd.{package}": pinned(package) for package in ("mlflow", "torch", "numpy")},
     }
 
 

@@ -11,11 +11,14 @@ from kd.distillation.task import Task
 from kd.distillation.teacher import Teacher
 from kd.evaluation.scores import Scores, per_class_accuracy
 from kd.reports import plots
+from kd.specialists.kind import TaskKind
 from kd.training.fit import ScoredEpoch
 
 GENERALIST = "generalist"
 """The teacher's name in figures, whatever it teaches."""
 DARK_KNOWLEDGE_IMAGES = 6
+MENDED_IMAGES = 8
+"""Images that distillation mended, and of those that it broke, in a figure: as many again take twice the time to draw."""
 
 
 def training_figures(trained: Trained, teacher: Teacher | None, temperature: float | None) -> dict[str, Figure]:
@@ -58,6 +61,17 @@ def training_figures(trained: Trained, teacher: Teacher | None, temperature: flo
             f"Accuracy by class of {title}, test",
         ),
     }
+    if trained.control is not None and task.kind == TaskKind.ALL:
+        figures["6_mended_and_broken"] = plots.mended_and_broken(
+            task.test.images.numpy(),
+            labels.numpy(),
+            trained.control.test_logits.argmax(dim=1).numpy(),
+            predicted.numpy(),
+            task.classes,
+            f"Mended and broken by distillation: {title}, test",
+            systems=("control", "distilled"),
+            most=MENDED_IMAGES,
+        )
     if temperature is not None:
         figures["4_dark_knowledge"] = _dark_knowledge(title, task, logits, temperature)
     return figures

@@ -41,7 +41,7 @@ def test_the_verdict_stands_first_and_the_note_without_links_to_the_ui() -> None
     assert 'class="verdict gain"' in html
     assert "<td>student</td>" in html
     assert "#/experiments" not in html
-    assert "<pre>kd student --teacher-epochs 2</pre>" in html
+    assert "<pre><span>kd</span> <span>student</span> <span>--teacher-epochs</span> <span>2</span></pre>" in html
 
 
 def test_nothing_in_it_acts_is_fetched_or_comes_from_a_name() -> None:
@@ -106,6 +106,17 @@ def test_images_change_sides_against_the_control_and_for_a_combination_against_t
     combined = system("combined", "combined", {1: True, 2: False, 3: True, 4: True})
     found = {one.name: (one.beside, one.mended, one.broken) for one in sides([teacher, control, student, combined])}
     assert found == {"student": ("control of student", [2, 3], [1]), "combined": ("teacher", [3], [2])}
+
+
+def test_images_that_changed_sides_are_shown_once_below_their_numbers() -> None:
+    control = system("control of student", "control", {1: True, 2: False})
+    figures = {"1_training_curves": PNG, "6_mended_and_broken": PNG}
+    student = replace(system("student", "student", {1: False, 2: True}), figures=figures)
+    html = page([contents(control, student)])
+    assert html.count(f'alt="student: {FIGURES["mended_and_broken"]}"') == 1
+    assert html.index("Images that changed sides") < html.index(FIGURES["mended_and_broken"]) < html.index("<details>")
+    alone = page([contents(student)])
+    assert alone.index("<details>") < alone.index(FIGURES["mended_and_broken"])
 
 
 def test_several_runs_stand_side_by_side() -> None:

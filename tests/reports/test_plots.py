@@ -470,6 +470,21 @@ def test_of_many_broken_images_some_are_shown_from_all_over_the_split() -> None:
     assert_readable(figure)
 
 
+def test_few_images_may_be_asked_for_and_the_two_systems_named() -> None:
+    images, labels = digits(12)
+    figure = plots.mended_and_broken(
+        images, labels, (labels + 1) % 10, labels, C10, "x", systems=("control", "distilled"), most=3
+    )
+    assert "mended: 12 of n = 12 images, 3 of them shown" in texts(figure)
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert len(tiles) == 3
+    assert (tiles[0].get_title(), tiles[0].get_xlabel()) == (
+        f"control: {C10[(labels[0] + 1) % 10]}",
+        f"distilled: {C10[labels[0]]}",
+    )
+    assert_readable(figure)
+
+
 def test_colour_images_keep_their_channels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 3, 4, 5), dtype=np.uint8)
     figure = plots.mended_and_broken(images, np.array([0]), np.array([1]), np.array([0]), ("cat", "dog"), "x")

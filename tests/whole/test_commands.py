@@ -114,7 +114,8 @@ def test_a_training_run_holds_its_metrics_figures_data_and_files(done: Place) ->
     costs = {"cost/parameters", "cost/multiply_adds", "cost/latency_ms_batch_1", "cost/latency_ms_batch_32", "cost/file_bytes"}
     assert costs <= student.data.metrics.keys()
     figures = {file.path for file in done.client.list_artifacts(student.info.run_id, "figures")}
-    drawn = ("1_training_curves", "2_per_class_accuracy", "3_confusion_matrix", "4_dark_knowledge", "5_reliability_diagram")
+    answers = ("2_per_class_accuracy", "3_confusion_matrix", "4_dark_knowledge", "5_reliability_diagram", "6_mended_and_broken")
+    drawn = ("1_training_curves", *answers)
     assert figures == {f"figures/{name}.png" for name in drawn}
     assert student.inputs is not None
     digits = load_dataset("digits", "")

@@ -27,7 +27,7 @@ FIGURES: Mapping[str, str] = {
     "temperature_and_alpha": "accuracy on val by temperature and alpha",
     "importance": "how much each setting decides the accuracy on val",
     "timeline": "when each trial ran, and how it ended",
-    "mended_and_broken": "test images that the combination mends and breaks, beside the generalist's answers",
+    "mended_and_broken": "test images that are mended and broken, with both answers",
     "relative_gain_by_cover": "relative gain in accuracy by the number of specialists that cover the true class",
     "training_curves": "loss, and accuracy on val, per epoch; the chosen epoch is marked",
     "per_class_accuracy": "test accuracy per class",
@@ -45,6 +45,8 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "Training, s": ("train_seconds", "{:.1f}"),
 }
 """Columns of what a system costs: the metric, and how it is written."""
+SIDES = "mended_and_broken"
+"""How the name of the picture of images that changed sides ends."""
 MAX_NUMBERS = 12
 """Numbers of images that are named."""
 
@@ -57,6 +59,8 @@ class Sides:
     beside: str
     mended: Sequence[int]
     broken: Sequence[int]
+    picture: bytes | None = None
+    """Some of them; None: no picture of them is known."""
 
 
 def page(reports: Sequence[Contents]) -> str:
@@ -77,7 +81,8 @@ def sides(systems: Sequence[System]) -> list[Sides]:
         pairs = [(image, right, beside.right[image]) for image, right in system.right.items() if image in beside.right]
         mended = [image for image, after, before in pairs if after and not before]
         broken = [image for image, after, before in pairs if before and not after]
-        found.append(Sides(system.name, beside.name, mended, broken))
+        picture = next((content for name, content in (system.figures or {}).items() if name.endswith(SIDES)), None)
+        found.append(Sides(system.name, beside.name, mended, broken, picture))
     return found
 
 
@@ -93,7 +98,7 @@ def _environment() -> Environment:
         "cost": _cost,
         "few": _few,
     }
-    environment.globals |= {"costs": _columns, "shown": _picture, "sides": sides}
+    environment.globals |= {"costs": _columns, "shown": _picture, "sides": sides, "SIDES": SIDES}
     return environment
 
 

@@ -123,25 +123,33 @@ def _percent_axis(axes: Axes, least: float) -> None:
 
 
 def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
-    images: Array, labels: Array, before: Array, after: Array, classes: Sequence[str], title: str
+    images: Array,
+    labels: Array,
+    before: Array,
+    after: Array,
+    classes: Sequence[str],
+    title: str,
+    *,
+    systems: tuple[str, str] = ("before", "after"),
+    most: int = MAX_TILES,
 ) -> Figure:
-    """Show images that the combination mended, and images that it broke.
-
-    Up to 16 images of each kind are shown, spread evenly over the split.
+    """Show images that a system mended, which the one before it has wrong, and images that it broke.
 
     Args:
         images: (n, C, H, W) uint8, all of the split.
         labels: (n,).
-        before: the generalist's predicted classes, (n,).
-        after: the combination's predicted classes, (n,).
+        before: the classes that the generalist or the control predicted, (n,).
+        after: those of the combination, or of the net that was distilled, (n,).
         classes: names of the classes.
         title: title of the figure.
+        systems: names of the two.
+        most: images of each kind that are shown at most, spread evenly over the split.
     """
     kinds = [
         ("mended", np.flatnonzero((before != labels) & (after == labels))),
         ("broken", np.flatnonzero((before == labels) & (after != labels))),
     ]
-    counts = [min(len(rows), MAX_TILES) for _, rows in kinds]
+    counts = [min(len(rows), most) for _, rows in kinds]
     lines = [-(-count // TILES_PER_ROW) for count in counts]
     ratios = [ratio for line in lines for ratio in (HEADING, *[1.0] * line)]
     figure = new_figure(12, 0.6 + 1.85 * sum(ratios), title)
@@ -158,7 +166,8 @@ def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
         for tile, row in enumerate(shown):
             axes = figure.add_subplot(grid[top + 1 + tile // TILES_PER_ROW, tile % TILES_PER_ROW])
             show_image(axes, images[row])
-            _before_and_after(axes, names[before[row]], names[after[row]], mended=kind == "mended")
+            answers = (f"{name}: {names[of[row]]}" for name, of in zip(systems, (before, after), strict=True))
+            _before_and_after(axes, *answers, mended=kind == "mended")
         top += 1 + line
     return figure
 
@@ -166,5 +175,5 @@ def mended_and_broken(  # noqa: PLR0913, PLR0917 - the columns of the figure
 def _before_and_after(axes: Axes, before: str, after: str, *, mended: bool) -> None:
     right, wrong = (BLUE, "bold"), (VERMILLION, "normal")
     (above, above_weight), (below, below_weight) = (wrong, right) if mended else (right, wrong)
-    axes.set_title(f"before: {before}", fontsize=8, pad=3, color=above, fontweight=above_weight)
-    axes.set_xlabel(f"after: {after}", fontsize=8, labelpad=3, color=below, fontweight=below_weight)
+    axes.set_title(before, fontsize=8, pad=3, color=above, fontweight=above_weight)
+    axes.set_xlabel(after, fontsize=8, labelpad=3, color=below, fontweight=below_weight)

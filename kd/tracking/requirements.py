@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import kd
+from kd.tracking.checkout import published
 
 _PINNED = ("mlflow", "torch", "numpy", "pillow")
 """Packages that decide how a model answers, and are asked for in the versions of now."""
@@ -27,7 +28,7 @@ def _own() -> list[str]:
     """
     project = Path(kd.__file__).parents[1]
     if (project / "pyproject.toml").is_file():
-        return [f"kd @ {project.as_uri()}"]
+        return [f"kd @ {published() or project.as_uri()}"]
     try:
         found = distribution("kd").read_text("direct_url.json")
     except PackageNotFoundError:

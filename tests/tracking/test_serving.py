@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import subprocess
 import threading
 import time
 import urllib.error
@@ -30,6 +31,7 @@ from kd.data.dataset import Dataset
 from kd.distillation.results import Trained
 from kd.distillation.saved import SavedModel
 from kd.tracking import requirements
+from kd.tracking.checkout import published
 from kd.tracking.serving import SIGNATURE, ServedModel
 
 PX = 12
@@ -338,7 +340,55 @@ def test_a_version_that_no_index_has_is_asked_for_as_the_one_that_it_has(
     assert requirements.pinned("kd") == "9"
 
 
-def test_a_checkout_is_installed_from_its_folder(root: Path, logged: tuple[Trained, Path]) -> None:
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Have kd lie in a checkout of one commit, and return what asks git about it."""
+    project = tmp_path / "project"
+    (project / "kd").mkdir(parents=True)
+    for name in ("pyproject.toml", "kd/__init__.py"):
+        (project / name).touch()
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(project), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "--message=m")
+    monkeypatch.setattr(kd, "__file__", str(project / "kd" / "__init__.py"))
+    return git
+
+
+def test_a_checkout_that_others_can_fetch_is_installed_from_there_without_its_owners_token(
+    checkout: Callable[..., str], tmp_path: Path
+) -> None:
+    folder, commit = f"kd @ {(tmp_path / 'project').as_uri()}", checkout("rev-parse", "HEAD")
+    checkout("remote", "add", "origin", "https://me:ghp_secret@example.org:8443/me/kd.git")
+    assert requirements.requirements()[-1] == folder, "it was not pushed"
+    checkout("update-ref", "refs/remotes/origin/main", "HEAD")
+    assert requirements.requirements()[-1] == f"kd @ git+https://example.org:8443/me/kd.git@{commit}"
+    checkout("remote", "set-url", "origin", "/home/me/kd.git")
+    assert requirements.requirements()[-1] == folder, "others can't fetch it"
+    checkout("remote", "set-url", "origin", "https://example.org/me/kd.git")
+    (tmp_path / "project" / "kd" / "more.py").touch()
+    assert requirements.requirements()[-1] == folder, "it has changed since"
+
+
+def test_a_checkout_within_another_one_is_installed_from_its_folder(
+    checkout: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "project" / "libraries"
+    (inner / "kd").mkdir(parents=True)
+    for name in ("pyproject.toml", "kd/__init__.py"):
+        (inner / name).touch()
+    checkout("add", "--all")
+    checkout("-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "--message=m")
+    checkout("remote", "add", "origin", "https://example.org/me/all.git")
+    checkout("update-ref", "refs/remotes/origin/main", "HEAD")
+    monkeypatch.setattr(kd, "__file__", str(inner / "kd" / "__init__.py"))
+    assert requirements.requirements()[-1] == f"kd @ {inner.as_uri()}"
+
+
+def test_a_logged_model_names_the_kd_that_wrote_it(root: Path, logged: tuple[Trained, Path]) -> None:
     needed = (logged[1] / "requirements.txt").read_text(encoding="utf-8").split("\n")
-    assert needed[-1] == f"kd @ {root.as_uri()}"
+    assert needed[-1] == f"kd @ {published() or root.as_uri()}"
     assert [line.partition("==")[0] for line in needed[:-1]] == ["mlflow", "torch", "numpy", "pillow"]

@@ -88,7 +88,7 @@ def _carried_out(name: ExperimentName, config: PaperConfig, workspace: Workspace
     own = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     setup = Setup(workspace.dataset, workspace.device, own)
     seeds = range(config.seed, config.seed + config.seeds)
-    log.info("%s with %d seeds on %s", name, config.seeds, workspace.dataset.name)
+    log.info("%s with %d seed%s on %s", name, config.seeds, "s" * (config.seeds > 1), workspace.dataset.name)
     with _place(config, workspace) as parent:
         record = carry_out_experiment(name, setup, seeds, typed("paper", config))
         path = record.write(workspace.output_dir / RESULTS)

@@ -34,15 +34,19 @@ class PaperConfig(DataConfig):
         Settings.depth, le=LARGEST["depth"], description="hidden layers, or residual blocks per stage, of students"
     )
     width: Width = Field(Settings.width, description="units per hidden layer, or channels of the first stage, of students")
-    teacher_depth: Count = Field(Settings.teacher_depth, le=LARGEST["depth"], description="those of teachers")
-    teacher_width: Width = Field(Settings.teacher_width, description="those of teachers")
+    teacher_depth: Count = Field(Settings.teacher_depth, le=LARGEST["depth"], description="the same, of teachers")
+    teacher_width: Width = Field(Settings.teacher_width, description="the same, of teachers")
     epochs: Count = Field(Settings.epochs, description="passes over the training images, of students")
     teacher_epochs: Count = Field(Settings.teacher_epochs, description="passes of teachers")
     batch_size: BatchSize = Field(Settings.batch_size, description="images per step")
     lr: Rate = Field(Settings.lr, description="peak learning rate of students")
     teacher_lr: Rate = Field(Settings.teacher_lr, description="peak learning rate of teachers")
-    temperature: Temperature = Settings.temperature
-    alpha: Fraction = Field(Settings.alpha, description="weight of the soft targets")
+    temperature: Temperature = Field(
+        Settings.temperature,
+        description="temperature T of the soft targets; specialists have 2 at most, temperature, high-temperature and losses "
+        "their own",
+    )
+    alpha: Fraction = Field(Settings.alpha, description="weight of the soft targets; losses tunes its own")
     views: int = Field(
         Settings.views,
         ge=1,

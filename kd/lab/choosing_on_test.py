@@ -44,5 +44,7 @@ EXPERIMENT = Experiment(
     section="no section",
     claim="The paper says nothing of it, and set a bias on test (section 3). The best of many epochs on test is better "
     "there than on other images.",
+    tried="One training with hard and one with soft targets. Of each the weights of three epochs are scored: the last one, "
+    "the best on val, and the best on test.",
     run=run,
 )

@@ -96,5 +96,8 @@ EXPERIMENT = Experiment(
     section="section 1",
     claim="The relative probabilities of wrong answers say how the teacher generalises: soft targets do better than what is "
     "left of them without these.",
+    tried="Students of one loss and alpha. Their soft targets are the teacher's own; or the same for all images of a class, "
+    "with the label's mean probability at T for the label and the rest shared evenly; or those of another image, of "
+    "the same class or of any.",
     run=run,
 )

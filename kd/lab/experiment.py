@@ -1,6 +1,7 @@
 """Experiments: what the paper claims, how it is tried, and what came out of it."""
 
 import importlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,9 @@ from kd.lab.names import MODULES, ExperimentName
 from kd.lab.record import Difference, Figure, Record, Row, machine
 from kd.lab.setup import Setup
 from kd.machine.activity import doing
+from kd.machine.schedule import about
+
+log = logging.getLogger("kd")
 
 Expected = Literal["gain", "loss"]
 
@@ -57,10 +61,14 @@ class Experiment:
     """Where the paper has it."""
     claim: str
     """What the paper says came out of it."""
+    tried: str
+    """What is trained here, and compared."""
     run: Callable[[Setup, int], Measured]
     """Carries it out with one seed."""
     published: Mapping[str, str] = field(default_factory=dict)
     """The paper's own result of a system or figure, by its name."""
+    published_on: str = ""
+    """The images, or other data, of these results; empty: there are none."""
 
 
 def experiment(name: ExperimentName) -> Experiment:
@@ -87,10 +95,14 @@ def carry_out_experiment(name: ExperimentName, setup: Setup, seeds: Sequence[int
         UserError: the experiment does not fit the images or settings, or a loss is not finite.
     """
     own, began = experiment(name), time.monotonic()
-    measured = []
+    measured, longest = [], 0.0
     for number, seed in enumerate(seeds, 1):
+        of_seed = time.monotonic()
         with doing(f"{name}: seed {seed}, {number} of {len(seeds)}", has_bar=True):
             measured.append(own.run(setup, seed))
+        longest = max(longest, time.monotonic() - of_seed)  # others may be of nets that were finished before
+        if number < len(seeds):
+            log.info("%s: %d of %d seeds done, %s left", name, number, len(seeds), about(longest * (len(seeds) - number)))
     return Record(
         experiment=name,
         title=own.title,
@@ -106,6 +118,8 @@ def carry_out_experiment(name: ExperimentName, setup: Setup, seeds: Sequence[int
         figures=_figures(measured, own),
         machine=machine(setup.device),
         seconds=time.monotonic() - began,
+        tried=own.tried,
+        published_on=own.published_on,
     )
 
 

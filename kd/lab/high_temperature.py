@@ -83,6 +83,8 @@ EXPERIMENT = Experiment(
     section="section 2.1",
     claim="Where T is high against the logits, and these have a mean of zero, the gradient of the soft targets' loss tends to "
     "(v - z) / (C T^2): distillation is then the matching of logits.",
+    tried="Students at several temperatures, and one that matches logits. The distance is between the gradients of T^2 KL "
+    "and of logit matching, at the logits that the student on hard targets has for val.",
     run=run,
     published={distance_at(max(TEMPERATURES)): "0 in the limit"},
 )

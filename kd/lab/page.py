@@ -15,8 +15,9 @@ HEAD = """# Results
 The experiments of Hinton, Vinyals and Dean (2015), carried out again by `kd paper`, at the scale of each row's data. This page
 is made from the records in `{folder}/` by `kd results`. All systems of a table were trained with the same seeds; an accuracy is
 a mean over seeds with its 95 % interval (Student's t), or over test images where there is one seed (Wilson's). A difference is
-paired; its verdict counts all comparisons of its table (Holm), so that an interval beside zero may still be a null result. All
-that was chosen, such as epochs and biases, was chosen on validation images, unless a row says otherwise.
+paired; its verdict counts all comparisons of its table (Holm), so that it may be a null result though its interval leaves out
+zero; p counts them too. All that was chosen, such as epochs and biases, was chosen on validation images, unless a row says
+otherwise.
 """
 MINUTE = 60
 
@@ -71,7 +72,8 @@ def record_text(record: Record) -> str:
     """Return a record in Markdown."""
     parts = [
         f"The paper ({record.section}): {record.claim}",
-        "Here: " + "; ".join(record.conclusion) + ".",
+        *([f"Trained here: {record.tried}"] if record.tried else []),
+        "\n".join(["Came out:", "", *(f"- {one}" for one in record.conclusion)]),
         _systems(record),
         _differences(record),
         *([_figures(record)] if record.figures else []),
@@ -109,7 +111,7 @@ def _systems(record: Record) -> str:
         [_named(row), _share(row.accuracy), _errors(row), _count(row.parameters), row.published or "not reported"]
         for row in record.rows
     ]
-    return table(["System", "Test accuracy", "Errors per seed", "Parameters", "The paper"], rows)
+    return table(["System", "Test accuracy", "Errors per seed", "Parameters", _paper(record)], rows)
 
 
 def _differences(record: Record) -> str:
@@ -127,8 +129,19 @@ def _differences(record: Record) -> str:
 
 
 def _figures(record: Record) -> str:
-    rows = [[one.name, format_interval(one.value, "", signed=False), one.published] for one in record.figures]
-    return table(["Also", "Mean, 95 % interval", "The paper"], rows)
+    rows = [[one.name, _number(one.value), one.published] for one in record.figures]
+    return table(["Also", "Mean, 95 % interval", _paper(record)], rows)
+
+
+def _number(value: Interval) -> str:
+    """Return a figure as text: an interval of no width is none, and its number may be a whole one."""
+    is_same = value.n > 1 and value.low == value.high
+    return f"{value.mean:,.10g}, the same in all n = {value.n}" if is_same else format_interval(value, "", signed=False)
+
+
+def _paper(record: Record) -> str:
+    """Return the head of the paper's own results, which are of other images."""
+    return f"The paper, on {record.published_on}" if record.published_on else "The paper"
 
 
 def _how(record: Record) -> str:

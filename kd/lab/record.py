@@ -115,6 +115,10 @@ class Record:
     machine: str
     seconds: float
     kd: str = kd.__version__
+    tried: str = ""
+    """What was trained here, and compared."""
+    published_on: str = ""
+    """The images, or other data, of the paper's own results; empty: it has none."""
 
     @property
     def claimed(self) -> tuple[Difference, ...]:
@@ -184,7 +188,8 @@ class Record:
 def machine(device: torch.device) -> str:
     """Return what a record says of the machine: its cores, the kind of its processor, threads, and torch."""
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return f"{where}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{where}, {os.cpu_count()} cores, {threads} thread{'s' * (threads != 1)}, torch {torch.__version__}"
 
 
 def _without_nan(value: object) -> object:

@@ -1,19 +1,26 @@
 """An experiment from Python: its settings, what is refused, and its record on disk."""
 
+import logging
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from laboratory import Notes
 
 import kd
 from kd.data.dataset import Dataset
 from kd.distillation.tracker import tracked_by
 from kd.errors import UserError
+from kd.lab import experiment, soft_targets
+from kd.lab.experiment import Contrast, Measured
 from kd.lab.names import ExperimentName
 from kd.lab.record import Record
+from kd.lab.setup import Setup
 
 
 def test_an_experiment_is_one_call_and_its_record_is_read_back_as_it_was(tiny_digits: Dataset, tmp_path: Path) -> None:
@@ -78,3 +85,25 @@ def test_seeds_may_be_numbers_of_numpy_and_two_widths_are_enough(tiny_digits: Da
     record = kd.lab.run("temperature", tiny_digits, seeds=np.arange(2, 3), **small)
     assert record.seeds == (2,)
     assert [one.before for one in record.differences] == ["width 1, T = 20", "width 2, T = 20"]
+
+
+def test_the_time_that_is_left_follows_from_the_longest_seed(
+    tiny_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kd"), "propagate", True)
+    caplog.set_level(logging.INFO, "kd")
+    now = iter([0.0, 0.0, 1.0, 1.0, 301.0, 301.0, 302.0, 302.0])  # the second seed took 300 s: another one was finished before
+
+    def run(setup: Setup, seed: int) -> Measured:
+        del setup, seed
+        right = torch.tensor([True, False])
+        return Measured({"a": right, "b": right}, (Contrast("a", "b"),))
+
+    own = replace(soft_targets.EXPERIMENT, run=run)
+    monkeypatch.setattr(soft_targets, "EXPERIMENT", own)
+    monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    kd.lab.run("soft-targets", tiny_digits, seeds=range(3))
+    assert [message for message in caplog.messages if "left" in message] == [
+        "soft-targets: 1 of 3 seeds done, less than 1 min left",
+        "soft-targets: 2 of 3 seeds done, about 5 min left",
+    ]

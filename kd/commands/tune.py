@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from kd.commands.answer import COLOURS, Answer, bounds_record, no_change, place_lines, place_record
 from kd.config import TuneConfig
-from kd.evaluation.intervals import Interval
 from kd.machine.signals import check_stop, end_at_signals, note_signals
 from kd.search.workers.fork_server import start_fork_server, wait_for_fork_server
 
 if TYPE_CHECKING:
+    from kd.evaluation.comparisons import Comparison
     from kd.search.outcome import Outcome
 
 FEW_SEEDS = 5
@@ -39,7 +39,7 @@ def study_answer(found: "Outcome") -> Answer:
     advice = found.at_edge or _next(found)
     record = {
         **no_change(),
-        **({} if first is None else {"beside": first[0], **_record(*first[1])}),
+        **({} if first is None else {"beside": first[0], **_record(first[1])}),
         **place_record(found.run),
         "study": found.study,
         "trial": found.trial,
@@ -48,7 +48,7 @@ def study_answer(found: "Outcome") -> Answer:
         "settings": str(found.best_file),
         "report": str(found.run.report_file),
         "model": None,
-        "changes": [{"beside": name, **_record(*difference)} for name, difference in differences.items()],
+        "changes": [{"beside": name, **_record(difference)} for name, difference in differences.items()],
         "next": advice or None,
     }
     lines = [(line, COLOURS.get(verdict, "")) for line, verdict in told]
@@ -63,19 +63,19 @@ def study_answer(found: "Outcome") -> Answer:
 def _next(found: "Outcome") -> str:
     """Return what to try where the winner stands in the middle of what was searched."""
     differences = found.differences()
-    if differences.get(HARD_TARGETS, (None, ""))[1] == "loss":
+    if HARD_TARGETS in differences and differences[HARD_TARGETS].verdict == "loss":
         return "on hard targets alone the winner is better: search with a better teacher (--teacher-epochs, --teacher-width)"
     seeds = min((len(values) for values in found.tests.values()), default=0)
-    if seeds < FEW_SEEDS and any(verdict == "null result" for _, verdict in differences.values()):
+    if seeds < FEW_SEEDS and any(one.verdict == "null result" for one in differences.values()):
         return f"{seeds} seeds show large differences only: the same command with --final-seeds 5 compares the winner again"
     return ""
 
 
-def _record(difference: Interval, verdict: str) -> dict[str, Any]:
+def _record(found: "Comparison") -> dict[str, Any]:
     return {
-        "verdict": verdict,
-        "difference": difference.mean,
-        "interval": bounds_record(difference),
-        "n": difference.n,
-        "over": "seeds",
+        "verdict": found.verdict,
+        "difference": found.difference.mean,
+        "interval": bounds_record(found.difference),
+        "n": found.difference.n,
+        "over": found.over,
     }

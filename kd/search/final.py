@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kd.config import TuneConfig
 from kd.distillation.fingerprint import fingerprint
-from kd.evaluation.intervals import format_interval, paired_difference, t_interval, verdict
+from kd.evaluation.intervals import format_interval, t_interval
 from kd.from_config import data_digest, net, run_details
 from kd.machine.names import metric_name
 from kd.machine.progress import Progress
@@ -18,6 +18,7 @@ from kd.search.best import best_config, best_trial, command_settings
 from kd.search.candidate import Candidate, Guide
 from kd.search.candidate_costs import Costs
 from kd.search.costs import COSTS, excess
+from kd.search.outcome import differences
 from kd.search.session import Session
 from kd.search.size import fitting_config
 from kd.search.space import PAPER, Axis
@@ -237,19 +238,23 @@ def _seeds(config: TuneConfig) -> range:
 
 def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
     winner = results[WINNER]
+    compared = differences({name: result.test for name, result in results.items()})
     rows = []
     for name, result in results.items():
-        difference = paired_difference(winner.test, result.test)
-        against = ["", ""] if name == WINNER else [_without_n(format_interval(difference, "% points")), verdict(difference)]
+        against = ["", "", ""]
+        if name in compared:
+            one = compared[name]
+            against = [_without_n(format_interval(one.difference, "% points")), one.p_text, one.verdict]
         scores = [_without_n(format_interval(t_interval(values), signed=False)) for values in (result.val, result.test)]
         amounts = [COSTS[cost].text(amount) for cost, amount in result.costs.items()]
         rows.append([result.link, *amounts, *scores, *against])
     seeds = ", ".join(str(best.seed + seed) for seed in range(len(winner.test)))
     columns = [COSTS[cost].column for cost in winner.costs]
-    head = ["system", *columns, "val accuracy", "test accuracy", "winner - system", "verdict"]
+    head = ["system", *columns, "val accuracy", "test accuracy", "winner - system", "p", "verdict"]
     text = (
         f"The winner is trial {number}. Each system is trained with the seeds {seeds} and scored on test once. The 95 % "
-        "intervals are Student's t over seeds, differences are paired by seed."
+        "intervals are Student's t over seeds, differences are paired by seed. p and verdicts count all "
+        "comparisons of this table (Holm)."
     )
     return "\n\n".join(["## On test", text, table(head, rows)])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from kd.config import TuneConfig
-from kd.evaluation.intervals import Interval, format_interval, paired_difference, verdict
+from kd.evaluation.comparisons import Comparison, compare_values, corrected
 from kd.search.attributes import FINAL, study_attribute
 from kd.search.best import BEST_FILE, command_name
 from kd.search.certainty import ValImages, certainty, certainty_text
@@ -41,13 +41,13 @@ class Outcome:
     at_edge: str
     """What to try where the winner stands at the edge of what was searched; empty: it does not."""
 
-    def differences(self) -> dict[str, tuple[Interval, str]]:
-        """Return how much better the winner is than each other system, and the verdict."""
+    def differences(self) -> dict[str, Comparison]:
+        """Return how much better the winner is than each other system."""
         return differences(self.tests)
 
     def told(self) -> list[tuple[str, str]]:
         """Return each difference in words, with the verdict."""
-        return [(difference_text(name, *found), found[1]) for name, found in self.differences().items()]
+        return [(difference_text(name, found), found.verdict) for name, found in self.differences().items()]
 
 
 def tests_of(config: TuneConfig, study: optuna.Study, number: int) -> Mapping[str, Sequence[float]]:
@@ -56,16 +56,16 @@ def tests_of(config: TuneConfig, study: optuna.Study, number: int) -> Mapping[st
     return kept.get("test", {}) if kept.get("of", {}).get("trial") == number and config.final_seeds else {}
 
 
-def differences(tests: Mapping[str, Sequence[float]]) -> dict[str, tuple[Interval, str]]:
-    """Return how much better the first of some systems, the winner, is than each other one, and the verdict."""
+def differences(tests: Mapping[str, Sequence[float]]) -> dict[str, Comparison]:
+    """Return how much better the first of some systems, the winner, is than each other one; each verdict counts all of them."""
     names = [*tests]
-    pairs = {name: paired_difference(tests[names[0]], tests[name]) for name in names[1:]}
-    return {name: (difference, verdict(difference)) for name, difference in pairs.items()}
+    found = [compare_values(tests[name], tests[names[0]]) for name in names[1:]]
+    return dict(zip(names[1:], corrected(found), strict=True))
 
 
-def difference_text(name: str, difference: Interval, told: str) -> str:
+def difference_text(name: str, found: Comparison) -> str:
     """Return a difference between the winner and another system in words."""
-    return f"{format_interval(difference, '% points')} seeds: {told} (against {name})"
+    return f"{found} (against {name})"
 
 
 def outcome(config: TuneConfig, study: optuna.Study, space: Sequence[Axis], parent: Run, images: ValImages) -> Outcome | None:

@@ -91,7 +91,7 @@ def _result(config: TuneConfig, study: optuna.Study, sure: Certainty | None) -> 
     if not found:
         accuracy = format_interval(sure.interval, signed=False)
         return f"trial {sure.best.number}: val accuracy {accuracy}; it is the best so far, and was not compared on test"
-    told = "; ".join(difference_text(name, difference, verdict) for name, (difference, verdict) in found.items())
+    told = "; ".join(difference_text(name, difference) for name, difference in found.items())
     return f"winner, trial {sure.best.number}: {told}"
 
 

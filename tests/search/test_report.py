@@ -9,6 +9,7 @@ from optuna.distributions import FloatDistribution
 from kd.config import TuneConfig
 from kd.search.attributes import FINAL
 from kd.search.certainty import ValImages
+from kd.search.outcome import difference_text, differences
 from kd.search.report import _wrapped, note
 from kd.search.space import parse_space
 
@@ -32,15 +33,31 @@ def studied() -> optuna.Study:
 
 
 def test_a_studys_note_begins_with_the_verdicts_where_the_model_is_and_the_views(studied: optuna.Study) -> None:
-    tests = {"winner": [0.9, 0.92], "configured": [0.7, 0.74], "winner on hard targets": [0.91, 0.91]}
+    tests = {"winner": [0.9, 0.92], "configured": [0.7, 0.725], "winner on hard targets": [0.91, 0.91]}
     studied.set_user_attr(FINAL, {"of": {"trial": 1}, "note": "", "test": tests})
     result, model, views = first_lines(studied)
     assert result == (
-        "**winner, trial 1: +19.0 % points [6.3, 31.7], n = 2 seeds: gain (against configured); "
+        "**winner, trial 1: +19.8 % points [16.6, 22.9], n = 2 seeds: gain (against configured); "
         "+0.0 % points [-12.7, 12.7], n = 2 seeds: null result (against winner on hard targets)**"  # t = 12.706
     )
     assert model == "The model: a search keeps none; `kd student --config best.yaml` trains it; the file is in `settings/`."
     assert views == "Side by side: [trials](#/page)."
+
+
+def test_the_verdicts_on_a_winner_count_all_its_comparisons() -> None:
+    # Differences of 0.06 and 0.03 with a standard deviation of 0.01 over 3 seeds: t = 10.392 and 5.196.
+    tests = {"winner": [0.80, 0.81, 0.82], "configured": [0.75, 0.75, 0.75], "paper": [0.78, 0.78, 0.78]}
+    alone = {name: differences({"winner": tests["winner"], name: tests[name]})[name] for name in ("configured", "paper")}
+    assert [one.p_value for one in alone.values()] == pytest.approx([0.009133, 0.035099], abs=1e-6)
+    assert [one.verdict for one in alone.values()] == ["gain", "gain"]
+    assert [one.verdict for one in differences(tests).values()] == ["gain", "gain"]  # the largest p of a table stays
+    three = differences({**tests, "winner on hard targets": [0.81, 0.81, 0.81]})
+    assert three["paper"].adjusted_p == pytest.approx(2 * 0.035099, abs=2e-6)  # the second smallest of three
+    assert [one.verdict for one in three.values()] == ["gain", "null result", "null result"]
+    assert difference_text("paper", three["paper"]) == (
+        "+3.0 % points [0.5, 5.5], n = 3 seeds: null result (p = 0.0702 among all comparisons) (against paper)"
+    )
+    assert differences({}) == {}
 
 
 def test_until_the_comparison_it_begins_with_the_best_trial_so_far(studied: optuna.Study) -> None:

@@ -124,7 +124,7 @@ def distil(  # noqa: PLR0913 - the choices of one distillation
         net, recipe, on, views=views, temperature=temperature, alpha=alpha, control=control, loss=loss, **settings
     )
     check_recipe(how.recipe, guide.dataset, unlabelled=True)
-    check_loss(how.loss, TaskKind.ALL, unlabelled=len(guide.dataset.unlabelled or ()))
+    check_loss(how.loss, TaskKind.ALL, guide.dataset.num_classes, unlabelled=len(guide.dataset.unlabelled or ()))
     check_alpha(alpha, guide.dataset)
     check_net(how.net, guide.dataset, guide.dataset.num_classes, on, name, exported=is_exported())
     seen = targets_seen(guide, how) if targets is None else checked_targets(targets, guide, how)

@@ -8,7 +8,7 @@ from kd.data.batches import Batch
 from kd.distillation.targets import TeacherTargets
 from kd.distillation.task import Task
 from kd.errors import UserError
-from kd.losses.choice import SoftLoss, tried
+from kd.losses.choice import TRIED_CLASSES, SoftLoss, tried
 from kd.losses.hard_targets import hard_loss
 from kd.losses.soft_targets import weighed
 from kd.losses.terms import LossTerms
@@ -37,7 +37,7 @@ def soft_objective(  # noqa: PLR0913 - the terms of a loss, and what they are we
     Raises:
         UserError: the loss does not fit the task.
     """
-    check_loss(loss, task.kind)
+    check_loss(loss, task.kind, len(task.classes))
 
     def distil(logits: Tensor, batch: Batch) -> LossTerms:
         teacher = task.of_teacher(targets(batch), loss.temperature(temperature))  # (B, C')
@@ -55,12 +55,13 @@ def soft_objective(  # noqa: PLR0913 - the terms of a loss, and what they are we
     return distil_full if task.kind == TaskKind.FULL else distil
 
 
-def check_loss(loss: SoftLoss, kind: TaskKind, *, unlabelled: int = 0) -> None:
-    """Refuse a loss of soft targets that does not fit a task.
+def check_loss(loss: SoftLoss, kind: TaskKind, classes: int = TRIED_CLASSES, *, unlabelled: int = 0) -> None:
+    """Refuse a loss of soft targets that does not fit a task; it is tried on a small batch.
 
     Args:
         loss: the loss.
         kind: what the net tells apart.
+        classes: the number of its logits, where that is known.
         unlabelled: number of images without labels that it learns from.
 
     Raises:
@@ -70,9 +71,8 @@ def check_loss(loss: SoftLoss, kind: TaskKind, *, unlabelled: int = 0) -> None:
         raise UserError(
             f"{loss.name}: needs the label of each image, and {unlabelled:,} have none; choose kd, mse or dist", field="loss"
         )
-    if unlabelled and loss.function is not None:
-        tried(loss, unlabelled=True)
-    if kind == TaskKind.FULL and loss.spans_batch:
+    spans_batch = tried(loss, classes, unlabelled=bool(unlabelled)).ndim == 0
+    if kind == TaskKind.FULL and spans_batch:
         raise UserError(
             f"{loss.name}: is one number for a batch, and a full softmax weighs its images differently; choose kd, mse or dkd",
             field="loss",

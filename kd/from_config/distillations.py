@@ -30,7 +30,7 @@ def loss(config: StudentConfig) -> SoftLoss:
     """Return the loss of a configuration's soft targets.
 
     Raises:
-        UserError: there is no such function, it gives no loss, or standardised logits do not fit the loss.
+        UserError: there is no such function, or standardised logits do not fit the loss.
     """
     if is_named_elsewhere(config.loss):
         return replace(loss_of(config.loss), standardize=config.standardize)
@@ -46,9 +46,10 @@ def check_soft_targets(config: StudentConfig, dataset: Dataset) -> None:
     """
     chosen = loss(config)
     if isinstance(config, SpecialistOptions):
-        check_loss(chosen, specialist_kind(config))
+        kind = specialist_kind(config)
+        check_loss(chosen, kind, *([dataset.num_classes] if kind == TaskKind.FULL else []))
     if learns_unlabelled(config):
-        check_loss(chosen, TaskKind.ALL, unlabelled=len(dataset.unlabelled or ()))
+        check_loss(chosen, TaskKind.ALL, dataset.num_classes, unlabelled=len(dataset.unlabelled or ()))
 
 
 def teacher_targets(config: StudentConfig, workspace: Workspace, teacher: Teacher) -> TeacherTargets:

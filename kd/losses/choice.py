@@ -19,7 +19,7 @@ from kd.machine.failure import is_out_of_memory
 from kd.machine.user_code import user_function
 
 TRIED_IMAGES, TRIED_CLASSES = 4, 3
-"""The batch of logits that a function of the user's own is tried on."""
+"""The batch of logits that a loss is tried on, where the number of classes is not known yet."""
 NO_LABEL = -100
 """Stands for the label of an image that has none: torch's own."""
 
@@ -55,11 +55,6 @@ class SoftLoss:
     def needs_labels(self) -> bool:
         """Return whether each image has to have a label."""
         return self.name == "dkd"
-
-    @property
-    def spans_batch(self) -> bool:
-        """Return whether it is a scalar, not a loss for each image."""
-        return self.name == "dist" if self.function is None else tried(self).ndim == 0
 
     def temperature(self, asked: float) -> float:
         """Return the temperature at which it compares: logits themselves are matched at 1."""
@@ -119,14 +114,14 @@ Loss = str | SoftLoss | Callable[..., Tensor]
 
 
 def loss_of(loss: Loss) -> SoftLoss:
-    """Return a loss of any form; a function is tried on a small batch.
+    """Return a loss of any form; a function is not called yet: see :func:`tried`.
 
     Args:
         loss: ``kd``, ``mse``, ``dkd`` or ``dist``; ``package.module:function`` or ``path/to/file.py:function``; a
             :class:`SoftLoss`; or a function.
 
     Raises:
-        UserError: there is no such loss or function, or the function does not return a loss.
+        UserError: there is no such loss or function.
     """
     if isinstance(loss, SoftLoss):
         return loss
@@ -134,23 +129,25 @@ def loss_of(loss: Loss) -> SoftLoss:
         return SoftLoss(loss)
     if isinstance(loss, str):
         function, origin = user_function(loss, "loss")
-        chosen = SoftLoss(loss, function=function, origin=origin)
-    else:
-        chosen = SoftLoss(getattr(loss, "__qualname__", type(loss).__name__), function=loss, origin=_source(loss))
-    tried(chosen)
-    return chosen
+        return SoftLoss(loss, function=function, origin=origin)
+    return SoftLoss(getattr(loss, "__qualname__", type(loss).__name__), function=loss, origin=_source(loss))
 
 
-def tried(loss: SoftLoss, *, unlabelled: bool = False) -> Tensor:
-    """Return what a loss gives for a small batch, of which one image has no label where ``unlabelled``.
+def tried(loss: SoftLoss, classes: int = TRIED_CLASSES, *, unlabelled: bool = False) -> Tensor:
+    """Return what a loss gives for a small batch: (B,), or a scalar where it spans the batch.
+
+    Args:
+        loss: the loss.
+        classes: the number of logits, 2 or more.
+        unlabelled: whether an image of the batch has no label.
 
     Raises:
         UserError: it raises an error, gives other than (B,) or a scalar, gives what is not finite, or has no gradient.
     """
     generator = torch.Generator().manual_seed(0)
-    student = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator, requires_grad=True)
-    teacher = torch.randn(TRIED_IMAGES, TRIED_CLASSES, generator=generator)
-    labels = torch.arange(TRIED_IMAGES) % TRIED_CLASSES
+    student = torch.randn(TRIED_IMAGES, classes, generator=generator, requires_grad=True)
+    teacher = torch.randn(TRIED_IMAGES, classes, generator=generator)
+    labels = torch.arange(TRIED_IMAGES) % classes
     labels[0] = NO_LABEL if unlabelled else labels[0]
     with torch.enable_grad():
         value: Any = loss(student, teacher, labels, 2.0)

@@ -187,9 +187,15 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: check_loss(SoftLoss("dist"), TaskKind.FULL), "dist: is one number for a batch, and a full softmax weighs"),
     (lambda: check_loss(SoftLoss("kd", standardize=True), TaskKind.DUSTBIN), "a dustbin's logit stands for many classes"),
-    (lambda: loss_of(lambda student, *_: student), "gives a tensor of shape (4, 3) for logits of 4 images; return"),
-    (lambda: loss_of(lambda student, *_: student.sum().item()), "gives float for logits of 4 images"),
-    (lambda: loss_of(lambda student, *_: student[0, 0] / 0), "gives inf; return a loss that is finite"),
+    (
+        lambda: check_loss(loss_of(lambda student, *_: student), TaskKind.ALL),
+        "gives a tensor of shape (4, 3) for logits of 4 images; return",
+    ),
+    (lambda: check_loss(loss_of(lambda student, *_: student.sum().item()), TaskKind.ALL), "gives float for logits of 4 images"),
+    (
+        lambda: check_loss(loss_of(lambda student, *_: student[0, 0] / 0), TaskKind.ALL),
+        "gives inf; return a loss that is finite",
+    ),
     (
         lambda: check_loss(loss_of(of_label), TaskKind.ALL, unlabelled=9),
         "of_label: fails on logits of 4 images, 1 of them without a label (-100), and 3 classes (index -100 is out of bounds",
@@ -198,8 +204,14 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         lambda: check_loss(loss_of(nan_of_none), TaskKind.ALL, unlabelled=9),
         "nan_of_none: gives nan where an image has no label (-100); return a loss that is finite",
     ),
-    (lambda: loss_of(lambda _, teacher, __: teacher.sum(dim=1)), "does not depend on the student's logits"),
-    (lambda: loss_of(lambda student: student), "mend it: it is called with student logits, teacher logits and labels"),
+    (
+        lambda: check_loss(loss_of(lambda _, teacher, __: teacher.sum(dim=1)), TaskKind.ALL),
+        "does not depend on the student's logits",
+    ),
+    (
+        lambda: check_loss(loss_of(lambda student: student), TaskKind.ALL),
+        "mend it: it is called with student logits, teacher logits and labels",
+    ),
     (lambda: loss_of("nowhere:loss"), "nowhere can't be imported"),
 ]
 
@@ -223,7 +235,7 @@ def test_a_loss_in_a_file_is_called_with_the_temperature_if_it_takes_it_and_its_
     plain, at = loss_of(f"{path}:plain"), loss_of(f"{path}:at")
     assert plain(student, teacher, labels, 2.0).tolist() == [3.0]
     assert at(student, teacher, labels, 2.0).tolist() == [1.5]
-    assert (plain.spans_batch, plain.needs_labels) == (False, False)
+    assert not plain.needs_labels
     before = plain.facts()
     path.write_text(path.read_text() + "# changed\n")
     assert loss_of(f"{path}:plain").facts() != before
@@ -244,3 +256,17 @@ def test_a_loss_that_fails_on_a_batch_of_a_training_is_named_and_a_full_memory_i
     failure = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(torch.OutOfMemoryError):
         loss(*batch)
+
+
+def test_a_loss_is_tried_on_as_many_classes_as_the_data_have_and_where_it_spans_the_batch_not_as_a_full_softmax() -> None:
+    weights = torch.linspace(1, 2, 10)
+
+    def weighted(student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
+        return (weights * (student - teacher).square()).sum(dim=1)
+
+    check_loss(loss_of(weighted), TaskKind.ALL, 10)
+    with pytest.raises(UserError, match="weighted: fails on logits of 4 images and 12 classes"):
+        check_loss(loss_of(weighted), TaskKind.ALL, 12)
+    check_loss(loss_of(lambda student, *_: student.mean()), TaskKind.DUSTBIN)
+    with pytest.raises(UserError, match="is one number for a batch, and a full softmax weighs"):
+        check_loss(loss_of(lambda student, *_: student.mean()), TaskKind.FULL, 10)

@@ -63,7 +63,7 @@ def _all_carried_out(config: PaperConfig, workspace: Workspace) -> Answer:
             refused[name] = error_line(error)
             log.warning("%s: not carried out: %s", name, refused[name])
     shutil.rmtree(kept, ignore_errors=True)
-    lines = [line for answer in answers for line in answer.lines]
+    lines = [line for answer in answers for line in [(f"{answer.record['experiment']}:", ""), *answer.lines]]
     lines += [(f"{name}: not carried out: {why}", COLOURS["loss"]) for name, why in refused.items()]
     record = {**no_change(), "experiments": [dict(answer.record) for answer in answers], "refused": refused}
     return Answer(lines, record, code=EXIT_BAD_INPUT if refused else 0)

@@ -17,6 +17,7 @@ from kd.evaluation.intervals import (
     paired_bootstrap,
     paired_difference,
     paired_t_test,
+    share_interval,
     t_interval,
     verdict,
     wilson_interval,
@@ -75,7 +76,7 @@ def accuracy_interval(seeds: Sequence[Tensor]) -> Interval:
     """Return the accuracy by the images, (N,) bool, that each seed has right: over images for one seed, else over seeds."""
     if len(seeds) == 1:
         return wilson_interval(int(seeds[0].sum()), len(seeds[0]))
-    return t_interval(_accuracies(seeds))
+    return share_interval(_accuracies(seeds))
 
 
 def compare_correct(seeds: Sequence[tuple[Tensor, Tensor]]) -> Comparison:

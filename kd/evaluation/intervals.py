@@ -90,6 +90,16 @@ def t_interval(values: Values) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def share_interval(shares: Values) -> Interval:
+    """Return the mean of shares over seeds with its t interval, whose bounds are cut where no share can be: below 0, above 1.
+
+    For the arguments and errors see :func:`t_interval`.
+    """
+    found = t_interval(shares)
+    low, high = (min(max(bound, 0.0), 1.0) for bound in (found.low, found.high))
+    return Interval(found.mean, low, high, found.n)
+
+
 def paired_difference(a: Values, b: Values) -> Interval:
     """Return the t interval of a - b, where a (n,) and b (n,) are values of the same seeds in the same order.
 

@@ -14,10 +14,10 @@ HEAD = """# Results
 
 The experiments of Hinton, Vinyals and Dean (2015), carried out again by `kd paper`, at the scale of each row's data. This page
 is made from the records in `{folder}/` by `kd results`. All systems of a table were trained with the same seeds; an accuracy is
-a mean over seeds with its 95 % interval (Student's t), or over test images where there is one seed (Wilson's). A difference is
-paired; its verdict counts all comparisons of its table (Holm), so that it may be a null result though its interval leaves out
-zero; p counts them too. All that was chosen, such as epochs and biases, was chosen on validation images, unless a row says
-otherwise.
+a mean over seeds with its 95 % interval (Student's t, cut at 0 and 100 %), or over test images where there is one seed
+(Wilson's). A difference is paired; its verdict counts all comparisons of its table (Holm), so that it may be a null result
+though its interval leaves out zero; p counts them too. All that was chosen, such as epochs and biases, was chosen on validation
+images, unless a row says otherwise.
 """
 MINUTE = 60
 

@@ -13,7 +13,7 @@ import torch
 import kd
 from kd.errors import UserError, reason
 from kd.evaluation.comparisons import judged_text
-from kd.evaluation.intervals import Interval, t_interval, verdict, wilson_interval
+from kd.evaluation.intervals import Interval, share_interval, verdict, wilson_interval
 from kd.machine.files import write_whole
 from kd.machine.paths import open_file
 
@@ -42,7 +42,7 @@ class Row:
         """Return its accuracy: over seeds, or over images where there is one seed."""
         if len(self.errors) == 1:
             return wilson_interval(self.images - self.errors[0], self.images)
-        return t_interval([1 - errors / self.images for errors in self.errors])
+        return share_interval([1 - errors / self.images for errors in self.errors])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kd.config import TuneConfig
 from kd.distillation.fingerprint import fingerprint
-from kd.evaluation.intervals import format_interval, t_interval
+from kd.evaluation.intervals import format_interval, share_interval
 from kd.from_config import data_digest, net, run_details
 from kd.machine.names import metric_name
 from kd.machine.progress import Progress
@@ -245,7 +245,7 @@ def _note(results: Mapping[str, Result], number: int, best: TuneConfig) -> str:
         if name in compared:
             one = compared[name]
             against = [_without_n(format_interval(one.difference, "% points")), one.p_text, one.verdict]
-        scores = [_without_n(format_interval(t_interval(values), signed=False)) for values in (result.val, result.test)]
+        scores = [_without_n(format_interval(share_interval(values), signed=False)) for values in (result.val, result.test)]
         amounts = [COSTS[cost].text(amount) for cost, amount in result.costs.items()]
         rows.append([result.link, *amounts, *scores, *against])
     seeds = ", ".join(str(best.seed + seed) for seed in range(len(winner.test)))

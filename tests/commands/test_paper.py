@@ -182,6 +182,9 @@ def test_all_experiments_go_on_after_one_that_does_not_fit_and_exit_with_2(
     assert [one["experiment"] for one in answer.record["experiments"]] == ["soft-targets", "two-classes"]
     assert answer.record["refused"] == {"controls": "--views 0: does not fit digits"}
     assert answer.lines[-1][0] == "controls: not carried out: --views 0: does not fit digits"
+    told = [line for line, _ in answer.lines]  # the same systems are compared by several experiments
+    assert (told[0], told[1].partition(" against")[0]) == ("soft-targets:", "student, soft targets")
+    assert "student, soft targets against student, hard targets" in told[told.index("two-classes:") + 1]
 
 
 def test_all_experiments_go_on_behind_those_that_were_finished_before_a_stop(

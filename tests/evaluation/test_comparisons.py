@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kd.evaluation.comparisons import Comparison, accuracy_interval, compare_correct, compare_values, corrected
-from kd.evaluation.intervals import Interval, t_interval, wilson_interval
+from kd.evaluation.intervals import Interval, share_interval, wilson_interval
 
 
 def right(*shares: float) -> list[Tensor]:
@@ -17,7 +17,7 @@ def right(*shares: float) -> list[Tensor]:
 
 def test_the_accuracy_of_one_seed_is_over_images_and_of_several_over_seeds() -> None:
     assert accuracy_interval(right(0.9)) == wilson_interval(18, 20)
-    assert accuracy_interval(right(0.9, 0.8, 0.7)) == t_interval([0.9, 0.8, 0.7])
+    assert accuracy_interval(right(0.9, 0.8, 0.7)) == share_interval([0.9, 0.8, 0.7])
 
 
 def test_right_answers_of_several_seeds_are_compared_by_their_accuracies() -> None:

@@ -20,6 +20,7 @@ from kd.evaluation.intervals import (
     paired_t_test,
     ratio_interval,
     score_interval,
+    share_interval,
     t_interval,
     unit_scale,
     verdict,
@@ -116,6 +117,12 @@ def test_paired_difference_uses_the_pairing() -> None:
 def test_paired_difference_refuses_values_without_a_partner() -> None:
     with pytest.raises(ValueError, match="partner"):
         paired_difference([0.1, 0.2], [0.1])
+
+
+def test_an_interval_of_shares_ends_where_shares_end() -> None:
+    assert share_interval([0.0, 0.2]) == Interval(0.1, 0.0, 1.0, 2)  # 0.1 +- 12.7 * 0.1
+    assert share_interval([0.5, 0.51, 0.52]) == t_interval([0.5, 0.51, 0.52])
+    assert not share_interval([0.5]).is_known
 
 
 def test_the_paired_t_test_by_hand() -> None:

@@ -811,7 +811,7 @@ def test_a_comparison_over_seeds_shows_each_seed_beside_mean_and_interval() -> N
     seeds = [xs(line).tolist() for line in axes.lines if line.get_marker() == "|"]
     assert seeds == [pytest.approx([80, 90, 100]), pytest.approx([70, 70, 70])]
     told = [text.get_text() for text in axes.texts]
-    assert told == ["90.0 % [65.2, 114.8]   19.1 k parameters", "70.0 % [70.0, 70.0]   812 parameters"]  # t of 2 is 4.303
+    assert told == ["90.0 % [65.2, 100.0]   19.1 k parameters", "70.0 % [70.0, 70.0]   812 parameters"]  # t of 2 is 4.303
     assert "each of n = 3 seeds" in axes.get_xlabel()
     assert_readable(figure)
     alone = plots.comparison_over_seeds(["a"], [[0.5]], [5], "x")

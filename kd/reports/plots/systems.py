@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from kd.evaluation.intervals import Interval, format_interval, t_interval, unit_scale, verdict
+from kd.evaluation.intervals import Interval, format_interval, share_interval, unit_scale, verdict
 from kd.reports.plots.style import BLUE, GREEN, GREY, INK, LIGHT, ROLE_LOOKS, VERMILLION, Array, new_figure, plain, tidy
 
 MAX_LABEL_LENGTH = 46
@@ -64,7 +64,7 @@ def comparison_over_seeds(
     """
     figure = new_figure(11, 1.9 + 0.62 * len(names), title)
     axes = figure.subplots()
-    intervals = [t_interval(values) for values in accuracies]
+    intervals = [share_interval(values) for values in accuracies]
     shown = _columns(intervals, 100)
     axes.axvline(shown[0][0], color=GREY, linestyle="--", linewidth=1, zorder=1)
     _points(axes, shown, [_look(name) for name in names])

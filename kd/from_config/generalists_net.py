@@ -9,7 +9,6 @@ from kd.distillation.specialise import net_of_specialists
 from kd.distillation.teacher import Teacher
 from kd.from_config.asked import FOLDER
 from kd.from_config.distillations import specialist_kind
-from kd.from_config.net_checks import try_net
 from kd.from_config.nets import net
 from kd.nets.names import SMALL
 from kd.nets.registry import NetSpec
@@ -30,9 +29,6 @@ def with_generalists_net(config: StudentT, workspace: Workspace, teacher: Teache
         config: the command's.
         workspace: its data.
         teacher: the generalist; None: it is still to be trained.
-
-    Raises:
-        UserError: the net can't be trained on the data, or exported.
     """
     if not (isinstance(config, SpecialistConfig) and config.has_generalists_net()):
         return config
@@ -43,10 +39,7 @@ def with_generalists_net(config: StudentT, workspace: Workspace, teacher: Teache
     if own is None:
         log.info("specialists can't have this generalist's net: theirs is a small resnet; --net names another")
         return config.model_copy(update={"net": "resnet", **SMALL})
-    found = config.model_copy(update={"net": own.name, **_settings_of(own, config, workspace.dataset)})
-    if teacher is not None:  # one that is still to be trained has been tried
-        try_net(found, workspace, "a specialist")
-    return found
+    return config.model_copy(update={"net": own.name, **_settings_of(own, config, workspace.dataset)})
 
 
 def _settings_of(own: NetSpec, config: SpecialistConfig, dataset: Dataset) -> dict[str, object]:

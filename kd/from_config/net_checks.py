@@ -29,7 +29,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
     if isinstance(config, SpecialistConfig) and config.has_generalists_net():
         config.check_net()
     else:
-        try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
+        _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
     if isinstance(config, TeacherConfig):
         return
     if is_named_teacher(config.teacher):
@@ -39,7 +39,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
     if own.net_settings() == config.net_settings() and own.export == config.export:
         return  # it is the same net
     with of_teacher():
-        try_net(own, workspace, "teacher")
+        _try_net(own, workspace, "teacher")
 
 
 def _warn_of_unused_weights(config: StudentConfig) -> None:
@@ -59,12 +59,7 @@ def _warn_of_unused(config: StudentConfig) -> None:
         log.warning("not used, since --teacher names a teacher: %s", ", ".join(flags(name)[-1] for name in unused))
 
 
-def try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
-    """Try a configuration's own net on the data, unless it is kd's; ``label`` names what is trained in errors.
-
-    Raises:
-        UserError: it can't be trained on the data, or exported.
-    """
+def _try_net(config: TeacherConfig | StudentConfig, workspace: Workspace, label: str) -> None:
     spec = net(config, workspace.dataset)
     if spec.is_own:
         with doing(f"trying {spec.name}"):

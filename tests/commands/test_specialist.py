@@ -78,14 +78,18 @@ def twice_as_high(dataset: Dataset) -> Dataset:
     return replace(dataset, train=replace(dataset.train, images=images))
 
 
-@pytest.mark.parametrize("known", ["nothing", "a module", "another net"])
+@pytest.mark.parametrize("known", ["nothing", "a module", "another net", "more than any memory holds"])
 def test_it_is_a_small_one_where_the_generalists_is_none_to_start_from(
     known: str, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="kd")
     own = net_spec("resnet", {"depth": 1, "width": 2})
-    spec = {"nothing": None, "a module": net_spec(nn.Flatten()), "another net": net_spec("resnet", {"depth": 1, "width": 3})}
-    small = trained(workspace, teacher(own, workspace, spec[known]))
+    spec = {
+        "a module": net_spec(nn.Flatten()),
+        "another net": net_spec("resnet", {"depth": 1, "width": 3}),
+        "more than any memory holds": net_spec("resnet", {"depth": 1, "width": 2**20}),
+    }
+    small = trained(workspace, teacher(own, workspace, spec.get(known)))
     assert (small.net, small.depth, small.width) == ("resnet", 1, 16)
     told = "specialists can't have this generalist's net: theirs is a small resnet; --net names another"
     assert caplog.messages == [told]
@@ -95,5 +99,6 @@ def test_one_that_is_named_stays(workspace: Workspace) -> None:
     spec = net_spec("pooled", {"depth": 1, "width": 3})
     for config in (SpecialistConfig.parse({"width": 4}), PipelineConfig()):
         assert with_generalists_net(config, workspace, teacher(spec, workspace, spec)) is config
-    own = trained(replace(workspace), teacher(spec, workspace, spec), px=6)
+    at_4_px = net_spec("pooled", {"depth": 1, "width": 3, "px": 4})
+    own = trained(workspace, teacher(at_4_px, workspace, at_4_px), px=6)
     assert (own.net, own.px) == ("pooled", 6)  # what else is given stays too

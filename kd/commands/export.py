@@ -106,7 +106,12 @@ def _known_images(model: SavedModel) -> Images:
 def _images_in(folder: Path, model: SavedModel) -> Images:
     files = [Path(file.path) for file in image_files(folder, str(folder), Counter())]
     batches = prepared_batches(files[:: max(1, len(files) // MAX_IMAGES)][:MAX_IMAGES], model.image_shape, model.bit_depth)
-    pixels = [batch.images for batch in batches]
+    pixels, bad = [], 0
+    for batch in batches:
+        pixels.append(batch.images)
+        bad += len(batch.bad)
+    if bad:
+        log.warning("%s: %d of its images can't be read, and are left out", printable(folder), bad)
     if not sum(map(len, pixels)):
         raise UserError(f"{folder}: holds no images that can be read; name another folder", field="images")
     images = torch.from_numpy(np.concatenate(pixels))

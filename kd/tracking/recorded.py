@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -146,18 +146,21 @@ def _system(run: Entity, folder: Path, *, pictured: bool) -> System:
         verdict=tags.get("kd.verdict", ""),
         metrics=dict(run.data.metrics),
         classes=[ClassRow(str(label), images, correct) for label, images, correct in classes if _are_counts(images, correct)],
-        right=_right(here / "tables" / "1_predictions.json", has_dustbin=WITH_DUSTBIN in run.data.metrics),
+        right=_right(here / "tables" / "1_predictions.json", run.data.metrics),
         figures=_pictures(here),
         state=_state(run),
     )
 
 
-def _right(path: Path, *, has_dustbin: bool) -> dict[int, bool] | None:
+def _right(path: Path, metrics: Mapping[str, float]) -> dict[int, bool] | None:
     """Return on which images a net is right, of its own classes and among these; None: it is not known.
 
-    Where it has a dustbin, its best answer among its own classes is the first, or the second behind the dustbin.
+    Where it has a dustbin, its best answer among its own classes is the first, or the second behind the dustbin. A specialist
+    that tells all classes apart may have it further behind, where no table has it.
     """
-    if not has_dustbin:
+    if "test/own_accuracy" in metrics and "test/accuracy" in metrics:
+        return None
+    if WITH_DUSTBIN not in metrics:
         return {image: right == "yes" for image, right in _rows(path, "image", "right") if _are_counts(image)} or None
     rows = _rows(path, "image", "class", "predicted", "second")
     own = [row for row in rows if _are_counts(row[0]) and row[1] != DUSTBIN]

@@ -103,8 +103,11 @@ def test_a_folder_of_images_will_do(model: str, cli: Main, capsys: Capture) -> N
         path = Path(f"photos/{number}.png")
         path.parent.mkdir(exist_ok=True)
         Image.new("L", (10, 10), 100 * number).save(path)
+    Path("photos/bad.png").write_bytes(b"no image")
     cli(["export", model, "--images", "photos", "--output", "new.onnx", "--json"])
-    told = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert f"{Path.cwd()}/photos: 1 of its images can't be read, and are left out\n" in printed.err
+    told = json.loads(printed.out)
     assert (told["images"], told["opset"], told["verdict"]) == ("3 images of photos", 18, None)
     cli(["predict", "new.onnx", "photos/2.png"])
     assert capsys.readouterr().out.startswith("photos/2.png  high ")

@@ -57,6 +57,14 @@ def test_a_specialist_is_right_by_its_best_answer_among_its_own_classes(client: 
     assert read_run(run).systems[0].right == {0: True, 1: True, 2: False, 3: False}
 
 
+def test_images_of_a_specialist_on_all_classes_are_not_taken_for_those_of_its_verdict(client: mlflow.MlflowClient) -> None:
+    run = a_run(client, "specialist 0", {"kd.role": "specialist", "kd.group": "0,6"})
+    for name in ("test/accuracy", "test/own_accuracy"):
+        client.log_metric(run, name, 0.5)
+    client.log_text(run, a_table(["image", "right"], [7, "yes"]), ANSWERS)
+    assert read_run(run).systems[0].right is None
+
+
 @pytest.mark.parametrize(("digest", "names"), [("1", ["generalist", "combined"]), ("2", ["combined"])])
 def test_a_generalist_that_was_reused_stands_beside_what_was_made_of_it(
     client: mlflow.MlflowClient, digest: str, names: list[str]

@@ -36,7 +36,11 @@ def run(setup: Setup, seed: int) -> Measured:
             Contrast(highest, HARD, "gain"),
             Contrast(MATCHED, HARD, "gain"),
         ),
-        parameters={HARD: hard.parameters, **{name: student.parameters for name, student in students.items()}},
+        parameters={
+            "teacher": teacher.parameters,
+            HARD: hard.parameters,
+            **{name: student.parameters for name, student in students.items()},
+        },
         figures={
             **{
                 distance_at(temperature): gradient_distance(hard.val_logits, teacher.val_logits, temperature)

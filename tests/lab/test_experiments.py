@@ -47,6 +47,15 @@ def test_each_system_and_figure_has_a_name_and_nothing_of_the_papers_is_lost(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_each_net_is_told_with_its_parameters(name: ExperimentName, carried_out: CarriedOut) -> None:
+    done = carried_out(name)
+    of_nets = {job.name.removesuffix(" seed 0"): job for job in done.notes.jobs}
+    for row in done.record.rows:
+        if row.system in of_nets:
+            assert row.parameters == done.notes.of(of_nets[row.system].name).parameters, row.system
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_chosen_on_test_is_called_so_and_nothing_else_is(name: ExperimentName, carried_out: CarriedOut) -> None:
     for row in carried_out(name).record.rows:
         assert row.chosen_on_test == ("on test" in row.system)

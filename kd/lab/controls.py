@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -26,11 +27,11 @@ def run(setup: Setup, seed: int) -> Measured:
     - Shuffled among all: each image has the targets of another one, mostly of another class. Nothing right is left, and the
       student has to learn from the hard targets' share of the loss.
     """
+    if setup.settings.views == 0:
+        raise UserError("0: this experiment shuffles cached targets, and there are none; give 1 or more", field="views")
     images = replace(setup.transfer, unlabelled=None)
     teacher = setup.teacher(seed)
-    known = setup.targets(teacher, images)
-    if not isinstance(known, CachedTargets):
-        raise UserError("0: this experiment shuffles cached targets, and there are none; give 1 or more", field="views")
+    known = cast("CachedTargets", setup.targets(teacher, images))  # of one view or more
     logits, train, temperature = all_logits(known, images.train), images.train, setup.settings.temperature
     altered = {
         SMOOTHED: ("the same for each image of a class", smoothed(logits, train.labels, temperature)),

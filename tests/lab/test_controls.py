@@ -1,7 +1,6 @@
 """Controls that take away what a teacher's targets say, piece by piece."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +9,9 @@ from torch import Tensor
 
 from kd.data.batches import Batch
 from kd.distillation.job import Job
-from kd.errors import UserError
 from kd.evaluation.predict import predict
 from kd.lab import controls
 from kd.lab.names import ExperimentName
-from kd.lab.setup import Setup
 from kd.losses.soft_targets import distillation_loss
 
 CarriedOut = Callable[[ExperimentName], Done]
@@ -66,9 +63,3 @@ def test_each_student_learns_from_the_targets_that_its_name_says(carried_out: Ca
         told, expected = loss_with(notes.job(f"{name} seed 0"), teacher)
         assert told == pytest.approx(expected, rel=1e-4)
     assert len({job.altered for job in notes.jobs}) == 4  # three, and none
-
-
-def test_live_targets_are_refused(tiny_setup: Setup) -> None:
-    live = replace(tiny_setup, settings=replace(tiny_setup.settings, views=0))
-    with pytest.raises(UserError, match="0: this experiment shuffles cached targets"):
-        controls.run(live, 0)

@@ -66,6 +66,7 @@ def test_what_can_not_be_run_is_refused_in_one_line(arguments: dict[str, object]
     ("name", "settings", "line"),
     [
         ("temperature", {"width": 1}, "1: this experiment compares students of several widths; give 2 or more"),
+        ("controls", {"views": 0}, "0: this experiment shuffles cached targets, and there are none; give 1 or more"),
         ("specialists", {"groups": 1}, "1: 10 classes make 2 to 5 groups; give as many, or 0"),
         ("specialists", {"groups": 6}, "6: 10 classes make 2 to 5 groups; give as many, or 0"),
     ],

@@ -135,20 +135,19 @@ def _log(record: Record, path: Path, parent: Run) -> None:
     parent.log_file(path, RESULTS)
     parent.log_note("\n\n".join([note_text(record), *history_text(parent.history)]))
     parent.log_metrics({f"lab/{metric_name(row.system)}": row.accuracy.mean for row in record.rows})
-    parent.log_tags({"kd.verdict": record.conclusion[0]})
+    parent.log_tags({"kd.verdict": record.conclusion[0].in_words})
     log_report(parent)
 
 
 def _answer(record: Record, path: Path, parent: Run | None) -> Answer:
-    of_claim = record.claimed or record.differences
-    lines = [(one.in_words, COLOURS.get(one.verdict, "")) for one in of_claim]
+    lines = [(one.in_words, COLOURS.get(one.verdict, "")) for one in record.conclusion]
     lines.append((f"record: {path}", ""))
     if parent is not None:
         lines += place_lines(parent, None, f"all systems: {parent.view_address(ALL_SYSTEMS)}", parent.report_file)
     return Answer(
         lines,
         {
-            **_difference_record(of_claim[0]),
+            **_difference_record(record.conclusion[0]),
             "experiment": record.experiment,
             **(place_record(parent) if parent is not None else {}),
             "record": str(path),

@@ -38,7 +38,7 @@ def results_page(records: Sequence[Record], folder: str) -> str:
 
 
 def _overview(records: Sequence[Record]) -> str:
-    """Return a row for each difference of which the paper claims something, and for each first one of the other experiments."""
+    """Return a row for each difference of a record that tells something, or else for its first."""
     rows = [
         [
             f"[{record.title}](#{_anchor(_heading(record))})",
@@ -49,7 +49,7 @@ def _overview(records: Sequence[Record]) -> str:
             "nothing" if one.expected is None else f"a {one.expected}",
         ]
         for record in records
-        for one in record.claimed or record.differences[:1]
+        for one in record.told or record.differences[:1]
     ]
     return table(["Experiment", "Data", "Compared", "Difference in accuracy", "Verdict", "The paper claims"], rows) + "\n"
 
@@ -65,7 +65,7 @@ def _anchor(heading: str) -> str:
 
 def note_text(record: Record) -> str:
     """Return the note of an experiment's run: what came out in its first lines, then the tables."""
-    return f"**{record.title}, {printable(record.data)}**: {record.conclusion[0]}\n\n{record_text(record)}"
+    return f"**{record.title}, {printable(record.data)}**: {record.conclusion[0].in_words}\n\n{record_text(record)}"
 
 
 def record_text(record: Record) -> str:
@@ -73,7 +73,7 @@ def record_text(record: Record) -> str:
     parts = [
         f"The paper ({record.section}): {record.claim}",
         *([f"Trained here: {record.tried}"] if record.tried else []),
-        "\n".join(["Came out:", "", *(f"- {one}" for one in record.conclusion)]),
+        "\n".join(["Came out:", "", *(f"- {one.in_words}" for one in record.conclusion)]),
         _systems(record),
         _differences(record),
         *([_figures(record)] if record.figures else []),

@@ -121,14 +121,16 @@ class Record:
     """The images, or other data, of the paper's own results; empty: it has none."""
 
     @property
-    def claimed(self) -> tuple[Difference, ...]:
-        """Return the differences of which the paper claims something."""
-        return tuple(difference for difference in self.differences if difference.expected is not None)
+    def told(self) -> tuple[Difference, ...]:
+        """Return the differences that tell something: those that the paper claims, then others that are shown."""
+        claimed = [one for one in self.differences if one.expected is not None]
+        shown = [one for one in self.differences if one.expected is None and one.verdict in {"gain", "loss"}]
+        return tuple(claimed + shown)
 
     @property
-    def conclusion(self) -> tuple[str, ...]:
-        """Return what came out, a sentence per comparison of which the paper claims something, or else of each."""
-        return tuple(difference.in_words for difference in self.claimed or self.differences)
+    def conclusion(self) -> tuple[Difference, ...]:
+        """Return the differences that say what came out: those that tell something, or else all."""
+        return self.told or self.differences
 
     @property
     def file_name(self) -> str:

@@ -52,7 +52,7 @@ def test_an_experiment_is_one_run_with_brief_ones_below_it_and_leaves_a_record(c
         record.command
         == "kd paper soft-targets --seeds 2 --width 4 --teacher-width 4 --epochs 1 --teacher-epochs 1 --batch-size 400"
     )
-    assert parent.data.tags["kd.verdict"] == record.conclusion[0]
+    assert parent.data.tags["kd.verdict"] == record.conclusion[0].in_words
     means = {row.system: row.accuracy.mean for row in record.rows}
     assert list(means) == NETS
     for net, mean in means.items():
@@ -113,9 +113,7 @@ def test_results_are_a_page_of_all_records(config: PaperConfig, tmp_path: Path) 
     assert told.record["records"] == 1
     assert "\n## Soft targets against hard targets: digits\n" in text
     of_claims = [line for line in text.splitlines() if "(#soft-targets-against-hard-targets-digits) | digits |" in line]
-    assert [f"{one.after} against {one.before}" in line for one, line in zip(record.claimed, of_claims, strict=True)] == [
-        True
-    ] * 2
+    assert [f"{one.after} against {one.before}" in line for one, line in zip(record.told, of_claims, strict=True)] == [True] * 2
     for row in record.rows:
         assert f"| {row.system} | {100 * row.accuracy.mean:.1f} %" in text
         assert f"{row.errors[0]}, {row.errors[1]} of 359 | {row.parameters:,} | {row.published} |" in text

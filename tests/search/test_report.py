@@ -97,4 +97,5 @@ def test_the_winner_in_one_command_has_what_differs_from_the_defaults_of_that_co
     command = text.split("## The winner in one command")[1].split("```")[1]
     flags = shlex.split(command.replace("\\\n", ""))
     settings = dict(zip(flags[2::2], flags[3::2], strict=True))
-    assert settings == {"--temperature": "4", "--groups": "0,1;2,3", "--epochs": "9"}  # alpha, of 0.5, is the default there
+    net = {"--net": "resnet", "--depth": "1", "--width": "16"}  # there it is the generalist's by default
+    assert settings == {**net, "--temperature": "4", "--groups": "0,1;2,3", "--epochs": "9"}  # alpha, of 0.5, is the default

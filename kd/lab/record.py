@@ -1,6 +1,7 @@
 """The record of an experiment: what was run, what came out, and where; written as a small JSON file."""
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -14,10 +15,14 @@ import kd
 from kd.errors import UserError, reason
 from kd.evaluation.comparisons import judged_text
 from kd.evaluation.intervals import Interval, share_interval, verdict, wilson_interval
-from kd.machine.files import write_whole
+from kd.machine.files import file_digest, write_whole
 from kd.machine.paths import open_file
 
+log = logging.getLogger("kd")
+
 MAX_BYTES = 2**20
+BEFORE = "before"
+"""Folder of the records that others have taken the place of."""
 PART = ": "
 """Stands between a system and the part of the images that it is scored on, in the name of its row."""
 
@@ -138,12 +143,29 @@ class Record:
         return f"{self.experiment}-{self.data}.json"
 
     def write(self, folder: Path) -> Path:
-        """Write it to its file in a folder, whole or not at all, and return the path."""
+        """Write it to its file in a folder, whole or not at all, and return the path.
+
+        What lies there of other seeds, settings or images is kept below ``before/``, and that is said.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / self.file_name
         text = json.dumps(_without_nan(asdict(self)), indent=1, ensure_ascii=False)
+        if path.is_file() and not self._repeats(path):
+            aside = folder / BEFORE / f"{path.stem}-{file_digest(path)[:8]}.json"
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+            log.warning("%s was of other seeds, settings or images: it is kept as %s", path, aside)
         write_whole(path, f"{text}\n".encode())
         return path
+
+    def _repeats(self, path: Path) -> bool:
+        """Return whether a file holds a record of the same seeds, settings and images."""
+        try:
+            other = self.read(path)
+        except UserError:
+            return False
+        own = json.loads(json.dumps(self.settings))
+        return (other.seeds, other.settings, other.data_digest) == (self.seeds, own, self.data_digest)
 
     @classmethod
     def read(cls, path: Path) -> Self:

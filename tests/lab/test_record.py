@@ -1,7 +1,10 @@
 """What a record says in words: the verdict that counts all comparisons, and what was compared on which images."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from kd.evaluation.intervals import Interval
-from kd.lab.record import Difference, Record
+from kd.lab.record import Difference, Record, Row
 
 
 def test_a_verdict_that_the_interval_alone_does_not_give_is_told_with_its_p_value() -> None:
@@ -31,6 +34,28 @@ def test_a_conclusion_tells_what_the_paper_claims_then_what_else_is_shown_and_el
     assert of(gain, null).conclusion == (gain,)
     assert of(null, not_after_all).told == ()
     assert of(null, not_after_all).conclusion == (null, not_after_all)
+
+
+def test_a_record_of_other_seeds_settings_or_images_is_kept_when_another_takes_its_place(tmp_path: Path) -> None:
+    row = Row("a", 10, (1, 2, 3), None, "")
+    first = replace(of(Difference("a", "b", None, Interval(0.1, 0.05, 0.15, 3), "seeds", 0.01)), rows=(row,))
+    path = first.write(tmp_path)
+    assert first.write(tmp_path) == path
+    again = replace(first, seconds=2.0)
+    again.write(tmp_path)
+    assert [one.name for one in tmp_path.rglob("*.json")] == ["x-digits.json"]
+    others = [
+        replace(first, seeds=(0,), rows=(replace(row, errors=(1,)),)),
+        replace(first, settings={"epochs": 2}),
+        replace(first, data_digest="1"),
+    ]
+    written = again
+    for other in others:
+        other.write(tmp_path)
+        assert Record.read(path) == other
+        assert written in [Record.read(one) for one in (tmp_path / "before").iterdir()]
+        written = other
+    assert len(list((tmp_path / "before").iterdir())) == len(others)
 
 
 def of(*differences: Difference) -> Record:

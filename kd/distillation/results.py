@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -9,9 +10,11 @@ from kd.data.dataset import Dataset
 from kd.distillation.task import Task
 from kd.evaluation.latency import Latency
 from kd.evaluation.scores import Scores
-from kd.nets.registry import NetSpec
 from kd.training.fit import ScoredEpoch
 from kd.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kd.nets.registry import NetSpec  # a model that is loaded needs the code of no net
 
 
 @dataclass(frozen=True)
@@ -82,5 +85,5 @@ class Trained(Tracked):
     without_unlabelled: "Trained | None" = None
     """The same distillation from the labelled images alone, in as many steps; None: there are no others, or this is it."""
     run: TrackedRun | None = None
-    net: NetSpec | None = None
+    net: "NetSpec | None" = None
     """The net that was trained, as it can be created again; None: that is not known."""

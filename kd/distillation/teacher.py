@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from kd.distillation.task import Task, whole_task
 from kd.evaluation.latency import Latency, latencies
 from kd.evaluation.predict import predict
 from kd.nets.cost import count_parameters
-from kd.nets.registry import NetSpec
+
+if TYPE_CHECKING:
+    from kd.nets.registry import NetSpec  # a model that is loaded needs the code of no net
 
 
 class Ensemble(nn.Module):
@@ -48,7 +51,7 @@ class Teacher(Tracked):
     """The training that made it in this process, and has scored it already; None: it was not made here."""
     chosen: str = ""
     """Why a command took it, in a few words."""
-    net: NetSpec | None = None
+    net: "NetSpec | None" = None
     """Its net, as it can be created again; None: that is not known."""
 
     @cached_property

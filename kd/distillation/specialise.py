@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kd.data.dataset import Dataset
 from kd.distillation.as_teacher import Teaching, as_teacher
@@ -48,6 +48,9 @@ from kd.specialists.warm_start import inherited_weights
 from kd.training.recipe import Recipe
 
 log = logging.getLogger("kd")
+
+_ANY_GROUP = (0, 1)
+"""A group to ask by whether a net is one for specialists, whose groups may not be known yet."""
 
 
 def find_groups(  # noqa: PLR0913 - whose predictions, and how they are clustered
@@ -175,7 +178,10 @@ def _chosen_net(net: Net | None, settings: Mapping[str, object], teacher: Teache
     """Return the net of specialists: the one that is given, or the generalist's where they can have it."""
     if net is not None:
         return net
-    return (None if settings else net_of_specialists(teacher, kind)) or "resnet"
+    own = None if settings else net_of_specialists(teacher, kind)
+    if own is None and not settings:
+        log.info("specialists can't have this generalist's net: theirs is a small resnet; net= gives them another")
+    return own or "resnet"
 
 
 def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind: TaskKind) -> nn.Module | None:
@@ -187,7 +193,7 @@ def start_of_specialists(how: Distillation, teacher: Teacher, group: Group, kind
         group: the classes of one of them.
         kind: what they tell apart.
     """
-    if _inherits(how.net, teacher, group, kind):
+    if _inherits(how.net, teacher.model.state_dict(), teacher.dataset, group, kind):
         return teacher.model
     log.info("the generalist's net is another one than that of specialists, which start from random weights")
     return None
@@ -201,17 +207,36 @@ def net_of_specialists(teacher: Teacher, kind: TaskKind) -> NetSpec | None:
         kind: what they tell apart.
     """
     net = teacher.net
-    return net if net is not None and net.any_classes and _inherits(net, teacher, (0, 1), kind) else None
+    if net is None or not net.any_classes:
+        return None
+    return net if _inherits(net, teacher.model.state_dict(), teacher.dataset, _ANY_GROUP, kind) else None
 
 
-def _inherits(net: NetSpec, teacher: Teacher, group: Group, kind: TaskKind) -> bool:
+def is_net_of_specialists(net: NetSpec, dataset: Dataset, kind: TaskKind) -> bool:
+    """Return whether specialists could have the net of a generalist that is still to be trained, and start from its weights.
+
+    Args:
+        net: the generalist's.
+        dataset: its images.
+        kind: what the specialists tell apart.
+    """
+    return _inherits(net, _first_weights(net, dataset, dataset.num_classes), dataset, _ANY_GROUP, kind)
+
+
+def _inherits(net: NetSpec, generalist: Mapping[str, Tensor], dataset: Dataset, group: Group, kind: TaskKind) -> bool:
     """Return whether a specialist with a net can start from the generalist's weights."""
-    dataset = teacher.dataset
-    # Shapes are enough of kd's own nets, which take no memory then: the sizes of a model of others may be any.
+    own = _first_weights(net, dataset, len(task_classes(dataset.classes, group, kind)))
+    return inherited_weights(generalist, own, group, dataset.num_classes, kind) is not None
+
+
+def _first_weights(net: NetSpec, dataset: Dataset, num_classes: int) -> dict[str, Tensor]:
+    """Return the weights with which a net begins; of kd's own nets their shapes alone.
+
+    Shapes take no memory: the sizes of a model of others may be any.
+    """
     with torch.device("cpu" if net.is_own else "meta"), torch.random.fork_rng(devices=[]):
-        created = net.create(len(task_classes(dataset.classes, group, kind)), dataset.image_shape[0])
-        own = Classifier(created, dataset.mean, dataset.std).state_dict()
-        return inherited_weights(teacher.model.state_dict(), own, group, dataset.num_classes, kind) is not None
+        created = net.create(num_classes, dataset.image_shape[0])
+        return Classifier(created, dataset.mean, dataset.std).state_dict()
 
 
 def specialise_group(  # noqa: PLR0913, PLR0917 - how, from whom, and which specialist

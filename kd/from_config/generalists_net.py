@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from kd.config import NET_SETTINGS, SpecialistConfig, StudentConfig
 from kd.data.dataset import Dataset
-from kd.distillation.specialise import net_of_specialists
+from kd.distillation.specialise import is_net_of_specialists, net_of_specialists
 from kd.distillation.teacher import Teacher
 from kd.from_config.asked import FOLDER
 from kd.from_config.distillations import specialist_kind
@@ -32,14 +32,20 @@ def with_generalists_net(config: StudentT, workspace: Workspace, teacher: Teache
     """
     if not (isinstance(config, SpecialistConfig) and config.has_generalists_net()):
         return config
-    if teacher is None or config.decides_teacher():
-        own: NetSpec | None = net(config.teacher_config(), workspace.dataset)
-    else:
-        own = net_of_specialists(teacher, specialist_kind(config))
+    own = _own(config, workspace.dataset, teacher)
     if own is None:
         log.info("specialists can't have this generalist's net: theirs is a small resnet; --net names another")
         return config.model_copy(update={"net": "resnet", **SMALL})
     return config.model_copy(update={"net": own.name, **_settings_of(own, config, workspace.dataset)})
+
+
+def _own(config: SpecialistConfig, dataset: Dataset, teacher: Teacher | None) -> NetSpec | None:
+    """Return the generalist's net; None: specialists can't have it."""
+    kind = specialist_kind(config)
+    if teacher is not None and not config.decides_teacher():
+        return net_of_specialists(teacher, kind)
+    typed = net(config.teacher_config(), dataset)
+    return typed if is_net_of_specialists(typed, dataset, kind) else None
 
 
 def _settings_of(own: NetSpec, config: SpecialistConfig, dataset: Dataset) -> dict[str, object]:

@@ -37,9 +37,9 @@ def inherited_weights(
         if theirs.shape == weight.shape and name not in last:
             inherited[name] = theirs.clone()
         elif theirs.shape[:1] == (num_classes,) and theirs.shape[1:] == weight.shape[1:]:
-            rows = torch.cat([theirs[list(group)], theirs[outside].mean(dim=0, keepdim=True)])  # (K + 1, ...)
-            inherited[name] = rows[: len(weight)].clone()
-        else:
+            dustbin = [] if kind == TaskKind.OWN else [theirs[outside].mean(dim=0, keepdim=True)]
+            inherited[name] = torch.cat([theirs[list(group)], *dustbin])  # (K or K + 1, ...)
+        if name not in inherited or inherited[name].shape != weight.shape:
             return None
     return inherited
 

@@ -21,6 +21,9 @@ from torch import nn
 
 def flat(num_classes, in_channels, bias=True):
     return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes, bias=bias))
+
+def ten(num_classes, in_channels):
+    return flat(10, in_channels)
 """
 
 
@@ -64,6 +67,16 @@ def test_of_a_net_of_others_it_is_what_was_typed_for_the_teacher(workspace: Work
     assert (own.net, own.net_args, own.recorded().get("width")) == (name, "bias=false", None)
     state = net(own, workspace.dataset).create(4, 1).state_dict()
     assert {weight: tuple(tensor.shape) for weight, tensor in state.items()} == {"1.weight": (4, 64)}
+
+
+def test_it_is_a_small_one_where_the_net_of_the_teacher_to_train_has_always_as_many_outputs(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(CODE, encoding="utf-8")
+    small = trained(workspace, teacher_net=f"{file}:ten")
+    assert (small.net, small.depth, small.width) == ("resnet", 1, 16)
+    assert trained(workspace, teacher_net=f"{file}:ten", specialist_kind="full").net == f"{file}:ten"
 
 
 def test_it_sees_images_at_the_height_of_a_generalist_for_which_they_were_decoded(workspace: Workspace) -> None:

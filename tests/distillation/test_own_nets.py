@@ -457,14 +457,24 @@ def test_specialists_have_their_generalists_net_and_start_from_its_weights(form:
     assert form == "function" or torch.equal(own[first], theirs[first])
 
 
-@pytest.mark.parametrize("of", ["a module", "a teacher of no known net", "a size that is given"])
-def test_specialists_of_a_generalist_without_a_net_for_them_have_a_small_one(of: str, tiny_digits: Dataset) -> None:
-    trained = kd.train(flat(10) if of == "a module" else flat, tiny_digits, STILL)
+def always_ten(_classes: int, _channels: int) -> nn.Module:
+    return flat(10)
+
+
+@pytest.mark.parametrize("of", ["a module", "always ten outputs", "a teacher of no known net", "a size that is given"])
+def test_specialists_of_a_generalist_without_a_net_for_them_have_a_small_one(
+    of: str, tiny_digits: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="kd")
+    nets: dict[str, Net] = {"a module": flat(10), "always ten outputs": always_ten}
+    trained = kd.train(nets.get(of, flat), tiny_digits, STILL)
     generalist = kd.Teacher(trained.model, tiny_digits) if of == "a teacher of no known net" else trained
     settings: dict[str, Any] = {"width": 2} if of == "a size that is given" else {}
     [one] = kd.specialise(generalist, [(3, 5, 8)], recipe=ONE, views=1, control=False, **settings)
     assert one.net is not None
     assert (one.net.name, one.net.settings) == ("resnet", {"depth": 1, "width": 16, **settings})
+    told = "specialists can't have this generalist's net: theirs is a small resnet; net= gives them another"
+    assert (told in caplog.messages) == (of != "a size that is given")
 
 
 def test_a_warm_start_from_another_net_is_said_to_be_none(teacher: kd.Teacher, caplog: pytest.LogCaptureFixture) -> None:

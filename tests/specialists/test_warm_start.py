@@ -37,3 +37,7 @@ def test_without_a_dustbin_the_rows_of_the_group_alone_are_taken() -> None:
     assert inherited is not None
     assert inherited["head.bias"].tolist() == pytest.approx([0.2, 0.3])
     assert inherited["hidden.weight"].flatten().tolist() == [1, 2, 3]
+
+
+def test_a_net_that_always_has_a_row_for_each_class_of_the_generalist_inherits_nothing() -> None:
+    assert inherited_weights(GENERALIST, own(3), (1, 2), 3, TaskKind.OWN) is None

@@ -32,6 +32,7 @@ from kd.from_config import (
 from kd.machine.schedule import Schedule, scheduled
 from kd.tracking.command_fingerprint import COMMAND_FINGERPRINT, SETTINGS_FINGERPRINT
 from kd.tracking.earlier import last_stopped, stopped_run
+from kd.tracking.earlier_seeds import GENERALISTS_NET
 from kd.tracking.finished import TEACHER
 from kd.tracking.ready import is_made
 from kd.tracking.recorded import TYPED
@@ -123,6 +124,7 @@ def guided_by_teacher(command: str, config: StudentT, workspace: Workspace) -> I
         chosen = with_generalists_net(config, workspace, found)
         if chosen is not config:
             parent.log_params(chosen.params())
+            parent.log_tags({GENERALISTS_NET: "true"})
             config = chosen
         planned = plan(config, workspace, with_teacher=found is None)
         log.info("%s", plan_line(config, workspace, len(planned), with_teacher=found is None))

@@ -12,6 +12,8 @@ from kd.tracking.metric_names import metric_of
 
 TEACHER_DIGEST = "kd.teacher_digest"
 UNLABELLED_DIGEST = "kd.unlabelled_digest"
+GENERALISTS_NET = "kd.generalists_net"
+"""Tag of a command whose specialists were given their generalist's net, since none was named."""
 COMBINED = "combined"
 STUDENT = "student"
 CONTROL = "control"
@@ -31,8 +33,14 @@ class EarlierSeeds:
 
 
 @doing("looking for earlier seeds")
-def earlier_seeds(
-    command: str, data_digest: str, unlabelled_digest: str, params: Mapping[str, str], defaults: Mapping[str, str]
+def earlier_seeds(  # noqa: PLR0913 - all that has to be the same
+    command: str,
+    data_digest: str,
+    unlabelled_digest: str,
+    params: Mapping[str, str],
+    defaults: Mapping[str, str],
+    *,
+    generalists_net: bool = False,
 ) -> list[EarlierSeeds]:
     """Return the paired differences that finished runs below commands of the same settings have, all by one teacher.
 
@@ -44,6 +52,7 @@ def earlier_seeds(
         unlabelled_digest: digest of those without labels; empty: it learns from none.
         params: those of its settings that have to be the same.
         defaults: the default of each setting, which a run of before the setting was there had.
+        generalists_net: whether specialists have their generalist's net, so that no setting says which one.
     """
     of_data = f"tags.`{DATA_DIGEST}` = '{data_digest}' and tags.`kd.command` = '{command}'"
     parents = [
@@ -52,6 +61,7 @@ def earlier_seeds(
         if params.items() <= {**defaults, **run.data.params}.items()
         and run.data.tags.get(UNLABELLED_DIGEST, "") == unlabelled_digest
         and TEACHER_DIGEST in run.data.tags
+        and (GENERALISTS_NET in run.data.tags or not generalists_net)
     ]
     if not parents:
         return []

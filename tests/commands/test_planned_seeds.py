@@ -111,7 +111,7 @@ def test_what_has_no_spread_is_told_with_what_to_do(logged: Callable[..., str]) 
 
 
 def test_specialists_are_planned_by_their_combinations(logged: Callable[..., str]) -> None:
-    parent = logged("parent", params=SpecialistConfig().params(), command="specialist")
+    parent = logged("parent", params=SpecialistConfig().params(), command="specialist", generalists_net="true")
     for seed, after in enumerate((0.81, 0.82)):
         logged(
             "combined", parent, seed, metrics={"test/accuracy": after, "test/generalist_accuracy": 0.8}, command="specialist"
@@ -134,3 +134,19 @@ def test_the_flag_trains_nothing_and_a_store_is_not_made(
     assert capsys.readouterr().out == f"no earlier seeds of these settings{ADVICE}\n"
     assert not is_made()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_specialists_of_a_named_net_are_no_earlier_seeds_of_those_of_their_generalists(
+    logged: Callable[..., str],
+) -> None:
+    config = SpecialistConfig()
+    named = SpecialistConfig.parse({"width": 8})
+    own = logged("parent", params={**named.params(), "width": "32"}, command="specialist", generalists_net="true")
+    other = logged("parent", params=named.params(), command="specialist")
+    for seed, (parent, after) in enumerate([(own, 0.75), (own, 1.0), (other, 0.5)]):
+        metrics = {"test/accuracy": after, "test/generalist_accuracy": 0.5}
+        logged("combined", parent, seed, metrics=metrics, command="specialist")
+    [system] = power("specialist", 1, config).record["systems"]
+    assert system["differences"] == {"0": 0.25, "1": 0.5}
+    [system] = power("specialist", 1, named).record["systems"]
+    assert system["differences"] == {"2": 0.0}

@@ -99,6 +99,8 @@ def test_params_are_the_fields_that_decide_a_result(config: type[Config]) -> Non
     [
         ({}, "", 0, 0),
         ({"net": "", "depth": "0", "width": 0}, "", 0, 0),
+        ({"depth": "00", "width": "0.0"}, "", 0, 0),
+        ({"depth": -0.0, "width": "4"}, "resnet", 1, 4),
         ({"width": 8}, "resnet", 1, 8),
         ({"depth": "2"}, "resnet", 2, 16),
         ({"net": "pooled"}, "pooled", 1, 16),

@@ -19,6 +19,14 @@ def _net_name_or_none(name: str) -> str:
     return net_name(name) if name else name
 
 
+def _is_zero(value: object) -> bool:
+    """Return whether a size is 0 in any form in which a flag or a file may have it."""
+    try:
+        return float(str(value)) == 0
+    except ValueError:
+        return False
+
+
 class CombinationOptions(Config):
     """How specialists are combined with the generalist (Eq. 5)."""
 
@@ -82,7 +90,7 @@ class SpecialistConfig(SpecialistOptions):
     @classmethod
     def _named_whole(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Give a size without a net its net, and a net of kd's own without a size its size."""
-        sizes = {name: values[name] for name in SIZES if str(values.get(name, 0)).strip() != "0"}
+        sizes = {name: values[name] for name in SIZES if not _is_zero(values.get(name, 0))}
         net = values.get("net") or ("resnet" if sizes else "")
         return {**values, **SMALL, **sizes, "net": net} if net in NET_NAMES else values
 

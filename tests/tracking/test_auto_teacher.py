@@ -14,6 +14,7 @@ from kd.distillation.results import Trained
 from kd.distillation.teacher import Teacher
 from kd.distillation.tracker import carry_out, tracked_by
 from kd.from_config import finished_teacher, prepare, teacher_job, teacher_tracker
+from kd.tracking.earlier_seeds import GENERALISTS_NET
 from kd.tracking.finished import TEACHER, best_teachers, teacher_of
 from kd.tracking.workspace import Workspace
 
@@ -150,7 +151,9 @@ def test_specialists_of_a_stopped_command_keep_the_net_of_the_teacher_that_it_ha
             assert (guided.config.net, guided.config.depth) == ("resnet", 1)
             if stops:
                 raise KeyboardInterrupt
-        return dict(mlflow.get_run(guided.parent.id).data.params)
+        found = mlflow.get_run(guided.parent.id).data
+        assert found.tags[GENERALISTS_NET] == "true"
+        return dict(found.params)
 
     with pytest.raises(KeyboardInterrupt):
         params(stops=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kd.commands.answer import Answer
-from kd.config import SpecialistConfig, StudentConfig
+from kd.config import StudentConfig
 from kd.errors import UserError
 from kd.evaluation.intervals import format_interval, t_interval
 from kd.evaluation.power import MIN_SEEDS, POWER, power_of, seeds_for, spread_interval
@@ -36,7 +36,7 @@ def power(command: str, points: float, config: StudentConfig) -> Answer:
     unlabelled = dataset.unlabelled_digest if learns_unlabelled(config) and dataset.unlabelled is not None else ""
     same = {name: text for name, text in config.params().items() if name not in VARIED}
     defaults = type(config)().params()
-    own = isinstance(config, SpecialistConfig) and config.has_generalists_net()
+    own = config.has_generalists_net()
     found = earlier_seeds(command, dataset.digest, unlabelled, same, defaults, generalists_net=own) if is_made() else []
     lines = [line for seeds in found for line in _lines(seeds, points, config.seeds)]
     lines = lines or [f"no earlier seeds of these settings; {ADVICE}"]

@@ -95,7 +95,7 @@ class SpecialistConfig(SpecialistOptions):
         return {**values, **SMALL, **sizes, "net": net} if net in NET_NAMES else values
 
     def has_generalists_net(self) -> bool:
-        """Return whether specialists have the net of their generalist, which may be known only once it is found."""
+        """Return whether no net was named: specialists have their generalist's."""
         return not self.net
 
     def recorded(self) -> dict[str, Any]:

@@ -109,6 +109,10 @@ class StudentConfig(NetAndRecipe, TrainingConfig):
         left_out = teachers | self.of_other_losses()
         return {name: value for name, value in super().recorded().items() if name not in left_out}
 
+    def has_generalists_net(self) -> bool:
+        """Return whether what is trained has the net of its generalist, which may be known only once that is found."""
+        return False
+
     def of_other_losses(self) -> set[str]:
         """Return the names of the weights of losses that are not the chosen one."""
         return {f"{loss}_{name}" for loss, own in LOSS_WEIGHTS.items() if loss != self.loss for name in own}

@@ -4,7 +4,7 @@ import hashlib
 import logging
 
 import kd
-from kd.config import DataConfig, SpecialistConfig, StudentConfig, TeacherConfig
+from kd.config import DataConfig, StudentConfig, TeacherConfig
 from kd.data.dataset import Dataset
 from kd.distillation.defaults import is_named_teacher
 from kd.from_config.asked import data_digest
@@ -59,9 +59,7 @@ def _own_nets(config: DataConfig) -> list[TeacherConfig | StudentConfig]:
         return [config]
     if not isinstance(config, StudentConfig):
         return []
-    own: list[TeacherConfig | StudentConfig] = []
-    if not (isinstance(config, SpecialistConfig) and config.has_generalists_net()):
-        own.append(config)
+    own: list[TeacherConfig | StudentConfig] = [] if config.has_generalists_net() else [config]
     return own if is_named_teacher(config.teacher) else [*own, config.teacher_config()]
 
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from kd.config import TEACHER_PREFIX, NetAndRecipe, SpecialistConfig, StudentConfig, TeacherConfig, TuneConfig
+from kd.config import TEACHER_PREFIX, NetAndRecipe, StudentConfig, TeacherConfig, TuneConfig
 from kd.distillation.defaults import is_named_teacher
 from kd.distillation.net_check import check_net
 from kd.flags import flags
@@ -26,7 +26,7 @@ def check_nets(config: TeacherConfig | StudentConfig, workspace: Workspace) -> N
         check_soft_targets(config, workspace.dataset)
         if not isinstance(config, TuneConfig):  # a search may choose the loss
             _warn_of_unused_weights(config)
-    if isinstance(config, SpecialistConfig) and config.has_generalists_net():
+    if isinstance(config, StudentConfig) and config.has_generalists_net():
         config.check_net()
     else:
         _try_net(config, workspace, "teacher" if isinstance(config, TeacherConfig) else "student")
